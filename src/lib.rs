@@ -1,0 +1,2 @@
+//! mcp-serve.
+pub mod catalog;
