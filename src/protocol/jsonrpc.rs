@@ -1,0 +1,892 @@
+//! JSON-RPC 2.0: bytes to [`Message`] and back.
+//!
+//! The reader is stricter than `serde_json`, because two parties that read the same bytes
+//! differently are a security problem: a duplicate key is an error at any depth, a key that only
+//! differs in case from one of ours is an error at the top level, and an id is an integer or a
+//! short string that is echoed byte for byte.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+/// The deepest nesting of objects and arrays in one message; the message itself is level 1.
+pub const MAX_DEPTH: usize = 64;
+
+/// The most object keys in one message, over all levels.
+pub const MAX_KEYS: usize = 10_000;
+
+/// The longest string id, in bytes of its JSON text without the quotes.
+pub const MAX_ID_BYTES: usize = 256;
+
+/// Invalid JSON was received.
+pub const PARSE_ERROR: i32 = -32700;
+/// The JSON is not a request, notification or response.
+pub const INVALID_REQUEST: i32 = -32600;
+/// The method does not exist.
+pub const METHOD_NOT_FOUND: i32 = -32601;
+/// The method's parameters are invalid.
+pub const INVALID_PARAMS: i32 = -32602;
+/// The server could not serve the request.
+pub const INTERNAL_ERROR: i32 = -32603;
+/// The session does not exist. Widely used by clients, allocated before MCP closed the range.
+pub const SESSION_NOT_FOUND: i32 = -32001;
+/// A mirrored header is missing or differs from the body (MCP 2026-07-28, Server Validation).
+pub const HEADER_MISMATCH: i32 = -32020;
+/// The protocol version is not served (MCP 2026-07-28, Versioning).
+pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+
+/// One message of a client.
+#[derive(Debug)]
+pub enum Message {
+    /// Wants exactly one reply.
+    Request(Request),
+    /// Wants no reply.
+    Notification(Notification),
+    /// Answers a request of ours.
+    Response(Response),
+}
+
+/// A request: method and params, to be answered under its id.
+#[derive(Debug)]
+pub struct Request {
+    /// Chosen by the client; only ever echoed.
+    pub id: RequestId,
+    /// The method name, compared byte for byte.
+    pub method: String,
+    /// The params object; empty when the message has none.
+    pub params: Map<String, Value>,
+}
+
+/// A notification: a request without an id.
+#[derive(Debug)]
+pub struct Notification {
+    /// The method name.
+    pub method: String,
+    /// The params object; empty when the message has none.
+    pub params: Map<String, Value>,
+}
+
+/// A client's answer to a request of the server.
+#[derive(Debug)]
+pub struct Response {
+    /// The id of the request that is answered.
+    pub id: RequestId,
+}
+
+/// A request id: an integer within i64 or a string of at most [`MAX_ID_BYTES`], kept as the JSON
+/// text the client wrote, so that the echo is byte-exact.
+#[derive(Debug, Clone)]
+pub struct RequestId(Box<RawValue>);
+
+/// What an id means, for finding a call by id: `"7"` and `7` are different ids.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RequestKey {
+    /// An integer id.
+    Number(i64),
+    /// A string id.
+    String(String),
+}
+
+impl RequestId {
+    /// Reads an id from its JSON text; `None` if it is neither an i64 integer nor a short string.
+    fn from_raw(raw: Box<RawValue>) -> Option<Self> {
+        let text = raw.get();
+        let valid = if text.starts_with('"') {
+            text.len() <= MAX_ID_BYTES + 2
+        } else {
+            text.parse::<i64>().is_ok()
+        };
+        valid.then_some(Self(raw))
+    }
+
+    /// The id's meaning, independent of how the client escaped it.
+    pub fn key(&self) -> RequestKey {
+        let text = self.0.get();
+        match text.parse() {
+            Ok(number) => RequestKey::Number(number),
+            Err(_) => RequestKey::String(serde_json::from_str(text).unwrap_or_default()),
+        }
+    }
+}
+
+impl RequestKey {
+    /// Reads the `requestId` of a cancellation; `None` if it could not be an id.
+    pub fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Self::String(text.clone())),
+            Value::Number(number) => number.as_i64().map(Self::Number),
+            _ => None,
+        }
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get())
+    }
+}
+
+/// The `error` member of a reply.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ErrorObject {
+    /// One of the codes of this module.
+    pub code: i32,
+    /// A short text for a developer; holds no path, environment value or token.
+    pub message: Cow<'static, str>,
+    /// Details that a program can use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl ErrorObject {
+    /// Builds an error without data.
+    pub fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// Adds data.
+    #[must_use]
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// `-32602`, for params that a client got wrong.
+    pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(INVALID_PARAMS, message)
+    }
+
+    /// `-32601`, naming the method.
+    pub fn method_not_found(method: &str) -> Self {
+        Self::new(
+            METHOD_NOT_FOUND,
+            format!("Method not found: {}", excerpt(method)),
+        )
+    }
+}
+
+/// A body that is no valid message, with the id where one could be read.
+#[derive(Debug)]
+pub struct Malformed {
+    /// The id of the message, for the reply.
+    pub id: Option<RequestId>,
+    /// `-32700`, `-32600` or `-32602`.
+    pub error: ErrorObject,
+}
+
+/// The id member of an error reply to a message whose id could not be read.
+///
+/// The schemas of 2025-11-25 and 2026-07-28 allow no `null` there; JSON-RPC 2.0 and the older
+/// revisions demand it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreadableId {
+    /// Leave the member out.
+    Omitted,
+    /// Write `null`.
+    Null,
+}
+
+/// Encodes a result reply as one line of compact JSON.
+pub fn encode_result(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Reply<'a, T> {
+        jsonrpc: &'static str,
+        id: &'a RequestId,
+        result: &'a T,
+    }
+    encode(&Reply {
+        jsonrpc: "2.0",
+        id,
+        result,
+    })
+}
+
+/// Encodes an error reply as one line of compact JSON.
+pub fn encode_error(
+    id: Option<&RequestId>,
+    unreadable: UnreadableId,
+    error: &ErrorObject,
+) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        jsonrpc: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Option<&'a RequestId>>,
+        error: &'a ErrorObject,
+    }
+    let id = match (id, unreadable) {
+        (Some(id), _) => Some(Some(id)),
+        (None, UnreadableId::Null) => Some(None),
+        (None, UnreadableId::Omitted) => None,
+    };
+    encode(&Reply {
+        jsonrpc: "2.0",
+        id,
+        error,
+    })
+}
+
+#[expect(clippy::expect_used, reason = "our reply types have string keys only")]
+fn encode(reply: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(reply).expect("a reply is always valid JSON")
+}
+
+/// Reads one message.
+///
+/// # Errors
+///
+/// [`Malformed`] with `-32700` for bytes that are not JSON or nest too deep, `-32600` for JSON
+/// that is no message (also a batch), and `-32602` for params that are not an object.
+pub fn parse(body: &[u8]) -> Result<Message, Malformed> {
+    let budget = Budget::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let envelope = EnvelopeSeed(&budget)
+        .deserialize(&mut deserializer)
+        .and_then(|envelope| deserializer.end().map(|()| envelope));
+    match envelope {
+        Ok(envelope) => envelope.into_message(),
+        Err(_) => Err(Malformed {
+            id: None,
+            error: budget
+                .violation
+                .take()
+                .map_or_else(|| Violation::NotJson.into_error(), Violation::into_error),
+        }),
+    }
+}
+
+/// A rule of ours that `serde_json` does not know.
+#[derive(Debug)]
+enum Violation {
+    NotJson,
+    TooDeep,
+    TooManyKeys,
+    DuplicateKey(String),
+    NotAnObject,
+    Batch,
+}
+
+impl Violation {
+    fn into_error(self) -> ErrorObject {
+        match self {
+            Self::NotJson => {
+                ErrorObject::new(PARSE_ERROR, "Parse error: the body is not valid JSON")
+            }
+            Self::TooDeep => ErrorObject::new(
+                PARSE_ERROR,
+                format!("Parse error: the body nests deeper than {MAX_DEPTH} levels"),
+            ),
+            Self::TooManyKeys => ErrorObject::new(
+                INVALID_REQUEST,
+                format!("Invalid request: the body has more than {MAX_KEYS} keys"),
+            ),
+            Self::DuplicateKey(key) => ErrorObject::new(
+                INVALID_REQUEST,
+                format!("Invalid request: duplicate key \"{}\"", excerpt(&key)),
+            ),
+            Self::NotAnObject => ErrorObject::new(
+                INVALID_REQUEST,
+                "Invalid request: a message is a JSON object",
+            ),
+            Self::Batch => ErrorObject::new(
+                INVALID_REQUEST,
+                "Invalid request: batches are not served; send one message per request",
+            ),
+        }
+    }
+}
+
+/// What is left to read, and the first rule that was broken.
+#[derive(Default)]
+struct Budget {
+    keys: Cell<usize>,
+    violation: Cell<Option<Violation>>,
+}
+
+impl Budget {
+    fn refuse<E: de::Error>(&self, violation: Violation) -> E {
+        self.violation.set(Some(violation));
+        E::custom("refused")
+    }
+
+    fn enter<E: de::Error>(&self, depth: usize) -> Result<(), E> {
+        if depth > MAX_DEPTH {
+            return Err(self.refuse(Violation::TooDeep));
+        }
+        Ok(())
+    }
+
+    fn count_key<E: de::Error>(&self) -> Result<(), E> {
+        let keys = self.keys.get() + 1;
+        self.keys.set(keys);
+        if keys > MAX_KEYS {
+            return Err(self.refuse(Violation::TooManyKeys));
+        }
+        Ok(())
+    }
+}
+
+/// The top-level members as they were read, before they are judged.
+#[derive(Default)]
+struct Envelope {
+    jsonrpc: Option<Value>,
+    id: Option<Box<RawValue>>,
+    method: Option<Value>,
+    params: Option<Value>,
+    answered: bool,
+    confusable: Option<String>,
+}
+
+const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+
+impl Envelope {
+    fn into_message(self) -> Result<Message, Malformed> {
+        let has_id = self.id.is_some();
+        let id = self.id.and_then(RequestId::from_raw);
+        let invalid = |id: Option<RequestId>, text: String| Malformed {
+            id,
+            error: ErrorObject::new(INVALID_REQUEST, format!("Invalid request: {text}")),
+        };
+        if let Some(key) = self.confusable {
+            let text = format!("\"{}\" is not a member of a message", excerpt(&key));
+            return Err(invalid(id, text));
+        }
+        if self.jsonrpc.as_ref().and_then(Value::as_str) != Some("2.0") {
+            return Err(invalid(id, "\"jsonrpc\" must be \"2.0\"".to_owned()));
+        }
+        if has_id && id.is_none() {
+            let text =
+                format!("\"id\" must be an integer or a string of at most {MAX_ID_BYTES} bytes");
+            return Err(invalid(None, text));
+        }
+        let method = match self.method {
+            Some(Value::String(method)) => method,
+            Some(_) => return Err(invalid(id, "\"method\" must be a string".to_owned())),
+            None if self.answered => {
+                return id
+                    .map(|id| Message::Response(Response { id }))
+                    .ok_or_else(|| invalid(None, "a response needs an \"id\"".to_owned()));
+            }
+            None => return Err(invalid(id, "\"method\" is missing".to_owned())),
+        };
+        let params = match self.params {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(params)) => params,
+            Some(_) => {
+                return Err(Malformed {
+                    id,
+                    error: ErrorObject::invalid_params(
+                        "Invalid params: \"params\" must be an object",
+                    ),
+                });
+            }
+        };
+        match id {
+            Some(id) if method.starts_with("notifications/") => {
+                Err(invalid(Some(id), "a notification has no \"id\"".to_owned()))
+            }
+            Some(id) => Ok(Message::Request(Request { id, method, params })),
+            None => Ok(Message::Notification(Notification { method, params })),
+        }
+    }
+}
+
+struct EnvelopeSeed<'b>(&'b Budget);
+
+impl<'de> DeserializeSeed<'de> for EnvelopeSeed<'_> {
+    type Value = Envelope;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Envelope, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
+    type Value = Envelope;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON-RPC message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
+        let budget = self.0;
+        let mut envelope = Envelope::default();
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            budget.count_key()?;
+            if seen.contains(&key) {
+                return Err(budget.refuse(Violation::DuplicateKey(key)));
+            }
+            let value = StrictValue { budget, depth: 2 };
+            match key.as_str() {
+                "jsonrpc" => envelope.jsonrpc = Some(map.next_value_seed(value)?),
+                "id" => envelope.id = Some(map.next_value()?),
+                "method" => envelope.method = Some(map.next_value_seed(value)?),
+                "params" => envelope.params = Some(map.next_value_seed(value)?),
+                "result" | "error" => {
+                    map.next_value_seed(value)?;
+                    envelope.answered = true;
+                }
+                _ => {
+                    map.next_value_seed(value)?;
+                    if MEMBERS.contains(&fold_case(&key).as_str()) {
+                        envelope.confusable = Some(key.clone());
+                    }
+                }
+            }
+            seen.push(key);
+        }
+        Ok(envelope)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Envelope, A::Error> {
+        while seq
+            .next_element_seed(StrictValue {
+                budget: self.0,
+                depth: 2,
+            })?
+            .is_some()
+        {}
+        Err(self.0.refuse(Violation::Batch))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Envelope, E> {
+        Err(self.0.refuse(Violation::NotAnObject))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Envelope, E> {
+        Err(self.0.refuse(Violation::NotAnObject))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Envelope, E> {
+        Err(self.0.refuse(Violation::NotAnObject))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Envelope, E> {
+        Err(self.0.refuse(Violation::NotAnObject))
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Envelope, E> {
+        Err(self.0.refuse(Violation::NotAnObject))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Envelope, E> {
+        Err(self.0.refuse(Violation::NotAnObject))
+    }
+}
+
+/// Reads any JSON value, within the budget and without duplicate keys.
+#[derive(Clone, Copy)]
+struct StrictValue<'b> {
+    budget: &'b Budget,
+    depth: usize,
+}
+
+impl StrictValue<'_> {
+    fn deeper(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for StrictValue<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictValue<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        self.budget.enter(self.depth)?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(self.deeper())? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        self.budget.enter(self.depth)?;
+        let mut object = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            self.budget.count_key()?;
+            if object.contains_key(&key) {
+                return Err(self.budget.refuse(Violation::DuplicateKey(key)));
+            }
+            let value = map.next_value_seed(self.deeper())?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// Folds case the way a lenient reader might, including `ſ` and the Kelvin sign.
+fn fold_case(key: &str) -> String {
+    key.to_uppercase().to_lowercase()
+}
+
+/// At most 64 characters of a client's text, for a message.
+pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(body: &str) -> String {
+        match parse(body.as_bytes()) {
+            Ok(Message::Request(request)) => format!("request {} {}", request.id, request.method),
+            Ok(Message::Notification(notification)) => {
+                format!("notification {}", notification.method)
+            }
+            Ok(Message::Response(response)) => format!("response {}", response.id),
+            Err(malformed) => format!(
+                "{} {}",
+                malformed.id.map_or("-".to_owned(), |id| id.to_string()),
+                malformed.error.code
+            ),
+        }
+    }
+
+    #[test]
+    fn messages_are_told_apart() {
+        let long_id = format!(
+            r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+            "x".repeat(256)
+        );
+        let longer_id = format!(
+            r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+            "x".repeat(257)
+        );
+        let long_outcome = format!(r#"request "{}" ping"#, "x".repeat(256));
+        let cases = [
+            (
+                "request",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+                "request 1 ping",
+            ),
+            (
+                "id is echoed as written",
+                r#"{"jsonrpc":"2.0","id":"\u0041","method":"ping"}"#,
+                r#"request "\u0041" ping"#,
+            ),
+            (
+                "largest id",
+                r#"{"jsonrpc":"2.0","id":9223372036854775807,"method":"ping"}"#,
+                "request 9223372036854775807 ping",
+            ),
+            (
+                "smallest id",
+                r#"{"jsonrpc":"2.0","id":-9223372036854775808,"method":"ping"}"#,
+                "request -9223372036854775808 ping",
+            ),
+            (
+                "empty string id",
+                r#"{"jsonrpc":"2.0","id":"","method":"ping"}"#,
+                r#"request "" ping"#,
+            ),
+            ("longest id", &long_id, &long_outcome),
+            ("longer id", &longer_id, "- -32600"),
+            (
+                "2^63",
+                r#"{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "null id",
+                r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "true id",
+                r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "fractional id",
+                r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "exponent id",
+                r#"{"jsonrpc":"2.0","id":1e2,"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "object id",
+                r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "notification",
+                r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+                "notification notifications/initialized",
+            ),
+            (
+                "notification with id",
+                r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#,
+                "1 -32600",
+            ),
+            (
+                "null params",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#,
+                "request 1 ping",
+            ),
+            (
+                "array params",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
+                "1 -32602",
+            ),
+            (
+                "string params",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":"x"}"#,
+                "1 -32602",
+            ),
+            (
+                "response",
+                r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+                "response 1",
+            ),
+            (
+                "error response",
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}"#,
+                "response 1",
+            ),
+            (
+                "response without id",
+                r#"{"jsonrpc":"2.0","result":{}}"#,
+                "- -32600",
+            ),
+            ("no version", r#"{"id":1,"method":"ping"}"#, "1 -32600"),
+            (
+                "old version",
+                r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+                "1 -32600",
+            ),
+            ("no method", r#"{"jsonrpc":"2.0","id":1}"#, "1 -32600"),
+            (
+                "method is a number",
+                r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+                "1 -32600",
+            ),
+            (
+                "unknown member",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","extra":1}"#,
+                "request 1 ping",
+            ),
+            (
+                "case-folded member",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"x"}"#,
+                "1 -32600",
+            ),
+            (
+                "long s",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","paramſ":{}}"#,
+                "1 -32600",
+            ),
+            (
+                "duplicate member",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}"#,
+                "- -32600",
+            ),
+            (
+                "duplicate deep key",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":[{"b":1,"b":2}]}}"#,
+                "- -32600",
+            ),
+            (
+                "duplicate after escape",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1,"\u0061":2}}"#,
+                "- -32600",
+            ),
+            (
+                "batch",
+                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+                "- -32600",
+            ),
+            ("empty batch", "[]", "- -32600"),
+            ("number", "7", "- -32600"),
+            ("null", "null", "- -32600"),
+            ("empty", "", "- -32700"),
+            ("cut", r#"{"jsonrpc":"2.0""#, "- -32700"),
+            (
+                "trailing data",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#,
+                "- -32700",
+            ),
+            (
+                "two documents",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping"}{}"#,
+                "- -32700",
+            ),
+            ("byte order mark", "\u{feff}{}", "- -32700"),
+            (
+                "lone surrogate",
+                r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#,
+                "- -32700",
+            ),
+            (
+                "infinite number",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1e999}}"#,
+                "- -32700",
+            ),
+            (
+                "NaN",
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}"#,
+                "- -32700",
+            ),
+        ];
+        for (name, body, expected) in cases {
+            assert_eq!(outcome(body), expected, "{name}: {body}");
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_a_parse_error() {
+        let malformed = parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").unwrap_err();
+        assert_eq!(malformed.error.code, PARSE_ERROR);
+    }
+
+    #[test]
+    fn depth_is_bounded_exactly() {
+        // The message and its params are levels 1 and 2.
+        let nested = |levels: usize| {
+            let arrays = levels - 2;
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{}{}}}}}"#,
+                "[".repeat(arrays),
+                "]".repeat(arrays)
+            )
+        };
+        assert_eq!(outcome(&nested(MAX_DEPTH)), "request 1 ping");
+        assert_eq!(outcome(&nested(MAX_DEPTH + 1)), "- -32700");
+        assert_eq!(outcome(&nested(100_000)), "- -32700");
+    }
+
+    #[test]
+    fn keys_are_bounded_exactly() {
+        // jsonrpc, id, method and params count too.
+        let with_keys = |keys: usize| {
+            let params: Vec<String> = (0..keys - 4).map(|key| format!(r#""{key}":0"#)).collect();
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{{}}}}}"#,
+                params.join(",")
+            )
+        };
+        assert_eq!(outcome(&with_keys(MAX_KEYS)), "request 1 ping");
+        assert_eq!(outcome(&with_keys(MAX_KEYS + 1)), "- -32600");
+    }
+
+    #[test]
+    fn integers_keep_their_digits() {
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":9007199254740993,"b":18446744073709551615}}"#;
+        let Ok(Message::Request(request)) = parse(body.as_bytes()) else {
+            panic!("a request");
+        };
+        assert_eq!(request.params["a"].to_string(), "9007199254740993");
+        assert_eq!(request.params["b"].to_string(), "18446744073709551615");
+    }
+
+    #[test]
+    fn ids_compare_by_meaning() {
+        let id = |text: &str| {
+            RequestId::from_raw(RawValue::from_string(text.to_owned()).unwrap()).unwrap()
+        };
+        assert_eq!(id(r#""A""#).key(), id(r#""\u0041""#).key());
+        assert_ne!(id("7").key(), id(r#""7""#).key());
+        assert_eq!(
+            RequestKey::from_value(&serde_json::json!(7)),
+            Some(id("7").key())
+        );
+        assert_eq!(RequestKey::from_value(&serde_json::json!(1.5)), None);
+    }
+
+    #[test]
+    fn replies_are_one_compact_line() {
+        let id = RequestId::from_raw(RawValue::from_string("\"a\"".to_owned()).unwrap()).unwrap();
+        let result = encode_result(&id, &serde_json::json!({"text": "a\nb"}));
+        assert_eq!(
+            String::from_utf8(result).unwrap(),
+            r#"{"jsonrpc":"2.0","id":"a","result":{"text":"a\nb"}}"#
+        );
+        let error = ErrorObject::new(PARSE_ERROR, "Parse error");
+        let cases = [
+            (
+                Some(&id),
+                UnreadableId::Null,
+                r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32700,"message":"Parse error"}}"#,
+            ),
+            (
+                None,
+                UnreadableId::Null,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}"#,
+            ),
+            (
+                None,
+                UnreadableId::Omitted,
+                r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"}}"#,
+            ),
+        ];
+        for (id, unreadable, expected) in cases {
+            let reply = String::from_utf8(encode_error(id, unreadable, &error)).unwrap();
+            assert_eq!(reply, expected);
+        }
+    }
+}

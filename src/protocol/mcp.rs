@@ -1,0 +1,106 @@
+//! Wire types and names that both eras share.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// `_meta` key: the protocol version of a modern request.
+pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta` key: the capabilities of a modern request's client.
+pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta` key: the name and version of the server, in a modern result.
+pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// The `_meta` object of a request's params.
+pub fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    params.get("_meta").and_then(Value::as_object)
+}
+
+/// Name and version of an implementation: `serverInfo` and `clientInfo`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Implementation {
+    /// The programmatic name.
+    pub name: String,
+    /// The name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The version of the implementation, not of the protocol.
+    pub version: String,
+}
+
+/// One tool as `tools/list` shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tool<'a> {
+    /// The name that `tools/call` takes.
+    pub name: &'a str,
+    /// The name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<&'a str>,
+    /// What the tool does, for the model.
+    pub description: &'a str,
+    /// JSON Schema 2020-12 of the arguments.
+    pub input_schema: &'a Map<String, Value>,
+    /// What the tool does to its environment.
+    pub annotations: ToolAnnotations,
+}
+
+/// Hints on what a tool does to its environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolAnnotations {
+    /// The tool changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only_hint: Option<bool>,
+    /// The tool may destroy something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destructive_hint: Option<bool>,
+    /// A second call with the same arguments changes nothing more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotent_hint: Option<bool>,
+    /// The tool reaches beyond a closed set of things.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_world_hint: Option<bool>,
+}
+
+/// The result of `tools/call`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallToolResult {
+    /// What the tool said, for the model.
+    pub content: Vec<Content>,
+    /// What the tool said, for a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_content: Option<Value>,
+    /// The tool failed; the content says why.
+    pub is_error: bool,
+}
+
+/// One piece of a result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Content {
+    /// Plain text.
+    Text {
+        /// The text.
+        text: String,
+    },
+}
+
+impl CallToolResult {
+    /// A successful text result.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            content: vec![Content::Text { text: text.into() }],
+            structured_content: None,
+            is_error: false,
+        }
+    }
+
+    /// A failure that the model can act on.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self {
+            is_error: true,
+            ..Self::text(text)
+        }
+    }
+}
