@@ -1,0 +1,704 @@
+//! Every flag, its environment variable, default and help: the only place where they are said.
+//!
+//! The man page and the table of options in the README are made from [`Cli`], and a test holds
+//! them equal. Nothing here does I/O; [`crate::config`] turns a [`Cli`] into checked settings.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use crate::units;
+
+/// Turns a tools.yaml into a production MCP server.
+///
+/// Loads tool definitions, serves them over Streamable HTTP to MCP clients of every current
+/// protocol revision, and runs until it receives SIGTERM or SIGINT. A second of these signals ends
+/// it at once. SIGUSR1 writes session statistics to the log.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "mcp-serve", version, max_term_width = 100)]
+#[command(
+    after_help = "Each option can also be set by the environment variable shown with it; \
+    an option on the command line wins. An option that takes several values is given several \
+    times, or once with commas."
+)]
+pub struct Cli {
+    /// What is served, and where.
+    #[command(flatten)]
+    pub serve: Serve,
+    /// Who may call.
+    #[command(flatten)]
+    pub access: Access,
+    /// Sessions and streams.
+    #[command(flatten)]
+    pub sessions: Sessions,
+    /// What one request or call may use.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// The log.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// What is served, and where.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Serving")]
+pub struct Serve {
+    /// The tool definitions to serve.
+    #[arg(
+        long,
+        env = "MCP_SERVE_TOOLS",
+        value_name = "PATH",
+        default_value = "tools.yaml"
+    )]
+    #[arg(value_parser = path())]
+    pub tools: PathBuf,
+
+    /// Address to listen on: IP:PORT, or unix:PATH for a Unix socket of mode 0600. May be given
+    /// several times. Port 0 takes a free port, which the log names.
+    #[arg(
+        long,
+        env = "MCP_SERVE_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080"
+    )]
+    #[arg(value_delimiter = ',')]
+    pub listen: Vec<ListenAddress>,
+
+    /// Path of the MCP endpoint.
+    #[arg(
+        long,
+        env = "MCP_SERVE_PATH",
+        value_name = "PATH",
+        default_value = "/mcp"
+    )]
+    pub path: EndpointPath,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access")]
+pub struct Access {
+    /// File that holds a bearer token on one line, at least 22 characters. Every request must
+    /// present it. The file must belong to root or the user of the server, be closed to others
+    /// and not be writable by its group.
+    #[arg(long, env = "MCP_SERVE_TOKEN_FILE", value_name = "FILE", value_parser = path())]
+    pub token_file: Option<PathBuf>,
+
+    /// Listen beyond loopback although anybody who can connect may call every tool.
+    #[arg(long, env = "MCP_SERVE_ALLOW_UNAUTHENTICATED", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub allow_unauthenticated: bool,
+
+    /// Listen beyond loopback although the server, and so every tool, runs as root.
+    #[arg(long, env = "MCP_SERVE_ALLOW_ROOT", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub allow_root: bool,
+
+    /// Accept a token file whatever its owner and mode.
+    #[arg(long, env = "MCP_SERVE_INSECURE_PERMISSIONS", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub insecure_permissions: bool,
+
+    /// Name that clients may use in the Host header. May be given several times. Always allowed:
+    /// localhost, loopback addresses, and the address that the connection came in on. The port is
+    /// not compared.
+    #[arg(
+        long,
+        env = "MCP_SERVE_ALLOWED_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed_host: Vec<HostName>,
+
+    /// Origin of a web page that may call, such as https://app.example.com. May be given several
+    /// times. Always allowed: the origin of the server itself.
+    #[arg(
+        long,
+        env = "MCP_SERVE_ALLOWED_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allowed_origin: Vec<Origin>,
+}
+
+/// Sessions and streams.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sessions")]
+pub struct Sessions {
+    /// End a session that nobody has used for this long; none keeps it until the server stops.
+    /// A running call or an open stream is use.
+    #[arg(
+        long,
+        env = "MCP_SERVE_SESSION_IDLE_TIMEOUT",
+        value_name = "DURATION|none"
+    )]
+    #[arg(default_value = "30m")]
+    pub session_idle_timeout: IdleTimeout,
+
+    /// The most sessions at once; beyond it a client is told to retry later.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_SESSIONS",
+        value_name = "N",
+        default_value = "10000"
+    )]
+    pub max_sessions: NonZeroUsize,
+
+    /// Serve revisions up to 2025-11-25 without sessions: no session ids, and GET and DELETE are
+    /// refused.
+    #[arg(long, env = "MCP_SERVE_STATELESS", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub stateless: bool,
+
+    /// Always answer with JSON. Otherwise a call that is still running after one heartbeat is
+    /// answered with an event stream, so that proxies do not cut it.
+    #[arg(long, env = "MCP_SERVE_JSON_RESPONSE", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub json_response: bool,
+
+    /// Send a comment on a silent event stream this often.
+    #[arg(
+        long,
+        env = "MCP_SERVE_HEARTBEAT",
+        value_name = "DURATION",
+        default_value = "15s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub heartbeat: Duration,
+}
+
+/// What one request or call may use.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// The largest request body.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_BODY",
+        value_name = "SIZE",
+        default_value = "4MiB"
+    )]
+    #[arg(value_parser = units::parse_size)]
+    pub max_body: usize,
+
+    /// The most connections at once.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value = "10000"
+    )]
+    pub max_connections: NonZeroUsize,
+
+    /// The most tool calls at once; beyond it a client is told to retry later.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_CALLS",
+        value_name = "N",
+        default_value = "256"
+    )]
+    pub max_calls: NonZeroUsize,
+
+    /// How long a call may take, for tools without a timeout of their own.
+    #[arg(
+        long,
+        env = "MCP_SERVE_CALL_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "60s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub call_timeout: Duration,
+
+    /// How long a stopping server waits for running calls.
+    #[arg(
+        long,
+        env = "MCP_SERVE_DRAIN_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "30s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub drain_timeout: Duration,
+}
+
+/// The log, on standard error.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log")]
+pub struct Log {
+    /// Form of the log on standard error.
+    #[arg(
+        long,
+        env = "MCP_SERVE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+
+    /// The least important messages to log.
+    #[arg(
+        long,
+        env = "MCP_SERVE_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    pub log_level: LogLevel,
+}
+
+/// A path that is not empty: an empty variable is a mistake, not a wish for the default.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    NonEmptyStringValueParser::new().map(PathBuf::from)
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An IP address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket, made with mode 0600.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// True if only this machine can connect.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("\"{text}\" is not an address, try 127.0.0.1:8080, [::1]:8080 or unix:/run/mcp-serve.sock")
+        })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The path of the MCP endpoint: absolute, of plain characters, without a trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointPath(String);
+
+impl EndpointPath {
+    /// The path, such as `/mcp`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EndpointPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let segments = text.strip_prefix('/').map(|rest| rest.split('/'));
+        let valid = segments.is_some_and(|mut segments| {
+            segments.all(|segment| {
+                !segment.is_empty()
+                    && segment != "."
+                    && segment != ".."
+                    && segment.chars().all(plain)
+            })
+        });
+        let reserved = ["/healthz", "/readyz"].contains(&text) || text.starts_with("/.well-known");
+        match (valid, reserved) {
+            (true, false) => Ok(Self(text.to_owned())),
+            (true, true) => Err(format!(
+                "\"{text}\" is taken by the server itself, try /mcp"
+            )),
+            (false, _) => Err(format!("\"{text}\" is not a plain absolute path, try /mcp")),
+        }
+    }
+}
+
+/// A host name or IP address as it stands in a Host header, in lower case, without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let bracketed = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let address = bracketed.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+        if address || (!text.is_empty() && text.chars().all(plain)) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(format!(
+                "\"{text}\" is not a host name without a port, try mcp.example.com"
+            ))
+        }
+    }
+}
+
+/// The origin of a web page, in lower case and without the port its scheme implies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// The origin as a browser sends it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("\"{text}\" is not an origin, try https://app.example.com");
+        let uri: http::Uri = text.parse().map_err(|_| refused())?;
+        let scheme = uri.scheme_str().ok_or_else(refused)?;
+        let authority = uri.authority().ok_or_else(refused)?;
+        let path_free = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        if !path_free || text.ends_with('/') || authority.as_str().contains('@') {
+            return Err(refused());
+        }
+        let host = authority.host().to_ascii_lowercase();
+        let implied = match scheme {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        };
+        Ok(Self(
+            match authority.port_u16().filter(|port| Some(*port) != implied) {
+                Some(port) => format!("{scheme}://{host}:{port}"),
+                None => format!("{scheme}://{host}"),
+            },
+        ))
+    }
+}
+
+/// When an unused session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// After this long.
+    After(Duration),
+    /// Never.
+    Never,
+}
+
+impl IdleTimeout {
+    /// The duration, if there is one.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::After(duration) => Some(duration),
+            Self::Never => None,
+        }
+    }
+}
+
+impl FromStr for IdleTimeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::Never);
+        }
+        units::parse_duration(text)
+            .map(Self::After)
+            .map_err(|message| format!("{message}, or none"))
+    }
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Importance of a log message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may become an error.
+    Warn,
+    /// Starts, stops, sessions.
+    Info,
+    /// Every request and call.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Where the value of a flag came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Somebody chose it, by the command line or the environment.
+    Explicit,
+    /// It is the default.
+    Default,
+}
+
+/// A command line that was read, with the sources that later checks need.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The values.
+    pub cli: Cli,
+    /// Where the idle timeout came from.
+    pub idle_timeout_source: Source,
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+///
+/// clap's error, whose text says where a wrong value came from: help and version are "errors" too,
+/// with exit code 0.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = Cli::command();
+    let matches = command
+        .try_get_matches_from_mut(&arguments)
+        .map_err(|error| name_source(error, &command, &arguments))?;
+    Ok(Parsed {
+        idle_timeout_source: source(&matches, "session_idle_timeout"),
+        cli: Cli::from_arg_matches(&matches)?,
+    })
+}
+
+fn source(matches: &ArgMatches, id: &str) -> Source {
+    match matches.value_source(id) {
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable) => Source::Explicit,
+        _ => Source::Default,
+    }
+}
+
+/// Adds to a value error the variable the value came from, unless it came from the command line.
+fn name_source(
+    mut error: clap::Error,
+    command: &clap::Command,
+    arguments: &[OsString],
+) -> clap::Error {
+    let value_error = matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    );
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let flag = shown
+        .split(['=', ' ', '['])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let on_command_line = arguments.iter().any(|argument| {
+        let argument = argument.to_string_lossy();
+        argument.split('=').next() == Some(flag.as_str())
+    });
+    let variable = command
+        .get_arguments()
+        .find(|argument| {
+            argument.get_long().map(|long| format!("--{long}")).as_ref() == Some(&flag)
+        })
+        .and_then(clap::Arg::get_env);
+    if let (true, false, Some(variable)) = (value_error, on_command_line, variable) {
+        let tip = format!(
+            "the value comes from the environment variable {}",
+            variable.display()
+        );
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Parsed, String> {
+        let arguments = ["mcp-serve"].iter().chain(arguments).map(OsString::from);
+        super::parse(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_help_and_its_variable() {
+        let command = Cli::command();
+        let mut seen = 0;
+        for argument in command.get_arguments() {
+            let Some(long) = argument
+                .get_long()
+                .filter(|long| !["help", "version"].contains(long))
+            else {
+                continue;
+            };
+            let variable = format!("MCP_SERVE_{}", long.to_uppercase().replace('-', "_"));
+            let env = argument
+                .get_env()
+                .map(|env| env.to_string_lossy().into_owned());
+            assert_eq!(env, Some(variable), "--{long}");
+            assert!(argument.get_help().is_some(), "--{long} has no help");
+            assert!(
+                argument.get_help_heading().is_some(),
+                "--{long} has no heading"
+            );
+            seen += 1;
+        }
+        assert!(seen >= 20, "{seen} options");
+    }
+
+    #[test]
+    fn defaults_are_as_documented() {
+        let Parsed {
+            cli,
+            idle_timeout_source,
+        } = parse(&[]).unwrap();
+        assert_eq!(cli.serve.tools, PathBuf::from("tools.yaml"));
+        assert_eq!(cli.serve.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(cli.serve.path.as_str(), "/mcp");
+        assert_eq!(cli.sessions.session_idle_timeout, "30m".parse().unwrap());
+        assert_eq!(idle_timeout_source, Source::Default);
+        assert!(!cli.sessions.stateless && !cli.sessions.json_response);
+    }
+
+    #[test]
+    fn values_are_read() {
+        let parsed = parse(&[
+            "--listen=[::1]:0,unix:/run/x.sock",
+            "--listen=0.0.0.0:80",
+            "--session-idle-timeout=90",
+            "--stateless",
+            "--json-response=false",
+            "--allowed-host=MCP.example.com,[::1]",
+            "--allowed-origin=https://App.example.com:443",
+        ])
+        .unwrap();
+        let listen: Vec<String> = parsed
+            .cli
+            .serve
+            .listen
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(listen, ["[::1]:0", "unix:/run/x.sock", "0.0.0.0:80"]);
+        let local: Vec<bool> = parsed
+            .cli
+            .serve
+            .listen
+            .iter()
+            .map(ListenAddress::is_local)
+            .collect();
+        assert_eq!(local, [true, true, false]);
+        let sessions = parsed.cli.sessions;
+        assert_eq!(
+            sessions.session_idle_timeout.duration(),
+            Some(Duration::from_secs(90))
+        );
+        assert_eq!(parsed.idle_timeout_source, Source::Explicit);
+        assert!(sessions.stateless && !sessions.json_response);
+        let hosts: Vec<&str> = parsed
+            .cli
+            .access
+            .allowed_host
+            .iter()
+            .map(HostName::as_str)
+            .collect();
+        assert_eq!(hosts, ["mcp.example.com", "[::1]"]);
+        assert_eq!(
+            parsed.cli.access.allowed_origin[0].as_str(),
+            "https://app.example.com"
+        );
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_right() {
+        let cases = [
+            ("--session-idle-timeout=0", "try 30s, 5m or 1h, or none"),
+            ("--session-idle-timeout=-5m", "try 30s, 5m or 1h, or none"),
+            (
+                "--session-idle-timeout=5 parsecs",
+                "try 30s, 5m or 1h, or none",
+            ),
+            ("--session-idle-timeout=NaN", "try 30s, 5m or 1h, or none"),
+            ("--call-timeout=none", "try 30s, 5m or 1h"),
+            ("--drain-timeout=0", "try 30s, 5m or 1h"),
+            ("--heartbeat=0s", "try 30s, 5m or 1h"),
+            ("--max-body=0", "try 64KiB or 4MiB"),
+            ("--max-body=4MB", "try 65536, 64KiB or 4MiB"),
+            ("--max-sessions=0", "number would be zero"),
+            ("--max-sessions=-1", "invalid digit"),
+            ("--listen=8080", "try 127.0.0.1:8080"),
+            ("--listen=localhost:8080", "try 127.0.0.1:8080"),
+            ("--listen=unix:", "try 127.0.0.1:8080"),
+            ("--path=mcp", "try /mcp"),
+            ("--path=/mcp/", "try /mcp"),
+            ("--path=/a/../b", "try /mcp"),
+            ("--path=/a b", "try /mcp"),
+            ("--path=/healthz", "is taken by the server itself"),
+            ("--path=/.well-known/x", "is taken by the server itself"),
+            ("--allowed-host=example.com:80", "try mcp.example.com"),
+            ("--allowed-host=*", "try mcp.example.com"),
+            (
+                "--allowed-origin=example.com",
+                "try https://app.example.com",
+            ),
+            (
+                "--allowed-origin=https://example.com/x",
+                "try https://app.example.com",
+            ),
+            ("--allowed-origin=null", "try https://app.example.com"),
+            ("--log-format=xml", "possible values: text, json"),
+            (
+                "--log-level=loud",
+                "possible values: error, warn, info, debug, trace",
+            ),
+            ("--tools=", "a value is required"),
+            ("--stateless=maybe", "invalid value"),
+            ("--tool=x", "--tools"),
+        ];
+        for (argument, expected) in cases {
+            let message = parse(&[argument]).unwrap_err();
+            assert!(message.contains(expected), "{argument}: {message}");
+        }
+    }
+}

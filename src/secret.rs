@@ -1,0 +1,171 @@
+//! Text that must not be seen: tokens.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// The largest secret file, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
+/// A secret text. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself. Never log what this returns.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The SHA-256 digest, which may be kept and compared.
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest::of(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The SHA-256 digest of a secret. Two digests compare in constant time, so that the time of a
+/// refusal tells nothing about the secret.
+#[derive(Clone)]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    /// The digest of bytes that a client presented.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl PartialEq for SecretDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretDigest {}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest(…)")
+    }
+}
+
+/// Whether the owner and mode of a secret file are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permissions {
+    /// Refuse a file that others could have read or changed.
+    Checked,
+    /// Accept any file.
+    Unchecked,
+}
+
+/// Why a secret file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// The file could not be opened or read.
+    #[error("cannot read it: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// The path is a folder, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Somebody else owns the file.
+    #[error(
+        "it belongs to user {owner}, but must belong to root or to user {user}, whom the server runs as"
+    )]
+    ForeignOwner {
+        /// The user id that owns the file.
+        owner: u32,
+        /// The user id of the server.
+        user: u32,
+    },
+    /// Others can read or write the file, or its group can write it.
+    #[error(
+        "its mode is {mode:04o}, but others must have no access and the group may not write; run chmod 0600 on it"
+    )]
+    OpenToOthers {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The file is larger than any secret.
+    #[error("it is larger than 64 KiB")]
+    TooLarge,
+    /// The file is not UTF-8.
+    #[error("it is not UTF-8 text")]
+    NotText,
+}
+
+/// Reads a secret file. Owner and mode are judged on the opened file, since a mounted secret is
+/// often a symbolic link.
+///
+/// # Errors
+///
+/// [`SecretFileError`] says what is wrong; the caller adds which file.
+pub fn read_file(path: &Path, permissions: Permissions) -> Result<Secret, SecretFileError> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(SecretFileError::NotAFile);
+    }
+    if permissions == Permissions::Checked {
+        check_permissions(&metadata)?;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SECRET_BYTES {
+        return Err(SecretFileError::TooLarge);
+    }
+    String::from_utf8(bytes)
+        .map(Secret)
+        .map_err(|_| SecretFileError::NotText)
+}
+
+fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
+    const OTHERS: u32 = 0o007;
+    const GROUP_WRITE: u32 = 0o020;
+    let user = rustix::process::geteuid().as_raw();
+    let owner = metadata.uid();
+    if owner != 0 && owner != user {
+        return Err(SecretFileError::ForeignOwner { owner, user });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & (OTHERS | GROUP_WRITE) != 0 {
+        return Err(SecretFileError::OpenToOthers { mode });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let secret = Secret::new("correct-horse-battery");
+        for shown in [format!("{secret:?}"), format!("{:?}", secret.digest())] {
+            assert!(!shown.contains("correct"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn digests_compare_by_content() {
+        let secret = Secret::new("a");
+        assert_eq!(secret.digest(), SecretDigest::of(b"a"));
+        assert_ne!(secret.digest(), SecretDigest::of(b"b"));
+        assert_ne!(secret.digest(), SecretDigest::of(b""));
+    }
+}
