@@ -1,0 +1,230 @@
+//! The settings of a run: checked across flags, with the token file read.
+//!
+//! What a [`Config`] holds can be used as it is; nothing later checks it again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::auth::Authenticator;
+use crate::cli::{Cli, EndpointPath, HostName, ListenAddress, Origin, Parsed, Source};
+use crate::secret::{self, Permissions};
+
+/// Settings of the server.
+#[derive(Debug)]
+pub struct Config {
+    /// The definitions file.
+    pub tools: PathBuf,
+    /// Where to listen; at least one address.
+    pub listen: Vec<ListenAddress>,
+    /// Path of the MCP endpoint.
+    pub path: EndpointPath,
+    /// Who may call.
+    pub authenticator: Authenticator,
+    /// Names allowed in the Host header, beside those that always are.
+    pub allowed_hosts: Vec<HostName>,
+    /// Origins allowed beside the server's own.
+    pub allowed_origins: Vec<Origin>,
+    /// Whether legacy clients get sessions, and for how long.
+    pub sessions: SessionMode,
+    /// Never answer with an event stream.
+    pub json_response: bool,
+    /// How often a silent event stream gets a comment.
+    pub heartbeat: Duration,
+    /// The largest request body in bytes.
+    pub max_body: usize,
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// The most calls at once.
+    pub max_calls: usize,
+    /// How long a call may take by default.
+    pub call_timeout: Duration,
+    /// How long a stopping server waits for calls.
+    pub drain_timeout: Duration,
+    /// What the operator should know, to be logged once the log works.
+    pub warnings: Vec<String>,
+}
+
+/// Whether legacy clients get sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionMode {
+    /// They do.
+    Stateful {
+        /// How long a session may be idle; `None` for ever.
+        idle_timeout: Option<Duration>,
+        /// The most sessions at once.
+        max_sessions: usize,
+    },
+    /// They do not.
+    Stateless,
+}
+
+impl Config {
+    /// Checks the command line as a whole and reads the token file.
+    ///
+    /// # Errors
+    ///
+    /// Says which option or file is wrong and what to do: an unusable token file, or an address
+    /// beyond loopback that would be open to everybody or run tools as root.
+    pub fn new(parsed: Parsed) -> anyhow::Result<Self> {
+        let mut warnings = Vec::new();
+        let authenticator = authenticator(&parsed.cli)?;
+        check_exposure(
+            &parsed.cli,
+            matches!(authenticator, Authenticator::Open),
+            rustix::process::geteuid().is_root(),
+            &mut warnings,
+        )?;
+        let sessions = session_mode(&parsed, &mut warnings);
+        let Cli {
+            serve,
+            access,
+            sessions: session_options,
+            limits,
+            log: _,
+        } = parsed.cli;
+        Ok(Self {
+            tools: serve.tools,
+            listen: serve.listen,
+            path: serve.path,
+            authenticator,
+            allowed_hosts: access.allowed_host,
+            allowed_origins: access.allowed_origin,
+            sessions,
+            json_response: session_options.json_response,
+            heartbeat: session_options.heartbeat,
+            max_body: limits.max_body,
+            max_connections: limits.max_connections.get(),
+            max_calls: limits.max_calls.get(),
+            call_timeout: limits.call_timeout,
+            drain_timeout: limits.drain_timeout,
+            warnings,
+        })
+    }
+}
+
+fn authenticator(cli: &Cli) -> anyhow::Result<Authenticator> {
+    let Some(path) = &cli.access.token_file else {
+        return Ok(Authenticator::Open);
+    };
+    let permissions = if cli.access.insecure_permissions {
+        Permissions::Unchecked
+    } else {
+        Permissions::Checked
+    };
+    let file = || format!("--token-file {}", path.display());
+    let secret = secret::read_file(path, permissions).with_context(file)?;
+    Authenticator::single_token(&secret).with_context(file)
+}
+
+/// Refuses to open to the network what should not be, and warns of the rest.
+fn check_exposure(
+    cli: &Cli,
+    unauthenticated: bool,
+    root: bool,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let Some(address) = cli.serve.listen.iter().find(|address| !address.is_local()) else {
+        if root {
+            warnings.push("running as root, and so does every tool; use a user of its own".to_owned());
+        }
+        return Ok(());
+    };
+    if unauthenticated && !cli.access.allow_unauthenticated {
+        bail!(
+            "--listen {address} is reachable from other machines, but nobody needs a token: \
+             set --token-file, or --allow-unauthenticated if everybody may call every tool"
+        );
+    }
+    if root && !cli.access.allow_root {
+        bail!(
+            "--listen {address} is reachable from other machines, and every tool would run as \
+             root: run as a user of its own, or set --allow-root"
+        );
+    }
+    if unauthenticated {
+        warnings.push(format!(
+            "everybody who can reach {address} may call every tool, without a token"
+        ));
+    }
+    warnings.push(format!(
+        "{address} is served without TLS; put a proxy that terminates TLS in front of it"
+    ));
+    Ok(())
+}
+
+fn session_mode(parsed: &Parsed, warnings: &mut Vec<String>) -> SessionMode {
+    let options = &parsed.cli.sessions;
+    if !options.stateless {
+        return SessionMode::Stateful {
+            idle_timeout: options.session_idle_timeout.duration(),
+            max_sessions: options.max_sessions.get(),
+        };
+    }
+    if parsed.idle_timeout_source == Source::Explicit {
+        warnings.push(
+            "--session-idle-timeout is ignored: with --stateless there are no sessions".to_owned(),
+        );
+    }
+    SessionMode::Stateless
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    fn parsed(arguments: &[&str]) -> Parsed {
+        cli::parse(["mcp-serve"].iter().chain(arguments).map(Into::into)).unwrap()
+    }
+
+    fn exposure(arguments: &[&str], root: bool) -> Result<usize, String> {
+        let cli = parsed(arguments).cli;
+        let mut warnings = Vec::new();
+        let unauthenticated = cli.access.token_file.is_none();
+        check_exposure(&cli, unauthenticated, root, &mut warnings)
+            .map(|()| warnings.len())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_is_open_to_the_network_by_accident() {
+        let cases: [(&[&str], bool, Result<usize, &str>); 11] = [
+            (&[], false, Ok(0)),
+            (&[], true, Ok(1)),
+            (&["--listen=unix:/run/x"], false, Ok(0)),
+            (&["--listen=[::1]:80"], false, Ok(0)),
+            (&["--listen=[::ffff:127.0.0.1]:80"], false, Ok(0)),
+            (&["--listen=0.0.0.0:80"], false, Err("--token-file")),
+            (&["--listen=127.0.0.1:80,[::]:80"], false, Err("--listen [::]:80")),
+            (&["--listen=0.0.0.0:80", "--allow-unauthenticated"], false, Ok(2)),
+            (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
+            (&["--listen=0.0.0.0:80", "--token-file=x"], true, Err("--allow-root")),
+            (&["--listen=0.0.0.0:80", "--token-file=x", "--allow-root"], true, Ok(1)),
+        ];
+        for (arguments, root, expected) in cases {
+            match (exposure(arguments, root), expected) {
+                (Ok(warnings), Ok(expected)) => assert_eq!(warnings, expected, "{arguments:?}"),
+                (Err(message), Err(expected)) => {
+                    assert!(message.contains(expected), "{arguments:?}: {message}");
+                }
+                (outcome, _) => panic!("{arguments:?} root {root}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_explicit_idle_timeout_beside_stateless_is_worth_a_warning() {
+        let cases: [(&[&str], usize); 3] = [
+            (&["--stateless"], 0),
+            (&["--stateless", "--session-idle-timeout=30m"], 1),
+            (&["--session-idle-timeout=30m"], 0),
+        ];
+        for (arguments, expected) in cases {
+            let mut warnings = Vec::new();
+            session_mode(&parsed(arguments), &mut warnings);
+            assert_eq!(warnings.len(), expected, "{arguments:?}: {warnings:?}");
+        }
+    }
+}
