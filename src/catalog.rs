@@ -1,1 +1,212 @@
-//! What is served.
+//! What is served: the tools of a tools.yaml, checked and ready to run.
+//!
+//! A file is parsed, not validated: [`Catalog::load`] returns tools that can only run as their
+//! definition says, or everything that is wrong with the file, in one pass. Nothing here runs a
+//! program, opens a socket or keeps a file open, and nothing of a catalog changes once it is
+//! loaded; a new file is a new catalog.
+//!
+//! A definition becomes a [`Tool`] in these steps: [`yaml`] gives it places, [`definition`] reads
+//! its keys, [`params`] and [`schema`] its parameters, [`template`] its command. A call takes the
+//! way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`] makes it words.
+
+mod argument_error;
+mod definition;
+mod diagnostic;
+mod environment;
+mod interpreter;
+mod params;
+mod program;
+mod reader;
+mod schema;
+mod settings;
+mod suggest;
+mod template;
+mod tool;
+mod variable;
+mod yaml;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use argument_error::ArgumentError;
+pub use diagnostic::{Code, Diagnostic, LoadError, Severity};
+pub use environment::Environment;
+pub use tool::{
+    Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
+    ExitRules, Output, Signal, Tool,
+};
+
+use definition::Context;
+use diagnostic::{Problem, Report, Source};
+
+/// The tools of one file, in its order; nothing of it changes.
+#[derive(Debug)]
+pub struct Catalog {
+    server: ServerInfo,
+    tools: Vec<Arc<Tool>>,
+    index: HashMap<String, usize>,
+}
+
+/// What the server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// The name for programs; default `mcp-serve`.
+    pub name: String,
+    /// The name for people.
+    pub title: Option<String>,
+    /// How a model should use the server as a whole.
+    pub instructions: Option<String>,
+}
+
+impl Default for ServerInfo {
+    fn default() -> Self {
+        Self {
+            name: "mcp-serve".to_owned(),
+            title: None,
+            instructions: None,
+        }
+    }
+}
+
+/// A catalog, and what its author should know about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is served.
+    pub catalog: Catalog,
+    /// Problems that do not keep the file from being served, in its order.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Catalog {
+    /// Reads a file. Programs are searched in the environment's PATH; relative paths in the file
+    /// start at its folder.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read, is larger than 4 MiB (which is found out without
+    /// reading it) or not UTF-8, and as [`Catalog::parse`] does.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
+        let text = read_file(path).map_err(|problem| {
+            let mut report = Report::new(Source::new(path, String::new()));
+            report.add(problem);
+            LoadError::new(report.finish())
+        })?;
+        Self::parse(&text, path, environment)
+    }
+
+    /// Reads a text as if it stood in the file `path`, which is not opened.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the text is not valid; the error holds every problem in the order of the text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use mcp_serve::catalog::{Catalog, Environment};
+    ///
+    /// let text = "
+    /// tools:
+    ///   greet:
+    ///     description: Says hello.
+    ///     exec: /bin/echo hello {name}
+    ///     params: {name: string}
+    /// ";
+    /// let environment = Environment::default();
+    /// let loaded = Catalog::parse(text, Path::new("tools.yaml"), &environment)?;
+    /// let tool = loaded.catalog.tool("greet").unwrap();
+    ///
+    /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
+    /// let command = tool.command(&tool.arguments(arguments)?)?;
+    /// assert_eq!(command.arguments, ["hello", "$(id)"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
+        let mut report = Report::new(Source::new(path, text));
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let context = Context {
+            folder,
+            environment,
+        };
+        let (server, tools) = match yaml::parse(&mut report) {
+            Some((root, duplicates)) => definition::read(&root, duplicates, &context, &mut report),
+            None => (ServerInfo::default(), Vec::new()),
+        };
+        let failed = report.errors() > 0;
+        let diagnostics = report.finish();
+        if failed {
+            return Err(LoadError::new(diagnostics));
+        }
+        Ok(Loaded {
+            catalog: Self::new(server, tools),
+            warnings: diagnostics,
+        })
+    }
+
+    fn new(server: ServerInfo, tools: Vec<Arc<Tool>>) -> Self {
+        let index = (tools.iter().enumerate())
+            .map(|(at, tool)| (tool.name.clone(), at))
+            .collect();
+        Self {
+            server,
+            tools,
+            index,
+        }
+    }
+
+    /// Returns what the server says of itself.
+    pub fn server(&self) -> &ServerInfo {
+        &self.server
+    }
+
+    /// Returns the tools in the order of the file.
+    pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        self.tools.iter()
+    }
+
+    /// Returns the tool with this name; names compare by bytes.
+    pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.index.get(name).and_then(|at| self.tools.get(*at))
+    }
+}
+
+/// Reads a file that is small enough and UTF-8.
+fn read_file(path: &Path) -> Result<String, Problem> {
+    let unreadable = |message: String| Problem::without_place(Code::Unreadable, message);
+    let failed = |error: std::io::Error| unreadable(format!("cannot be read: {error}"));
+    let too_large = || {
+        unreadable(format!("larger than {} MiB", yaml::MAX_BYTES / 1024 / 1024))
+            .help("serve fewer tools from one file")
+    };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > yaml::MAX_BYTES {
+        return Err(too_large());
+    }
+    // The length of a pipe or device is not known before it is read.
+    let mut bytes = Vec::new();
+    file.take(yaml::MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > yaml::MAX_BYTES {
+        return Err(too_large());
+    }
+    if matches!(bytes.get(..2), Some([0xff, 0xfe] | [0xfe, 0xff])) {
+        return Err(unreadable("this is UTF-16".to_owned()).help("save it as UTF-8"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error
+            .as_bytes()
+            .iter()
+            .take(error.utf8_error().valid_up_to());
+        let line = line.filter(|byte| **byte == b'\n').count() + 1;
+        unreadable(format!("line {line} is not UTF-8")).help("save it as UTF-8")
+    })
+}

@@ -1,0 +1,57 @@
+//! A snapshot of the process environment.
+//!
+//! The catalog needs the environment twice: PATH to find programs when a file is loaded, and the
+//! few variables that a child may inherit. Taking one snapshot keeps both answers the same for as
+//! long as a catalog lives, and lets tests bring an environment of their own.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+/// Holds the variables that were set when the snapshot was taken.
+///
+/// # Examples
+///
+/// ```
+/// use mcp_serve::catalog::Environment;
+///
+/// let environment: Environment = [("PATH", "/usr/bin")].into_iter().collect();
+/// assert_eq!(environment.get("PATH").unwrap(), "/usr/bin");
+/// assert!(environment.get("HOME").is_none());
+/// ```
+#[derive(Clone, Default)]
+pub struct Environment(HashMap<OsString, OsString>);
+
+impl Environment {
+    /// Takes a snapshot of this process's environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment for the catalog"
+    )]
+    pub fn from_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// Returns the value of a variable, or `None` when it was not set.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+/// Prints names only: values may be secret.
+impl fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}

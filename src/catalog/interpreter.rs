@@ -1,0 +1,222 @@
+//! Interpreters that would run a caller's text as a program.
+//!
+//! Passing values word by word is no protection where the word itself is code: after `sh -c`, in
+//! an `awk` program, after `eval`. The list names what people reach for, not everything that can
+//! execute; it guards against the slip, and a sandbox guards against the rest.
+
+use super::diagnostic::{Code, Problem, Report};
+use super::template::{Template, Word};
+
+/// Where an interpreter takes its code from.
+#[derive(Clone, Copy)]
+enum Takes {
+    /// The word after one of these options, or the rest of the option's own word. A single
+    /// letter may also end a cluster, as in `bash -lc`.
+    After(&'static [&'static str]),
+    /// The first operand, unless one of these options brings the code from a file. The second
+    /// list names options that take a word of their own.
+    FirstOperand {
+        file: &'static [&'static str],
+        code: &'static [&'static str],
+        with_value: &'static [&'static str],
+    },
+    /// Every word that follows.
+    Everything,
+    /// Every word after the first operand, since a shell at the other end reads them again. The
+    /// list names options that take a word of their own.
+    AfterFirstOperand(&'static [&'static str]),
+}
+
+/// Programs that run another program named in their arguments.
+const WRAPPERS: &[&str] = &[
+    "chroot",
+    "chrt",
+    "doas",
+    "docker",
+    "env",
+    "find",
+    "flock",
+    "ionice",
+    "kubectl",
+    "nerdctl",
+    "nice",
+    "nohup",
+    "nsenter",
+    "podman",
+    "runuser",
+    "setpriv",
+    "setsid",
+    "stdbuf",
+    "strace",
+    "su",
+    "sudo",
+    "systemd-run",
+    "taskset",
+    "time",
+    "timeout",
+    "unshare",
+    "xargs",
+];
+
+fn takes(program: &str) -> Option<Takes> {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let family = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    Some(match family {
+        "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "tcsh" | "zsh"
+        | "su" | "runuser" | "flock" => Takes::After(&["-c", "--command"]),
+        "pwsh" | "powershell" => {
+            Takes::After(&["-c", "-Command", "-command", "-e", "-EncodedCommand"])
+        }
+        "python" | "pypy" => Takes::After(&["-c"]),
+        "perl" => Takes::After(&["-e", "-E"]),
+        "ruby" | "lua" | "luajit" | "Rscript" | "osascript" => Takes::After(&["-e"]),
+        "node" | "nodejs" | "bun" => Takes::After(&["-e", "--eval", "-p", "--print"]),
+        "php" => Takes::After(&["-r"]),
+        "awk" | "gawk" | "mawk" | "nawk" => Takes::FirstOperand {
+            file: &["-f", "--file"],
+            code: &["-e", "--source"],
+            with_value: &["-v", "-F", "--assign", "--field-separator"],
+        },
+        "sed" | "gsed" => Takes::FirstOperand {
+            file: &["-f", "--file"],
+            code: &["-e", "--expression"],
+            with_value: &["-l", "--line-length"],
+        },
+        "eval" | "watch" => Takes::Everything,
+        "ssh" => Takes::AfterFirstOperand(&[
+            "-B", "-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O",
+            "-o", "-P", "-p", "-R", "-S", "-W", "-w",
+        ]),
+        _ => return None,
+    })
+}
+
+/// Reports each placeholder that an interpreter would run.
+pub(crate) fn check(template: &Template, report: &mut Report) {
+    let words: Vec<&Word> = template.words().collect();
+    let Some((first, rest)) = words.split_first() else {
+        return;
+    };
+    let Some(program) = first.literal() else {
+        return;
+    };
+    if let Some(takes) = takes(program) {
+        check_code(program, takes, rest, report);
+    }
+    let name = program.rsplit('/').next().unwrap_or(program);
+    if !WRAPPERS.contains(&name) {
+        return;
+    }
+    for (at, word) in rest.iter().enumerate() {
+        let inner = word.literal().and_then(|text| Some((text, takes(text)?)));
+        if let Some((inner, takes)) = inner {
+            check_code(inner, takes, rest.get(at + 1..).unwrap_or_default(), report);
+            return;
+        }
+    }
+}
+
+fn check_code(program: &str, takes: Takes, words: &[&Word], report: &mut Report) {
+    match takes {
+        Takes::After(options) => after_option(program, options, words, report),
+        Takes::Everything => words.iter().for_each(|word| refuse(word, program, report)),
+        Takes::FirstOperand {
+            file,
+            code,
+            with_value,
+        } => {
+            after_option(program, code, words, report);
+            let named = |options: &[&str], word: &Word| {
+                let prefix = word.prefix();
+                options.iter().any(|option| prefix.starts_with(option))
+            };
+            if words
+                .iter()
+                .any(|word| named(file, word) || named(code, word))
+            {
+                return;
+            }
+            if let Some((word, _)) = first_operand(words, with_value) {
+                refuse(word, program, report);
+            }
+        }
+        Takes::AfterFirstOperand(with_value) => {
+            if let Some((_, rest)) = first_operand(words, with_value) {
+                for word in rest {
+                    refuse(word, program, report);
+                }
+            }
+        }
+    }
+}
+
+/// Skips options, and the words that belong to them; also returns what follows the operand.
+fn first_operand<'a>(
+    words: &'a [&'a Word],
+    with_value: &[&str],
+) -> Option<(&'a Word, &'a [&'a Word])> {
+    let mut rest = words;
+    while let Some((word, after)) = rest.split_first() {
+        rest = match word.literal() {
+            Some("--") => return after.split_first().map(|(word, after)| (*word, after)),
+            Some(text) if with_value.contains(&text) => after.get(1..).unwrap_or_default(),
+            _ if word.prefix().starts_with('-') => after,
+            _ => return Some((word, after)),
+        };
+    }
+    None
+}
+
+fn after_option(program: &str, options: &[&str], words: &[&Word], report: &mut Report) {
+    let mut waiting = None;
+    for word in words {
+        let prefix = word.prefix();
+        if let Some(option) = waiting {
+            // More options may stand between `-c` and its code.
+            if word.literal().is_some_and(|text| text.starts_with('-')) {
+                continue;
+            }
+            refuse(word, &format!("{program} {option}"), report);
+            return;
+        }
+        let option = options.iter().find(|option| is_option(prefix, option));
+        let Some(option) = option else { continue };
+        if word.slots().next().is_some() {
+            refuse(word, &format!("{program} {option}"), report);
+            return;
+        }
+        if !prefix.contains('=') {
+            waiting = Some(*option);
+        }
+    }
+}
+
+/// Whether a word starts as this option: itself, `--option=…`, `-c…`, or a cluster such as `-lc`.
+fn is_option(prefix: &str, option: &str) -> bool {
+    if prefix == option {
+        return true;
+    }
+    if option.starts_with("--") {
+        return prefix
+            .strip_prefix(option)
+            .is_some_and(|rest| rest.starts_with('='));
+    }
+    let Some(letter) = option.strip_prefix('-').filter(|rest| rest.len() == 1) else {
+        return false;
+    };
+    let cluster = prefix.strip_prefix('-').unwrap_or_default();
+    let letters = cluster.chars().take_while(char::is_ascii_alphabetic);
+    !cluster.starts_with('-') && letters.into_iter().any(|c| c.to_string() == letter)
+}
+
+fn refuse(word: &Word, where_from: &str, report: &mut Report) {
+    for slot in word.slots() {
+        let message = format!(
+            "`{where_from}` would run the caller's text in `{}` as code",
+            slot.name
+        );
+        let help = "pass the value as an argument of a script, or through `env`; \
+                    `unsafe_code: true` to insist";
+        report.add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
+    }
+}

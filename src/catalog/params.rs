@@ -1,0 +1,539 @@
+//! The parameters of a tool: the shorthand, and JSON Schema with two words of our own.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
+
+use super::diagnostic::{Code, Problem, Report, Span};
+use super::reader;
+use super::schema::read_schema;
+use super::suggest::did_you_mean;
+use super::template::is_parameter_name;
+use super::yaml::{Content, Entry, Scalar};
+
+/// The types that the shorthand knows.
+const TYPES: &[&str] = &["string", "integer", "number", "boolean"];
+
+/// What a parameter's values are, as far as its schema says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Object,
+    Array(Element),
+    /// The schema leaves it open.
+    Unknown,
+}
+
+/// What the items of an array are, as far as it matters for their text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Element {
+    Integer,
+    Other,
+}
+
+impl Kind {
+    pub(crate) fn is_array(self) -> bool {
+        matches!(self, Self::Array(_))
+    }
+
+    /// The kind of the items of an array.
+    pub(crate) fn item(self) -> Self {
+        match self {
+            Self::Array(Element::Integer) => Self::Integer,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A parameter of a tool.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) span: Span,
+    /// The JSON Schema that clients see.
+    pub(crate) schema: Value,
+    pub(crate) kind: Kind,
+    pub(crate) required: bool,
+    pub(crate) allow_dash: bool,
+    /// Whether the schema says that numbers below zero are meant.
+    pub(crate) allows_negative: bool,
+}
+
+impl Parameter {
+    fn new(key: &super::yaml::Key, schema: Value, optional: bool, allow_dash: bool) -> Self {
+        let has_default = schema.get("default").is_some();
+        Self {
+            name: key.text.clone(),
+            span: key.span,
+            kind: kind(&schema),
+            required: !optional && !has_default,
+            allow_dash,
+            allows_negative: allows_negative(&schema),
+            schema,
+        }
+    }
+
+    /// The value that stands in when a call brings none.
+    pub(crate) fn default(&self) -> Option<&Value> {
+        self.schema.get("default")
+    }
+
+    /// Whether a valid call may leave its places empty: it may be missing without a default, be
+    /// null, or be an array without items.
+    pub(crate) fn may_be_absent(&self) -> bool {
+        let optional = !self.required && self.default().is_none();
+        let nullable = match self.schema.get("type") {
+            Some(Value::Array(types)) => types.contains(&json!("null")),
+            _ => false,
+        };
+        let minimum = self.schema.get("minItems").and_then(Value::as_u64);
+        let may_be_empty = self.kind.is_array() && minimum.unwrap_or(0) == 0;
+        optional || nullable || may_be_empty
+    }
+}
+
+/// The parameters of a tool in the order of the file.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters {
+    list: Vec<Parameter>,
+    /// Names whose definition has errors; nothing more is said about them.
+    broken: HashSet<String>,
+}
+
+impl Parameters {
+    /// Reads the `params` of a tool.
+    pub(crate) fn read(entry: &Entry, tool: &str, report: &mut Report) -> Self {
+        let mut parameters = Self::default();
+        for entry in reader::mapping(entry, report).unwrap_or_default() {
+            match read_parameter(entry, tool, report) {
+                Some(parameter) => parameters.list.push(parameter),
+                None => {
+                    parameters.broken.insert(entry.key.text.clone());
+                }
+            }
+        }
+        parameters
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Parameter> {
+        self.list.iter().find(|parameter| parameter.name == name)
+    }
+
+    pub(crate) fn is_broken(&self, name: &str) -> bool {
+        self.broken.contains(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Parameter> {
+        self.list.iter()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|parameter| parameter.name.as_str())
+    }
+
+    /// The schema of the arguments, as `tools/list` shows it.
+    pub(crate) fn input_schema(&self) -> Map<String, Value> {
+        let properties: Map<String, Value> = (self.list.iter())
+            .map(|parameter| (parameter.name.clone(), parameter.schema.clone()))
+            .collect();
+        let required: Vec<&str> = (self.list.iter())
+            .filter(|parameter| parameter.required)
+            .map(|parameter| parameter.name.as_str())
+            .collect();
+        let mut schema = Map::new();
+        schema.insert("type".to_owned(), json!("object"));
+        schema.insert("properties".to_owned(), Value::Object(properties));
+        schema.insert("required".to_owned(), json!(required));
+        schema.insert("additionalProperties".to_owned(), json!(false));
+        schema
+    }
+}
+
+fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter> {
+    let errors = report.errors();
+    let name = &entry.key.text;
+    if !is_parameter_name(name) {
+        let message = format!("`{name}` cannot be the name of a parameter");
+        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
+        report.add(Problem::error(Code::Name, entry.key.span, message).help(help));
+    }
+    let parameter = match &entry.value.content {
+        Content::Scalar(scalar) if !scalar.is_null() => shorthand(entry, scalar, report),
+        Content::Mapping(_) => long_form(entry, tool, report),
+        _ => {
+            let message = format!(
+                "`{name}` must be a type such as `string`, or a JSON Schema, not {}",
+                entry.value.kind()
+            );
+            report.add(Problem::error(Code::Value, entry.place(), message));
+            None
+        }
+    };
+    parameter.filter(|_| report.errors() == errors)
+}
+
+/// Reads `optional string`, `integer = 20`, `string...` and the like.
+fn shorthand(entry: &Entry, scalar: &Scalar, report: &mut Report) -> Option<Parameter> {
+    match parse_shorthand(&scalar.text) {
+        Ok((schema, optional)) => Some(Parameter::new(&entry.key, schema, optional, false)),
+        Err((message, help)) => {
+            let problem = Problem::error(Code::Schema, entry.place(), message).help(help);
+            report.add(problem);
+            None
+        }
+    }
+}
+
+/// Returns the schema and whether the parameter is optional; the error is what is wrong, and help.
+fn parse_shorthand(text: &str) -> Result<(Value, bool), (String, String)> {
+    let text = text.trim();
+    let (declared, default) = match text.split_once('=') {
+        Some((declared, default)) => (declared.trim_end(), Some(default.trim_start())),
+        None => (text, None),
+    };
+    let (optional, spelled) = match declared.strip_prefix("optional") {
+        Some(rest) if rest.starts_with(char::is_whitespace) => (true, rest.trim_start()),
+        _ => (false, declared),
+    };
+    let (name, array) = match spelled.strip_suffix("...") {
+        Some(name) => (name, true),
+        None => (spelled, false),
+    };
+    if !TYPES.contains(&name) {
+        return Err((
+            format!("`{declared}` is not a type"),
+            did_you_mean(name, TYPES.iter().copied()).unwrap_or_else(|| {
+                format!(
+                    "the types are {}; or write a JSON Schema",
+                    reader::listed(TYPES)
+                )
+            }),
+        ));
+    }
+    if optional && default.is_some() {
+        return Err((
+            format!("`{text}` says twice that a call may leave it out"),
+            "a default is enough: remove `optional`".to_owned(),
+        ));
+    }
+    if array && optional {
+        return Err((
+            format!("`{text}` says twice that a call may leave it out"),
+            format!("`{spelled}` is enough: an array may be absent or empty"),
+        ));
+    }
+    if array && default.is_some() {
+        return Err((
+            format!("`{spelled}` takes no default in the short form"),
+            format!("write `{{type: array, items: {{type: {name}}}, default: […]}}`"),
+        ));
+    }
+    if array {
+        return Ok((json!({"type": "array", "items": {"type": name}}), true));
+    }
+    let mut schema = json!({"type": name});
+    if let (Some(default), Some(map)) = (default, schema.as_object_mut()) {
+        map.insert("default".to_owned(), parse_default(name, default)?);
+    }
+    Ok((schema, optional))
+}
+
+fn parse_default(kind: &str, text: &str) -> Result<Value, (String, String)> {
+    let value: Option<Value> = match kind {
+        "string" => unquoted(text).map(Value::String),
+        // JSON's own numbers and booleans, and nothing that YAML reads besides.
+        _ => serde_json::from_str(text).ok(),
+    };
+    let fits = value.as_ref().is_some_and(|value| match kind {
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        _ => true,
+    });
+    match value {
+        Some(value) if fits => Ok(value),
+        _ if kind == "string" => Err((
+            format!("the default {text} has a quote that is never closed"),
+            "write a text in quotes of one kind, with nothing after them".to_owned(),
+        )),
+        _ => Err((
+            format!("default `{text}` is not of the type `{kind}`"),
+            format!("write a default that is a valid `{kind}`, or change the type"),
+        )),
+    }
+}
+
+/// Reads a text that may stand in quotes; escapes are JSON's, inside `"…"`.
+fn unquoted(text: &str) -> Option<String> {
+    if text.starts_with('"') {
+        return serde_json::from_str(text).ok();
+    }
+    match text.strip_prefix('\'') {
+        Some(rest) => rest
+            .strip_suffix('\'')
+            .filter(|inner| !inner.contains('\''))
+            .map(str::to_owned),
+        None => Some(text.to_owned()),
+    }
+}
+
+/// Reads a JSON Schema with `optional` and `allow_dash`, which clients do not see.
+fn long_form(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter> {
+    let mut optional = false;
+    let mut allow_dash = false;
+    for own in entry.value.mapping().unwrap_or_default() {
+        match own.key.text.as_str() {
+            "optional" => optional = reader::boolean(own, report)?,
+            "allow_dash" => allow_dash = reader::boolean(own, report)?,
+            _ => {}
+        }
+    }
+    let schema = read_schema(entry, tool, report)?;
+    Some(Parameter::new(&entry.key, schema, optional, allow_dash))
+}
+
+fn kind(schema: &Value) -> Kind {
+    let stated = match schema.get("type") {
+        Some(Value::String(name)) => Some(name.as_str()),
+        Some(Value::Array(names)) => {
+            let mut names = names
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|name| *name != "null");
+            names.next().filter(|_| names.next().is_none())
+        }
+        _ => None,
+    };
+    match stated.or_else(|| implied(schema)) {
+        Some("string") => Kind::String,
+        Some("integer") => Kind::Integer,
+        Some("number") => Kind::Number,
+        Some("boolean") => Kind::Boolean,
+        Some("object") => Kind::Object,
+        Some("array") => Kind::Array(match schema.get("items").map(kind) {
+            Some(Kind::Integer) => Element::Integer,
+            _ => Element::Other,
+        }),
+        _ => Kind::Unknown,
+    }
+}
+
+/// The type of the values that `enum` lists, when it is one.
+fn implied(schema: &Value) -> Option<&'static str> {
+    let mut types = schema
+        .get("enum")?
+        .as_array()?
+        .iter()
+        .map(|value| match value {
+            Value::String(_) => Some("string"),
+            Value::Bool(_) => Some("boolean"),
+            Value::Number(number) if !number.is_f64() => Some("integer"),
+            _ => None,
+        });
+    let first = types.next()??;
+    types.all(|other| other == Some(first)).then_some(first)
+}
+
+/// A number below zero must be asked for: `integer` alone is an amount or an id to most authors,
+/// and to most programs `-9` is an option.
+fn allows_negative(schema: &Value) -> bool {
+    let schema = match schema.get("items") {
+        Some(items) if items.is_object() => items,
+        _ => schema,
+    };
+    let negative = |value: &Value| value.as_f64().is_some_and(|number| number < 0.0);
+    let listed = schema.get("enum").and_then(Value::as_array);
+    ["minimum", "exclusiveMinimum", "const", "default"]
+        .iter()
+        .filter_map(|keyword| schema.get(*keyword))
+        .chain(listed.into_iter().flatten())
+        .any(negative)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Element, Kind, allows_negative, kind, parse_shorthand};
+
+    #[test]
+    fn shorthand() {
+        let cases: &[(&str, Value, bool)] = &[
+            ("string", json!({"type": "string"}), false),
+            ("optional string", json!({"type": "string"}), true),
+            (
+                "integer = 20",
+                json!({"type": "integer", "default": 20}),
+                false,
+            ),
+            (
+                "integer=-1",
+                json!({"type": "integer", "default": -1}),
+                false,
+            ),
+            (
+                "number = 0.5",
+                json!({"type": "number", "default": 0.5}),
+                false,
+            ),
+            (
+                "boolean = false",
+                json!({"type": "boolean", "default": false}),
+                false,
+            ),
+            (
+                "string = main",
+                json!({"type": "string", "default": "main"}),
+                false,
+            ),
+            (
+                "string = two words",
+                json!({"type": "string", "default": "two words"}),
+                false,
+            ),
+            (
+                r#"string = "two  words""#,
+                json!({"type": "string", "default": "two  words"}),
+                false,
+            ),
+            (
+                "string = 'a=b'",
+                json!({"type": "string", "default": "a=b"}),
+                false,
+            ),
+            (
+                "string = a=b",
+                json!({"type": "string", "default": "a=b"}),
+                false,
+            ),
+            (
+                "string = 010",
+                json!({"type": "string", "default": "010"}),
+                false,
+            ),
+            (
+                "string = NO",
+                json!({"type": "string", "default": "NO"}),
+                false,
+            ),
+            ("string =", json!({"type": "string", "default": ""}), false),
+            (
+                "string...",
+                json!({"type": "array", "items": {"type": "string"}}),
+                true,
+            ),
+            (
+                "integer...",
+                json!({"type": "array", "items": {"type": "integer"}}),
+                true,
+            ),
+        ];
+        for (text, schema, optional) in cases {
+            let expected = Ok((schema.clone(), *optional));
+            assert_eq!(parse_shorthand(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn shorthand_that_is_refused() {
+        let cases = [
+            ("sting", "`sting` is not a type"),
+            ("", "`` is not a type"),
+            ("optional", "`optional` is not a type"),
+            ("string ...", "`string ...` is not a type"),
+            ("object", "`object` is not a type"),
+            (
+                "optional integer = 1",
+                "`optional integer = 1` says twice that a call may leave it out",
+            ),
+            (
+                "optional string...",
+                "`optional string...` says twice that a call may leave it out",
+            ),
+            (
+                "string... = a",
+                "`string...` takes no default in the short form",
+            ),
+            ("integer = x", "default `x` is not of the type `integer`"),
+            (
+                "integer = 1.5",
+                "default `1.5` is not of the type `integer`",
+            ),
+            (
+                "integer = 010",
+                "default `010` is not of the type `integer`",
+            ),
+            (
+                "boolean = yes",
+                "default `yes` is not of the type `boolean`",
+            ),
+            (
+                "string = \"a",
+                "the default \"a has a quote that is never closed",
+            ),
+        ];
+        for (text, message) in cases {
+            let found = parse_shorthand(text).map_err(|(message, _)| message);
+            assert_eq!(found, Err(message.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_follow_the_schema() {
+        let cases = [
+            ("stated", json!({"type": "integer"}), Kind::Integer),
+            (
+                "nullable",
+                json!({"type": ["string", "null"]}),
+                Kind::String,
+            ),
+            (
+                "several",
+                json!({"type": ["string", "integer"]}),
+                Kind::Unknown,
+            ),
+            ("enum of texts", json!({"enum": ["a", "b"]}), Kind::String),
+            ("mixed enum", json!({"enum": ["a", 1]}), Kind::Unknown),
+            (
+                "array",
+                json!({"type": "array"}),
+                Kind::Array(Element::Other),
+            ),
+            (
+                "array of integers",
+                json!({"type": "array", "items": {"type": "integer"}}),
+                Kind::Array(Element::Integer),
+            ),
+            ("open", json!({}), Kind::Unknown),
+        ];
+        for (name, schema, expected) in cases {
+            assert_eq!(kind(&schema), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn negative_numbers_must_be_asked_for() {
+        let cases = [
+            ("plain", json!({"type": "integer"}), false),
+            ("from zero", json!({"type": "integer", "minimum": 0}), false),
+            (
+                "below zero",
+                json!({"type": "integer", "minimum": -5}),
+                true,
+            ),
+            ("listed", json!({"enum": [-1, 1]}), true),
+            ("default", json!({"type": "integer", "default": -1}), true),
+            (
+                "items",
+                json!({"type": "array", "items": {"minimum": -1}}),
+                true,
+            ),
+        ];
+        for (name, schema, expected) in cases {
+            assert_eq!(allows_negative(&schema), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! JSON Schema 2020-12: what authors may write, and what arguments must satisfy.
+//!
+//! Everything is settled when the file is loaded: nothing is fetched, patterns use an engine whose
+//! time is linear in the text, and the number of subschemas is bounded after references are
+//! followed, since nested alternatives multiply the work for every value.
+
+mod limits;
+mod read;
+mod rule;
+
+use serde_json::{Map, Value};
+
+use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
+use super::diagnostic::{Code, Problem, Report, Span};
+use super::params::Parameters;
+use super::suggest::did_you_mean;
+pub(crate) use read::read_schema;
+
+/// The compiled schema of a tool's arguments.
+#[derive(Debug)]
+pub(crate) struct InputSchema {
+    schema: Map<String, Value>,
+    validator: jsonschema::Validator,
+    defaults: Vec<(String, Value)>,
+}
+
+impl InputSchema {
+    /// Compiles the schema of all parameters, and checks their defaults against it.
+    ///
+    /// `span` is the place of problems that belong to no single parameter.
+    pub(crate) fn compile(
+        parameters: &Parameters,
+        span: Span,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let errors = report.errors();
+        let schema = parameters.input_schema();
+        let root = Value::Object(schema.clone());
+        limits::check(&root, parameters, report);
+        if report.errors() > errors {
+            return None;
+        }
+        let validator = match options().build(&root) {
+            Ok(validator) => validator,
+            Err(error) => {
+                let message = format!("the schema of the parameters is not valid: {error}");
+                report.add(Problem::error(Code::Schema, span, message));
+                return None;
+            }
+        };
+        let defaults: Vec<_> = parameters
+            .iter()
+            .filter_map(|p| Some((p.name.clone(), p.default()?.clone())))
+            .collect();
+        check_defaults(&validator, parameters, &defaults, report);
+        (report.errors() == errors).then_some(Self {
+            schema,
+            validator,
+            defaults,
+        })
+    }
+
+    /// The schema as clients see it.
+    pub(crate) fn as_map(&self) -> &Map<String, Value> {
+        &self.schema
+    }
+
+    /// Fills in defaults, then validates.
+    pub(crate) fn arguments(
+        &self,
+        arguments: Option<Map<String, Value>>,
+    ) -> Result<Map<String, Value>, ArgumentError> {
+        let mut arguments = arguments.unwrap_or_default();
+        for (name, value) in &self.defaults {
+            if !arguments.contains_key(name) {
+                arguments.insert(name.clone(), value.clone());
+            }
+        }
+        let value = Value::Object(arguments);
+        let errors = self.validator.iter_errors(&value).take(MAX_SHOWN + 1);
+        let violations: Vec<_> = errors.flat_map(|error| self.violations(&error)).collect();
+        ArgumentError::unless_empty(violations)?;
+        match value {
+            Value::Object(arguments) => Ok(arguments),
+            _ => Ok(Map::new()),
+        }
+    }
+
+    fn violations(&self, error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {
+        use jsonschema::error::ValidationErrorKind as Kind;
+        let pointer = error.instance_path().as_str();
+        match error.kind() {
+            Kind::AdditionalProperties { unexpected } if pointer.is_empty() => {
+                (unexpected.iter().take(MAX_SHOWN))
+                    .map(|name| self.unknown(name))
+                    .collect()
+            }
+            Kind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let pointer = format!("{pointer}/{name}");
+                vec![Violation::new(pointer, "is required and missing")]
+            }
+            kind => vec![Violation::new(pointer.to_owned(), rule::text(kind))],
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Violation {
+        let properties = self.schema.get("properties").and_then(Value::as_object);
+        let known = properties.into_iter().flat_map(Map::keys);
+        let rule = match did_you_mean(name, known.map(String::as_str)) {
+            Some(suggestion) => format!("is not an argument of this tool; {suggestion}"),
+            None => "is not an argument of this tool".to_owned(),
+        };
+        Violation::at(&shortened(name), None, &rule)
+    }
+}
+
+/// How every schema is compiled: our dialect, no network, no files, linear patterns.
+fn options() -> jsonschema::ValidationOptions<'static> {
+    jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .should_validate_formats(true)
+        .offline()
+}
+
+fn check_defaults(
+    validator: &jsonschema::Validator,
+    parameters: &Parameters,
+    defaults: &[(String, Value)],
+    report: &mut Report,
+) {
+    let instance = Value::Object(defaults.iter().cloned().collect());
+    for error in validator.iter_errors(&instance) {
+        let pointer = error.instance_path().as_str();
+        let Some(name) = pointer.split('/').nth(1) else {
+            // Required parameters are missing here, and that is as it should be.
+            continue;
+        };
+        let Some(parameter) = parameters.get(name) else {
+            continue;
+        };
+        let Some(default) = parameter.default() else {
+            continue;
+        };
+        let message = format!(
+            "default `{}` of `{name}` {}",
+            shortened(&default.to_string()),
+            rule::text(error.kind())
+        );
+        let help = "write a default that the schema allows";
+        report.add(Problem::error(Code::Schema, parameter.span, message).help(help));
+    }
+}

@@ -1,0 +1,247 @@
+//! The keys that a tool and `defaults` share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::diagnostic::{Code, Problem, Report};
+use super::reader;
+use super::template::{Word, segments};
+use super::tool::{Effect, ExitRules, Output, Signal};
+use super::variable;
+use super::yaml::{Entry, Key, Scalar};
+
+/// The keys that are read here.
+pub(crate) const KEYS: &[&str] = &[
+    "timeout",
+    "max_output",
+    "output",
+    "exit",
+    "effect",
+    "idempotent",
+    "open_world",
+    "if_missing",
+    "workdir",
+    "env",
+    "inherit_env",
+    "cancel",
+];
+
+/// A variable of the child's environment, with placeholders.
+#[derive(Clone, Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: Key,
+    pub(crate) value: Word,
+}
+
+/// What a tool or `defaults` says; what it leaves open is `None` or empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_output: Option<usize>,
+    pub(crate) output: Option<Output>,
+    pub(crate) exit: ExitRules,
+    pub(crate) effect: Option<Effect>,
+    pub(crate) idempotent: Option<bool>,
+    pub(crate) open_world: Option<bool>,
+    pub(crate) hide_if_missing: bool,
+    pub(crate) workdir: Option<String>,
+    pub(crate) env: Vec<Variable>,
+    pub(crate) inherit_env: Vec<String>,
+    pub(crate) signal: Option<Signal>,
+    pub(crate) grace: Option<Duration>,
+}
+
+impl Settings {
+    /// Reads one key; returns whether it is one of ours.
+    pub(crate) fn read(&mut self, entry: &Entry, report: &mut Report) -> bool {
+        match entry.key.text.as_str() {
+            "timeout" => self.timeout = timeout(entry, report),
+            "max_output" => self.max_output = reader::size(entry, report),
+            "output" => {
+                let choices = [("text", Output::Text), ("json", Output::Json)];
+                self.output = reader::choice(entry, &choices, report);
+            }
+            "exit" => self.exit = exit(entry, report),
+            "effect" => {
+                let choices = [
+                    ("read", Effect::Read),
+                    ("write", Effect::Write),
+                    ("destructive", Effect::Destructive),
+                ];
+                self.effect = reader::choice(entry, &choices, report);
+            }
+            "idempotent" => self.idempotent = reader::boolean(entry, report),
+            "open_world" => self.open_world = reader::boolean(entry, report),
+            "if_missing" => {
+                let hide = reader::choice(entry, &[("hide", true)], report);
+                self.hide_if_missing = hide.unwrap_or(false);
+            }
+            "workdir" => self.workdir = workdir(entry, report),
+            "env" => self.env = env(entry, report),
+            "inherit_env" => self.inherit_env = inherit_env(entry, report),
+            "cancel" => self.cancel(entry, report),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Fills what is left open with the defaults. `env` and `exit` are joined key by key, and
+    /// `inherit_env` is joined; what the tool says itself wins.
+    pub(crate) fn or(self, defaults: &Self) -> Self {
+        let own = |variable: &&Variable| {
+            !(self.env.iter()).any(|own| own.name.text == variable.name.text)
+        };
+        let mut env: Vec<_> = defaults.env.iter().filter(own).cloned().collect();
+        env.extend(self.env.iter().cloned());
+        let mut inherit_env = defaults.inherit_env.clone();
+        inherit_env.extend(self.inherit_env);
+        Self {
+            timeout: self.timeout.or(defaults.timeout),
+            max_output: self.max_output.or(defaults.max_output),
+            output: self.output.or(defaults.output),
+            exit: self.exit.or(&defaults.exit),
+            effect: self.effect.or(defaults.effect),
+            idempotent: self.idempotent.or(defaults.idempotent),
+            open_world: self.open_world.or(defaults.open_world),
+            hide_if_missing: self.hide_if_missing || defaults.hide_if_missing,
+            workdir: self.workdir.or_else(|| defaults.workdir.clone()),
+            env,
+            inherit_env,
+            signal: self.signal.or(defaults.signal),
+            grace: self.grace.or(defaults.grace),
+        }
+    }
+
+    fn cancel(&mut self, entry: &Entry, report: &mut Report) {
+        for entry in reader::mapping(entry, report).unwrap_or_default() {
+            match entry.key.text.as_str() {
+                "signal" => self.signal = reader::choice(entry, Signal::NAMES, report),
+                "grace" => self.grace = reader::duration(entry, report),
+                _ => reader::unknown_key(entry, "`cancel`", &["signal", "grace"], report),
+            }
+        }
+    }
+}
+
+fn timeout(entry: &Entry, report: &mut Report) -> Option<Duration> {
+    let timeout = reader::duration(entry, report)?;
+    if timeout.is_zero() {
+        let message = "a call cannot end before it begins";
+        let problem = Problem::error(Code::Value, entry.place(), message);
+        report.add(problem.help("write the longest time that a call may take, such as `30s`"));
+        return None;
+    }
+    Some(timeout)
+}
+
+fn workdir(entry: &Entry, report: &mut Report) -> Option<String> {
+    let scalar = entry.value.scalar();
+    let text = reader::text(entry, report)?;
+    let word = segments(scalar?, report);
+    if word.slots().next().is_some() {
+        let problem = Problem::error(
+            Code::Value,
+            entry.place(),
+            "`workdir` is fixed and takes no placeholders",
+        );
+        report.add(problem.help("pass the folder as an argument of the program"));
+        return None;
+    }
+    Some(text)
+}
+
+fn exit(entry: &Entry, report: &mut Report) -> ExitRules {
+    let mut rules = BTreeMap::new();
+    for entry in reader::mapping(entry, report).unwrap_or_default() {
+        let code = entry.key.text.parse::<u8>().ok().filter(|code| *code > 0);
+        let Some(code) = code else {
+            let message = format!(
+                "`{}` is not an exit code with a meaning of its own",
+                entry.key.text
+            );
+            let problem = Problem::error(Code::Value, entry.key.span, message);
+            report.add(problem.help("exit codes are 1 to 255; 0 always means success"));
+            continue;
+        };
+        match reader::text(entry, report).as_deref() {
+            Some("ok") => {
+                rules.insert(code, None);
+            }
+            Some(text) if !text.trim().is_empty() => {
+                rules.insert(code, Some(text.to_owned()));
+            }
+            Some(_) => reader::wrong_value(entry, "`ok` or a message for the model", report),
+            None => {}
+        }
+    }
+    ExitRules::new(rules)
+}
+
+fn env(entry: &Entry, report: &mut Report) -> Vec<Variable> {
+    let mut variables = Vec::new();
+    for entry in reader::mapping(entry, report).unwrap_or_default() {
+        let named = variable::check_name(&entry.key.text, entry.key.span, report);
+        let Some(scalar) = entry.value.scalar().filter(|scalar| !scalar.is_null()) else {
+            reader::wrong_value(entry, "a text", report);
+            continue;
+        };
+        if let Some(value) = value(scalar, report).filter(|_| named) {
+            let name = entry.key.clone();
+            variable::check_value(&name, &value, report);
+            variables.push(Variable { name, value });
+        }
+    }
+    variables
+}
+
+fn value(scalar: &Scalar, report: &mut Report) -> Option<Word> {
+    let word = segments(scalar, report);
+    if scalar.text.contains('\0') {
+        let message = "a variable cannot hold NUL";
+        report.add(Problem::error(Code::Value, word.span, message));
+        return None;
+    }
+    Some(word)
+}
+
+fn inherit_env(entry: &Entry, report: &mut Report) -> Vec<String> {
+    let mut names = Vec::new();
+    for node in reader::list(entry, report).unwrap_or_default() {
+        match node.scalar() {
+            Some(scalar) if variable::check_name(&scalar.text, node.span, report) => {
+                names.push(scalar.text.clone());
+            }
+            Some(_) => {}
+            None => {
+                let message = format!(
+                    "an item must be the name of a variable, not {}",
+                    node.kind()
+                );
+                report.add(Problem::error(Code::Value, entry.key.span, message));
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::tool::{ExitMeaning, ExitRules};
+
+    #[test]
+    fn exit_codes_have_meanings() {
+        let rules = [(1, None), (3, Some("Unknown customer.".to_owned()))];
+        let rules = ExitRules::new(rules.into_iter().collect());
+        let cases = [
+            (0, ExitMeaning::Ok),
+            (1, ExitMeaning::Ok),
+            (3, ExitMeaning::Message("Unknown customer.")),
+            (2, ExitMeaning::Error),
+            (256, ExitMeaning::Error),
+            (-1, ExitMeaning::Error),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(rules.meaning(code), expected, "{code}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A tool as it runs: everything about it is settled, and a call only brings its arguments.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::argument_error::ArgumentError;
+use super::params::Parameters;
+use super::schema::InputSchema;
+use super::settings::Variable;
+use super::template::{Renderer, Template};
+
+/// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
+/// than a model can use.
+pub const DEFAULT_MAX_OUTPUT: usize = 256 * 1024;
+/// How long a cancelled tool may take to end when its definition says nothing.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// A command that clients may call.
+#[derive(Debug)]
+pub struct Tool {
+    /// The name that clients call, unique in its catalog and compared by bytes.
+    pub name: String,
+    /// The name for people.
+    pub title: Option<String>,
+    /// What the tool does, for the model.
+    pub description: String,
+    /// What clients are told about its effects.
+    pub annotations: Annotations,
+    /// The longest time that a call may take; `None` leaves it to the server's own limit.
+    pub timeout: Option<Duration>,
+    /// How much output is kept, in bytes; default [`DEFAULT_MAX_OUTPUT`].
+    pub max_output: usize,
+    /// What the output is.
+    pub output: Output,
+    /// What exit codes mean.
+    pub exit: ExitRules,
+    /// How a call is ended early.
+    pub cancel: Cancel,
+    pub(crate) parts: Parts,
+}
+
+/// What a call is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) program: PathBuf,
+    pub(crate) template: Template,
+    pub(crate) parameters: Parameters,
+    pub(crate) input: InputSchema,
+    pub(crate) workdir: Option<PathBuf>,
+    /// The environment that does not depend on the call.
+    pub(crate) inherited: Vec<(OsString, OsString)>,
+    pub(crate) variables: Vec<Variable>,
+}
+
+impl Tool {
+    /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
+    pub fn input_schema(&self) -> &Map<String, Value> {
+        self.parts.input.as_map()
+    }
+
+    /// Fills in defaults and validates; absent arguments are an empty object.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an argument is unknown, missing or breaks its schema. The text is for the model:
+    /// it names the place and the rule, and no value.
+    pub fn arguments(
+        &self,
+        arguments: Option<Map<String, Value>>,
+    ) -> Result<Arguments, ArgumentError> {
+        self.parts.input.arguments(arguments).map(Arguments)
+    }
+
+    /// Renders the command of one call.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
+    /// be given: 120 KiB for a word, 1 MiB in all. The text is for the model.
+    pub fn command(&self, arguments: &Arguments) -> Result<Command, ArgumentError> {
+        let parts = &self.parts;
+        let mut renderer = Renderer::new(&parts.parameters, &arguments.0);
+        renderer.count(parts.program.as_os_str().len());
+        let words = renderer.words(&parts.template);
+        let mut environment = parts.inherited.clone();
+        for variable in &parts.variables {
+            let name = OsString::from(&variable.name.text);
+            environment.retain(|(other, _)| *other != name);
+            if let Some(value) = renderer.variable(&variable.value) {
+                environment.push((name, value));
+            }
+        }
+        for (name, value) in &environment {
+            renderer.count(name.len() + 1 + value.len());
+        }
+        renderer.finish()?;
+        Ok(Command {
+            program: parts.program.clone(),
+            arguments: words,
+            environment,
+            workdir: parts.workdir.clone(),
+        })
+    }
+}
+
+/// Arguments that satisfy a tool's schema, defaults included.
+///
+/// Debug prints names only: values may be secret.
+#[derive(Clone, PartialEq)]
+pub struct Arguments(Map<String, Value>);
+
+impl fmt::Debug for Arguments {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A process to start: nothing in it is parsed again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The absolute path of the program.
+    pub program: PathBuf,
+    /// The arguments after the program's own name.
+    pub arguments: Vec<OsString>,
+    /// The whole environment of the process; each name stands once.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The absolute path of the folder to run in; `None` asks for a private empty one.
+    pub workdir: Option<PathBuf>,
+}
+
+/// Prints the names of variables and not their values, which may be secret.
+impl fmt::Debug for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("Command")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("environment", &names)
+            .field("workdir", &self.workdir)
+            .finish()
+    }
+}
+
+/// What a tool does to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Read,
+    Write,
+    Destructive,
+}
+
+/// Hints about the effects of a tool, in the words of MCP; `None` is not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// `readOnlyHint`: the tool changes nothing.
+    pub read_only: Option<bool>,
+    /// `destructiveHint`: what it changes may be lost.
+    pub destructive: Option<bool>,
+    /// `idempotentHint`: a second call with the same arguments changes nothing more.
+    pub idempotent: Option<bool>,
+    /// `openWorldHint`: it reaches things outside the operator's own.
+    pub open_world: Option<bool>,
+}
+
+impl Annotations {
+    pub(crate) fn new(effect: Effect, idempotent: Option<bool>, open_world: Option<bool>) -> Self {
+        Self {
+            read_only: Some(effect == Effect::Read),
+            destructive: (effect != Effect::Read).then_some(effect == Effect::Destructive),
+            idempotent,
+            open_world,
+        }
+    }
+}
+
+/// What the standard output of a tool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Text for the model, the default.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// How a call is ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// The signal that asks the process to end; default TERM.
+    pub signal: Signal,
+    /// How long it may take before it is killed; default [`DEFAULT_GRACE`].
+    pub grace: Duration,
+}
+
+/// A signal by its POSIX name, without the `SIG`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are POSIX's own")]
+pub enum Signal {
+    #[default]
+    Term,
+    Int,
+    Hup,
+    Quit,
+    Kill,
+    Usr1,
+    Usr2,
+}
+
+impl Signal {
+    pub(crate) const NAMES: &[(&str, Self)] = &[
+        ("TERM", Self::Term),
+        ("INT", Self::Int),
+        ("HUP", Self::Hup),
+        ("QUIT", Self::Quit),
+        ("KILL", Self::Kill),
+        ("USR1", Self::Usr1),
+        ("USR2", Self::Usr2),
+    ];
+}
+
+/// What the exit codes of a tool mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExitRules(BTreeMap<u8, Option<String>>);
+
+/// What one exit code means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitMeaning<'a> {
+    /// The call succeeded.
+    Ok,
+    /// The call failed, and this is what to tell the model.
+    Message(&'a str),
+    /// The call failed.
+    Error,
+}
+
+impl ExitRules {
+    /// Makes rules of codes and messages; a code without a message means success.
+    pub(crate) fn new(rules: BTreeMap<u8, Option<String>>) -> Self {
+        Self(rules)
+    }
+
+    /// Fills what is left open with the defaults.
+    pub(crate) fn or(mut self, defaults: &Self) -> Self {
+        for (code, meaning) in &defaults.0 {
+            self.0.entry(*code).or_insert_with(|| meaning.clone());
+        }
+        self
+    }
+
+    /// Returns what an exit code means; 0 is always success, and what no rule names is an error.
+    pub fn meaning(&self, code: i32) -> ExitMeaning<'_> {
+        let rule = u8::try_from(code).ok().and_then(|code| self.0.get(&code));
+        match rule {
+            _ if code == 0 => ExitMeaning::Ok,
+            Some(None) => ExitMeaning::Ok,
+            Some(Some(message)) => ExitMeaning::Message(message),
+            None => ExitMeaning::Error,
+        }
+    }
+}

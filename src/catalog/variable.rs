@@ -1,0 +1,77 @@
+//! Names of environment variables, and those that no caller may set.
+
+use super::diagnostic::{Code, Problem, Report, Span};
+use super::template::Word;
+use super::yaml::Key;
+
+/// Variables that make programs load, run or look up something else.
+const DANGEROUS: &[&str] = &[
+    "BASH_ENV",
+    "BASHOPTS",
+    "CDPATH",
+    "CLASSPATH",
+    "EDITOR",
+    "ENV",
+    "FPATH",
+    "GCONV_PATH",
+    "HOME",
+    "IFS",
+    "JAVA_OPTS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LESSOPEN",
+    "LESSCLOSE",
+    "LOCPATH",
+    "LUA_INIT",
+    "MAKEFLAGS",
+    "MANPAGER",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "OPENSSL_CONF",
+    "PAGER",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PROMPT_COMMAND",
+    "PS4",
+    "RUBYLIB",
+    "RUBYOPT",
+    "RUSTC_WRAPPER",
+    "SHELL",
+    "SHELLOPTS",
+    "TERMINFO",
+    "VISUAL",
+    "ZDOTDIR",
+    "_JAVA_OPTIONS",
+];
+/// Families of such variables.
+const DANGEROUS_PREFIXES: &[&str] = &["BASH_FUNC_", "DYLD_", "GIT_", "LD_", "PYTHON"];
+
+/// Checks that a name is `[A-Za-z_][A-Za-z0-9_]*`; anything else means another variable, or none.
+pub(crate) fn check_name(name: &str, span: Span, report: &mut Report) -> bool {
+    let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let valid = name.bytes().next().is_some_and(first) && name.bytes().all(rest);
+    if !valid {
+        let message = format!("`{name}` cannot be the name of a variable");
+        let help = "use letters, digits and `_`, and start with a letter or `_`";
+        report.add(Problem::error(Code::Name, span, message).help(help));
+    }
+    valid
+}
+
+/// Refuses a caller's value in a variable that changes what a program does.
+pub(crate) fn check_value(name: &Key, value: &Word, report: &mut Report) {
+    let dangerous = DANGEROUS.contains(&name.text.as_str())
+        || (DANGEROUS_PREFIXES.iter()).any(|prefix| name.text.starts_with(prefix));
+    let Some(slot) = value.slots().next().filter(|_| dangerous) else {
+        return;
+    };
+    let message = format!(
+        "`{}` decides what programs run, and `{{{}}}` would let the caller set it",
+        name.text, slot.name
+    );
+    let help = "write a fixed value, or use a variable of your own";
+    report.add(Problem::error(Code::DangerousEnvironment, name.span, message).help(help));
+}
