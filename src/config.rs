@@ -127,7 +127,8 @@ fn check_exposure(
 ) -> anyhow::Result<()> {
     let Some(address) = cli.serve.listen.iter().find(|address| !address.is_local()) else {
         if root {
-            warnings.push("running as root, and so does every tool; use a user of its own".to_owned());
+            warnings
+                .push("running as root, and so does every tool; use a user of its own".to_owned());
         }
         return Ok(());
     };
@@ -197,11 +198,27 @@ mod tests {
             (&["--listen=[::1]:80"], false, Ok(0)),
             (&["--listen=[::ffff:127.0.0.1]:80"], false, Ok(0)),
             (&["--listen=0.0.0.0:80"], false, Err("--token-file")),
-            (&["--listen=127.0.0.1:80,[::]:80"], false, Err("--listen [::]:80")),
-            (&["--listen=0.0.0.0:80", "--allow-unauthenticated"], false, Ok(2)),
+            (
+                &["--listen=127.0.0.1:80,[::]:80"],
+                false,
+                Err("--listen [::]:80"),
+            ),
+            (
+                &["--listen=0.0.0.0:80", "--allow-unauthenticated"],
+                false,
+                Ok(2),
+            ),
             (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
-            (&["--listen=0.0.0.0:80", "--token-file=x"], true, Err("--allow-root")),
-            (&["--listen=0.0.0.0:80", "--token-file=x", "--allow-root"], true, Ok(1)),
+            (
+                &["--listen=0.0.0.0:80", "--token-file=x"],
+                true,
+                Err("--allow-root"),
+            ),
+            (
+                &["--listen=0.0.0.0:80", "--token-file=x", "--allow-root"],
+                true,
+                Ok(1),
+            ),
         ];
         for (arguments, root, expected) in cases {
             match (exposure(arguments, root), expected) {

@@ -1,0 +1,469 @@
+//! From a request to what is to be done about it.
+//!
+//! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
+//! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
+//! the protocol and the catalog.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+use crate::auth::Caller;
+use crate::catalog::{Arguments, Catalog, Tool};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, excerpt};
+use crate::protocol::legacy::{InitializeParams, InitializeResult};
+use crate::protocol::mcp::{self, CallToolResult, Implementation, ToolAnnotations};
+use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
+use crate::protocol::version::{Era, ProtocolVersion};
+
+/// What to do about a request.
+#[derive(Debug)]
+pub enum Plan {
+    /// Answer at once.
+    Reply(Result<Box<RawValue>, ErrorObject>),
+    /// Run a tool, and answer with its outcome.
+    Call(Call),
+}
+
+/// A tool to run, with arguments that passed its schema.
+#[derive(Debug)]
+pub struct Call {
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// Its arguments.
+    pub arguments: Arguments,
+}
+
+/// Answers the `initialize` of a legacy client.
+///
+/// # Errors
+///
+/// `-32602` for params that open no session.
+pub fn initialize(
+    catalog: &Catalog,
+    params: &Map<String, Value>,
+) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
+    let params = InitializeParams::read(params)?;
+    let server = implementation(catalog);
+    let result = raw(&InitializeResult {
+        protocol_version: params.version.as_str(),
+        capabilities: capabilities(),
+        server_info: &server,
+        instructions: catalog.server().instructions.as_deref(),
+    })?;
+    Ok((params, result))
+}
+
+/// Plans a request of either era, other than a legacy `initialize`.
+pub fn plan(era: Era, request: &Request, catalog: &Catalog, caller: &Caller) -> Plan {
+    match (era, request.method.as_str()) {
+        (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
+        (Era::Modern, "server/discover") => Plan::Reply(discover(catalog)),
+        (_, "tools/list") => Plan::Reply(list_tools(era, request, catalog, caller)),
+        (_, "tools/call") => match call_tool(request, catalog, caller) {
+            Ok(Ok(call)) => Plan::Call(call),
+            Ok(Err(result)) => Plan::Reply(call_result(era, result, catalog)),
+            Err(error) => Plan::Reply(Err(error)),
+        },
+        (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
+    }
+}
+
+/// Encodes the result of a call for an era.
+///
+/// # Errors
+///
+/// `-32603` if the result cannot be encoded, which no result of ours should cause.
+pub fn call_result(
+    era: Era,
+    mut result: CallToolResult,
+    catalog: &Catalog,
+) -> Result<Box<RawValue>, ErrorObject> {
+    match era {
+        Era::Legacy => {
+            // Up to 2025-11-25 structured content is an object; 2026-07-28 allows any value.
+            result.structured_content = result.structured_content.filter(Value::is_object);
+            raw(&result)
+        }
+        Era::Modern => complete(&result, None, catalog),
+    }
+}
+
+fn discover(catalog: &Catalog) -> Result<Box<RawValue>, ErrorObject> {
+    let result = DiscoverResult {
+        supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str).into(),
+        capabilities: capabilities(),
+        instructions: catalog.server().instructions.as_deref(),
+    };
+    complete(&result, Some(LIST_CACHING), catalog)
+}
+
+/// The lists are the same for every caller, as long as no tool is granted to some only.
+const LIST_CACHING: Caching = Caching {
+    ttl_ms: LIST_TTL_MS,
+    cache_scope: CacheScope::Public,
+};
+
+fn list_tools(
+    era: Era,
+    request: &Request,
+    catalog: &Catalog,
+    caller: &Caller,
+) -> Result<Box<RawValue>, ErrorObject> {
+    #[derive(Serialize)]
+    struct ListToolsResult<'a> {
+        tools: Vec<mcp::Tool<'a>>,
+    }
+    if request
+        .params
+        .get("cursor")
+        .is_some_and(|cursor| !cursor.is_null())
+    {
+        return Err(ErrorObject::invalid_params(
+            "Invalid params: unknown cursor; ask for the list without one",
+        ));
+    }
+    let tools = catalog.tools().filter(|tool| may_use(caller, tool));
+    let result = ListToolsResult {
+        tools: tools.map(|tool| listed(tool)).collect(),
+    };
+    match era {
+        Era::Legacy => raw(&result),
+        Era::Modern => complete(&result, Some(LIST_CACHING), catalog),
+    }
+}
+
+fn listed(tool: &Tool) -> mcp::Tool<'_> {
+    mcp::Tool {
+        name: &tool.name,
+        title: tool.title.as_deref(),
+        description: &tool.description,
+        input_schema: tool.input_schema(),
+        annotations: ToolAnnotations {
+            read_only_hint: tool.annotations.read_only,
+            destructive_hint: tool.annotations.destructive,
+            idempotent_hint: tool.annotations.idempotent,
+            open_world_hint: tool.annotations.open_world,
+        },
+    }
+}
+
+/// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
+/// the model can correct them; a request that is malformed is an error.
+fn call_tool(
+    request: &Request,
+    catalog: &Catalog,
+    caller: &Caller,
+) -> Result<Result<Call, CallToolResult>, ErrorObject> {
+    let params = &request.params;
+    let name = params
+        .get("name")
+        .and_then(Value::as_str)
+        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
+    let arguments = match params.get("arguments") {
+        None => None,
+        Some(Value::Object(arguments)) => Some(arguments.clone()),
+        Some(_) => {
+            return Err(ErrorObject::invalid_params(
+                "Invalid params: \"arguments\" must be an object",
+            ));
+        }
+    };
+    let tool = catalog
+        .tool(name)
+        .filter(|tool| may_use(caller, tool))
+        .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
+    Ok(match tool.arguments(arguments) {
+        Ok(arguments) => Ok(Call {
+            tool: Arc::clone(tool),
+            arguments,
+        }),
+        Err(error) => Err(CallToolResult::error(error.to_string())),
+    })
+}
+
+/// Decides whether a caller may see and call a tool: the one function for both. Every caller that
+/// was let in may use every tool.
+fn may_use(_caller: &Caller, _tool: &Tool) -> bool {
+    true
+}
+
+fn capabilities() -> Value {
+    json!({"tools": {}})
+}
+
+fn implementation(catalog: &Catalog) -> Implementation {
+    let server = catalog.server();
+    Implementation {
+        name: server.name.clone(),
+        title: server.title.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn complete(
+    result: &impl Serialize,
+    caching: Option<Caching>,
+    catalog: &Catalog,
+) -> Result<Box<RawValue>, ErrorObject> {
+    raw(&ModernResult::complete(
+        result,
+        caching,
+        &implementation(catalog),
+    ))
+}
+
+fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
+    to_raw_value(result).map_err(|error| {
+        tracing::error!(%error, "a result could not be encoded");
+        ErrorObject::new(
+            INTERNAL_ERROR,
+            "Internal error: the result could not be encoded",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::auth::Principal;
+    use crate::catalog::Environment;
+    use crate::protocol::jsonrpc::{Message, parse};
+
+    const TOOLS: &str = "
+name: test-server
+title: Test
+instructions: Ask for the weather.
+tools:
+  greet:
+    title: Greeting
+    description: Says hello.
+    effect: read
+    exec: /bin/echo hello -- {name} [--times={times}]
+    params:
+      name: {type: string, maxLength: 10}
+      times: optional integer
+  wipe:
+    description: Removes everything.
+    exec: /bin/true
+";
+
+    fn catalog() -> Catalog {
+        let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
+        loaded.unwrap().catalog
+    }
+
+    fn planned(era: Era, method: &str, params: &Value) -> Plan {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let Ok(Message::Request(request)) = parse(body.to_string().as_bytes()) else {
+            panic!("a request");
+        };
+        let caller = Caller {
+            principal: Principal::Anonymous,
+        };
+        plan(era, &request, &catalog(), &caller)
+    }
+
+    fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
+        match planned(era, method, params) {
+            Plan::Reply(Ok(result)) => Ok(serde_json::from_str(result.get()).unwrap()),
+            Plan::Reply(Err(error)) => Err(error.code),
+            Plan::Call(call) => panic!("a call of {}", call.tool.name),
+        }
+    }
+
+    #[test]
+    fn initialize_answers_with_the_negotiated_version() {
+        let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
+        let (params, result) = initialize(&catalog(), params.as_object().unwrap()).unwrap();
+        assert_eq!(params.version, ProtocolVersion::V2025_06_18);
+        let result: Value = serde_json::from_str(result.get()).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            result,
+            json!({
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "test-server", "title": "Test", "version": version},
+                "instructions": "Ask for the weather."
+            })
+        );
+    }
+
+    #[test]
+    fn the_list_is_the_same_in_both_eras_but_for_the_envelope() {
+        let legacy = reply(Era::Legacy, "tools/list", &json!({})).unwrap();
+        let mut modern = reply(Era::Modern, "tools/list", &json!({})).unwrap();
+        let modern = modern.as_object_mut().unwrap();
+        assert_eq!(modern.remove("resultType"), Some(json!("complete")));
+        assert_eq!(modern.remove("cacheScope"), Some(json!("public")));
+        assert_eq!(modern.remove("ttlMs"), Some(json!(LIST_TTL_MS)));
+        let meta = modern.remove("_meta").unwrap();
+        assert_eq!(meta[mcp::META_SERVER_INFO]["name"], "test-server");
+        assert_eq!(&legacy, &Value::Object(modern.clone()));
+        assert_eq!(
+            legacy["tools"][0],
+            json!({
+                "name": "greet",
+                "title": "Greeting",
+                "description": "Says hello.",
+                "inputSchema": {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string", "maxLength": 10},
+                        "times": {"type": "integer"}
+                    },
+                    "required": ["name"],
+                    "additionalProperties": false
+                },
+                "annotations": {"readOnlyHint": true}
+            })
+        );
+        assert_eq!(legacy["tools"][1]["annotations"]["destructiveHint"], true);
+        assert_eq!(legacy["tools"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn each_era_has_its_own_methods() {
+        let cases = [
+            (Era::Legacy, "ping", true),
+            (Era::Modern, "ping", false),
+            (Era::Legacy, "server/discover", false),
+            (Era::Modern, "server/discover", true),
+            (Era::Legacy, "tools/list", true),
+            (Era::Modern, "tools/list", true),
+            (Era::Modern, "initialize", false),
+            (Era::Modern, "logging/setLevel", false),
+            (Era::Legacy, "Tools/List", false),
+            (Era::Legacy, "unknown/method", false),
+            (Era::Modern, "unknown/method", false),
+        ];
+        for (era, method, known) in cases {
+            let expected = if known { None } else { Some(-32601) };
+            assert_eq!(
+                reply(era, method, &json!({})).err(),
+                expected,
+                "{era:?} {method}"
+            );
+        }
+        let discovered = reply(Era::Modern, "server/discover", &json!({})).unwrap();
+        assert_eq!(
+            discovered["supportedVersions"],
+            json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"])
+        );
+    }
+
+    #[test]
+    fn a_good_call_is_planned_in_both_eras() {
+        for era in [Era::Legacy, Era::Modern] {
+            let params = json!({"name": "greet", "arguments": {"name": "you"}});
+            let Plan::Call(call) = planned(era, "tools/call", &params) else {
+                panic!("{era:?}: not a call");
+            };
+            let command = call.tool.command(&call.arguments).unwrap();
+            assert_eq!(command.arguments, ["hello", "--", "you"]);
+            assert!(matches!(
+                planned(era, "tools/call", &json!({"name": "wipe"})),
+                Plan::Call(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn malformed_calls_are_errors_and_wrong_arguments_are_results() {
+        for era in [Era::Legacy, Era::Modern] {
+            let errors = [
+                ("unknown tool", json!({"name": "Greet"})),
+                ("homoglyph", json!({"name": "gr\u{435}et"})),
+                ("no name", json!({})),
+                ("name is a number", json!({"name": 7})),
+                (
+                    "arguments are a string",
+                    json!({"name": "greet", "arguments": "x"}),
+                ),
+                (
+                    "arguments are an array",
+                    json!({"name": "greet", "arguments": []}),
+                ),
+                (
+                    "arguments are null",
+                    json!({"name": "greet", "arguments": null}),
+                ),
+            ];
+            for (name, params) in errors {
+                assert_eq!(
+                    reply(era, "tools/call", &params),
+                    Err(-32602),
+                    "{era:?} {name}"
+                );
+            }
+            let results = [
+                ("missing", json!({"name": "greet"}), "name"),
+                (
+                    "wrong type",
+                    json!({"name": "greet", "arguments": {"name": 7}}),
+                    "/name",
+                ),
+                (
+                    "too long",
+                    json!({"name": "greet", "arguments": {"name": "longer than ten"}}),
+                    "/name",
+                ),
+                (
+                    "unknown",
+                    json!({"name": "greet", "arguments": {"name": "x", "nmae": "y"}}),
+                    "nmae",
+                ),
+                (
+                    "no coercion",
+                    json!({"name": "greet", "arguments": {"name": "x", "times": "5"}}),
+                    "/times",
+                ),
+            ];
+            for (name, params, place) in results {
+                let result = reply(era, "tools/call", &params).unwrap();
+                assert_eq!(result["isError"], true, "{era:?} {name}");
+                let text = result["content"][0]["text"].as_str().unwrap();
+                assert!(text.contains(place), "{era:?} {name}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn cursors_that_were_never_handed_out_are_refused() {
+        assert_eq!(
+            reply(Era::Legacy, "tools/list", &json!({"cursor": "x"})),
+            Err(-32602)
+        );
+        assert!(reply(Era::Legacy, "tools/list", &json!({"cursor": null})).is_ok());
+    }
+
+    #[test]
+    fn structured_content_fits_the_era() {
+        let result = |value: Value| CallToolResult {
+            structured_content: Some(value),
+            ..CallToolResult::text("x")
+        };
+        let encoded = |era, value| -> Value {
+            let raw = call_result(era, result(value), &catalog()).unwrap();
+            serde_json::from_str(raw.get()).unwrap()
+        };
+        assert_eq!(
+            encoded(Era::Legacy, json!({"a": 1}))["structuredContent"],
+            json!({"a": 1})
+        );
+        assert_eq!(
+            encoded(Era::Legacy, json!([1])).get("structuredContent"),
+            None
+        );
+        assert_eq!(
+            encoded(Era::Modern, json!([1]))["structuredContent"],
+            json!([1])
+        );
+        assert_eq!(encoded(Era::Modern, json!([1]))["resultType"], "complete");
+    }
+}

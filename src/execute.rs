@@ -1,0 +1,281 @@
+//! From a call to its outcome.
+//!
+//! A call is a task of its own with a deadline, a permit and one outcome. It does not end because
+//! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
+//! given at the deadline, and the killing goes on behind it.
+
+mod process;
+mod report;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::{Arguments, Command, Signal, Tool};
+use crate::protocol::mcp::CallToolResult;
+use process::{Process, Spawn};
+
+/// What bounds the calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most calls at once, over all tools and callers.
+    pub max_calls: usize,
+    /// How long a call may take when its tool says nothing.
+    pub call_timeout: Duration,
+}
+
+/// Runs calls.
+#[derive(Debug)]
+pub struct Executor {
+    limits: Limits,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    numbers: AtomicU64,
+    stop: CancellationToken,
+    kill: CancellationToken,
+}
+
+/// What ends a call early, besides its deadline.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// The client gave the call up.
+    pub client: CancellationToken,
+    /// The session that the call belongs to has ended.
+    pub session: CancellationToken,
+}
+
+/// Why a call ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The client gave it up.
+    ByClient,
+    /// Its session ended.
+    BySession,
+    /// The server is shutting down.
+    ByShutdown,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The tool has a result, good or bad.
+    Result(CallToolResult),
+    /// The call ended before the tool did.
+    Stopped(Stopped),
+    /// The task that ran the call panicked.
+    Lost,
+}
+
+/// A call that is being run.
+#[derive(Debug)]
+pub struct Running(oneshot::Receiver<Outcome>);
+
+impl Running {
+    /// The outcome of the call, exactly once.
+    ///
+    /// # Cancel safety
+    ///
+    /// The outcome is not lost if this is dropped before it completes.
+    pub async fn outcome(&mut self) -> Outcome {
+        (&mut self.0).await.unwrap_or(Outcome::Lost)
+    }
+}
+
+/// The server runs as many calls as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
+
+impl Executor {
+    /// An executor without calls.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
+            tasks: TaskTracker::new(),
+            numbers: AtomicU64::new(1),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        }
+    }
+
+    /// A number for a call, unique in this process.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Starts a call in a task of its own. `keep` is dropped when its outcome is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] at the limit of calls.
+    pub fn start<K: Send + 'static>(
+        &self,
+        tool: Arc<Tool>,
+        arguments: Arguments,
+        stop: Stop,
+        keep: K,
+    ) -> Result<Running, Busy> {
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Busy)?;
+        let (sender, receiver) = oneshot::channel();
+        let call = CallTask {
+            deadline: tool.timeout.unwrap_or(self.limits.call_timeout),
+            tool,
+            stop,
+            shutdown: self.stop.clone(),
+            kill: self.kill.clone(),
+            tasks: self.tasks.clone(),
+        };
+        self.tasks.spawn(async move {
+            let started = Instant::now();
+            let outcome = call.run(&arguments, permit).await;
+            tracing::info!(
+                tool = call.tool.name,
+                outcome = report::label(&outcome),
+                duration_seconds = started.elapsed().as_secs_f64(),
+                "call"
+            );
+            drop(keep);
+            // The receiver is gone when the connection was lost; the outcome has no use then.
+            drop(sender.send(outcome));
+        });
+        Ok(Running(receiver))
+    }
+
+    /// How many calls run now.
+    pub fn in_flight(&self) -> usize {
+        self.limits
+            .max_calls
+            .saturating_sub(self.permits.available_permits())
+    }
+
+    /// Ends every call, for the end of the drain. Each still gets its outcome.
+    pub fn stop_all(&self) {
+        self.stop.cancel();
+    }
+
+    /// Kills every process without grace, for a second signal.
+    pub fn kill_all(&self) {
+        self.stop.cancel();
+        self.kill.cancel();
+    }
+
+    /// Completes when no call runs and every process is gone. No call may start after this.
+    pub async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+struct CallTask {
+    tool: Arc<Tool>,
+    deadline: Duration,
+    stop: Stop,
+    shutdown: CancellationToken,
+    kill: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl CallTask {
+    async fn run(&self, arguments: &Arguments, permit: OwnedSemaphorePermit) -> Outcome {
+        let command = match self.tool.command(arguments) {
+            Ok(command) => command,
+            Err(error) => return Outcome::Result(CallToolResult::error(error.to_string())),
+        };
+        let (mut process, folder) = match start(&command) {
+            Ok(started) => started,
+            Err(error) => {
+                tracing::warn!(tool = self.tool.name, program = %command.program.display(), %error, "a tool could not be started");
+                return Outcome::Result(report::not_started(&error));
+            }
+        };
+        let outcome = tokio::select! {
+            output = process.output(self.tool.max_output) => match output {
+                Ok(output) => Outcome::Result(report::result(&self.tool, &output)),
+                Err(error) => Outcome::Result(report::unreadable(&error)),
+            },
+            () = tokio::time::sleep(self.deadline) => {
+                Outcome::Result(report::timed_out(self.deadline))
+            }
+            stopped = self.stopped() => Outcome::Stopped(stopped),
+        };
+        self.clean_up(process, folder, permit);
+        outcome
+    }
+
+    async fn stopped(&self) -> Stopped {
+        tokio::select! {
+            () = self.stop.client.cancelled() => Stopped::ByClient,
+            () = self.stop.session.cancelled() => Stopped::BySession,
+            () = self.shutdown.cancelled() => Stopped::ByShutdown,
+        }
+    }
+
+    /// Ends what still runs, then gives folder and permit back: behind the outcome, not before it.
+    fn clean_up(&self, process: Process, folder: Option<TempDir>, permit: OwnedSemaphorePermit) {
+        let cancel = self.tool.cancel;
+        let kill = self.kill.clone();
+        self.tasks.spawn(async move {
+            process
+                .terminate(os_signal(cancel.signal), cancel.grace, kill.cancelled())
+                .await;
+            if let Some(folder) = folder {
+                remove(folder).await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Starts the process, in a private empty folder unless the definition names one.
+fn start(command: &Command) -> io::Result<(Process, Option<TempDir>)> {
+    let folder = match command.workdir {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("mcp-serve-").tempdir()?),
+    };
+    let workdir = folder
+        .as_ref()
+        .map(TempDir::path)
+        .or(command.workdir.as_deref());
+    let process = Process::start(&Spawn {
+        program: &command.program,
+        arguments: &command.arguments,
+        environment: &command.environment,
+        workdir: workdir.unwrap_or(Path::new("/")),
+    })?;
+    Ok((process, folder))
+}
+
+/// Removes a call's folder; one that is not empty is removed off the reactor.
+async fn remove(folder: TempDir) {
+    if std::fs::remove_dir(folder.path()).is_ok() {
+        // Nothing is left for the destructor to remove.
+        drop(folder.keep());
+        return;
+    }
+    let removed = tokio::task::spawn_blocking(move || folder.close()).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!(%error, "the folder of a call could not be removed");
+    }
+}
+
+fn os_signal(signal: Signal) -> rustix::process::Signal {
+    match signal {
+        Signal::Term => rustix::process::Signal::TERM,
+        Signal::Int => rustix::process::Signal::INT,
+        Signal::Hup => rustix::process::Signal::HUP,
+        Signal::Quit => rustix::process::Signal::QUIT,
+        Signal::Kill => rustix::process::Signal::KILL,
+        Signal::Usr1 => rustix::process::Signal::USR1,
+        Signal::Usr2 => rustix::process::Signal::USR2,
+    }
+}

@@ -1,0 +1,321 @@
+//! The one place where a process starts.
+//!
+//! A child is the leader of a process group of its own, and the group is what is signalled, so
+//! that nothing a tool started outlives its call. The leader is reaped last: until then its number
+//! cannot be given to a stranger, and a signal to the group reaches this group only.
+//!
+//! `std` starts the child by `posix_spawn`, whose cost does not grow with the memory of the server.
+//! Anything that would force `fork` instead (`pre_exec`, user ids) is not used.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt as _, Interest};
+use tokio::net::unix::pipe;
+use tokio::time::{Instant, sleep_until};
+
+/// How long output is still read after the program has ended, when something it left behind keeps
+/// its output open.
+const PIPE_WINDOW: Duration = Duration::from_secs(1);
+
+/// How long a killed process may take to disappear before it is given up; one that waits for a
+/// broken disk may never.
+const KILL_WINDOW: Duration = Duration::from_secs(10);
+
+/// How much of the end of standard error is kept, in bytes.
+const MAX_STDERR: usize = 64 * 1024;
+
+/// The size of one read, in bytes.
+const READ: usize = 16 * 1024;
+
+/// A process to start.
+#[derive(Debug)]
+pub(super) struct Spawn<'a> {
+    pub(super) program: &'a Path,
+    pub(super) arguments: &'a [OsString],
+    pub(super) environment: &'a [(OsString, OsString)],
+    pub(super) workdir: &'a Path,
+}
+
+/// A running process group.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    group: Pid,
+    pidfd: AsyncFd<OwnedFd>,
+    stdout: pipe::Receiver,
+    stderr: pipe::Receiver,
+    reaped: bool,
+}
+
+/// What a process printed, and how it ended.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Tail,
+    pub(super) end: End,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It exited, or a signal ended it.
+    Exited(ExitStatus),
+    /// It exited, but something it left behind kept its output open and was killed.
+    ExitedLeaving(ExitStatus),
+    /// It printed more than the limit; it may still be running.
+    Overflow,
+}
+
+/// The last bytes of an output.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > 2 * MAX_STDERR {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.bytes.len().saturating_sub(MAX_STDERR);
+        self.bytes.drain(..surplus);
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        let surplus = self.bytes.len().saturating_sub(MAX_STDERR);
+        self.bytes.get(surplus..).unwrap_or_default()
+    }
+}
+
+impl Process {
+    /// Starts a process in a group of its own, with exactly this environment and nothing on its
+    /// standard input.
+    pub(super) fn start(spawn: &Spawn<'_>) -> io::Result<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a process starts"
+        )]
+        let mut child = std::process::Command::new(spawn.program)
+            .args(spawn.arguments)
+            .env_clear()
+            .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(spawn.workdir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let group = Pid::from_child(&child);
+        let opened = Self::open(&mut child, group);
+        match opened {
+            Ok((pidfd, stdout, stderr)) => Ok(Self {
+                child,
+                group,
+                pidfd,
+                stdout,
+                stderr,
+                reaped: false,
+            }),
+            Err(error) => {
+                signal_group(group, Signal::KILL);
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn open(
+        child: &mut Child,
+        pid: Pid,
+    ) -> io::Result<(AsyncFd<OwnedFd>, pipe::Receiver, pipe::Receiver)> {
+        let missing = || io::Error::other("a pipe is missing");
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        Ok((
+            AsyncFd::register_with_interest(pidfd, Interest::READABLE)?,
+            pipe::Receiver::from_owned_fd(stdout.into())?,
+            pipe::Receiver::from_owned_fd(stderr.into())?,
+        ))
+    }
+
+    /// Reads the output until the process has ended and nothing holds its output open, for at most
+    /// [`PIPE_WINDOW`] after its end, or until it printed more than `max_output` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when a pipe cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// The process goes on; what was read is lost. Follow with [`Process::terminate`].
+    pub(super) async fn output(&mut self, max_output: usize) -> io::Result<Output> {
+        let mut stdout = Vec::new();
+        let mut stderr = Tail::default();
+        let mut stdout_chunk = Vec::with_capacity(READ);
+        let mut stderr_chunk = Vec::with_capacity(READ);
+        let (mut stdout_open, mut stderr_open) = (true, true);
+        let mut window: Option<Instant> = None;
+        while stdout_open || stderr_open || window.is_none() {
+            tokio::select! {
+                read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open => {
+                    stdout_open = read? > 0;
+                    let room = max_output - stdout.len();
+                    if stdout_chunk.len() > room {
+                        stdout.extend_from_slice(stdout_chunk.get(..room).unwrap_or_default());
+                        return Ok(Output { stdout, stderr, end: End::Overflow });
+                    }
+                    stdout.append(&mut stdout_chunk);
+                }
+                read = self.stderr.read_buf(&mut stderr_chunk), if stderr_open => {
+                    stderr_open = read? > 0;
+                    stderr.push(&stderr_chunk);
+                    stderr_chunk.clear();
+                }
+                exited = self.pidfd.readable(), if window.is_none() => {
+                    // The flag stays set: a process that ended stays ended.
+                    exited?.retain_ready();
+                    window = Some(Instant::now() + PIPE_WINDOW);
+                }
+                () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
+            }
+        }
+        let status = self.reap()?;
+        let end = if stdout_open || stderr_open {
+            End::ExitedLeaving(status)
+        } else {
+            End::Exited(status)
+        };
+        Ok(Output {
+            stdout,
+            stderr,
+            end,
+        })
+    }
+
+    /// Kills what is left of the group, then takes the exit status of its leader, which must have
+    /// ended.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        signal_group(self.group, Signal::KILL);
+        let status = self.child.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+
+    /// Ends the group: `signal`, then KILL when `grace` is over or `now` completes. Its output is
+    /// read and dropped meanwhile, so that a program which says goodbye is not killed by that.
+    pub(super) async fn terminate(
+        mut self,
+        signal: Signal,
+        grace: Duration,
+        now: impl Future<Output = ()>,
+    ) {
+        if self.reaped {
+            return;
+        }
+        signal_group(self.group, signal);
+        let waited = {
+            let grace = async {
+                tokio::select! {
+                    () = tokio::time::sleep(grace) => {}
+                    () = now => {}
+                }
+            };
+            tokio::select! {
+                exited = self.exited() => exited,
+                () = grace => Ok(()),
+            }
+        };
+        signal_group(self.group, Signal::KILL);
+        let gone = match waited {
+            Ok(()) => tokio::time::timeout(KILL_WINDOW, self.exited()).await,
+            Err(error) => Ok(Err(error)),
+        };
+        match gone {
+            Ok(Ok(())) => {
+                if let Err(error) = self.reap() {
+                    tracing::error!(%error, "a process could not be reaped");
+                }
+            }
+            Ok(Err(error)) => tracing::error!(%error, "a process could not be waited for"),
+            Err(_) => tracing::error!(
+                pid = self.group.as_raw_nonzero().get(),
+                "a process does not die, although it was killed; it is given up"
+            ),
+        }
+    }
+
+    /// Completes when the leader has ended. Reads and drops what it prints.
+    async fn exited(&mut self) -> io::Result<()> {
+        let mut dropped = [0; READ];
+        let mut also_dropped = [0; READ];
+        let (mut stdout_open, mut stderr_open) = (true, true);
+        loop {
+            tokio::select! {
+                exited = self.pidfd.readable() => {
+                    exited?.retain_ready();
+                    return Ok(());
+                }
+                read = self.stdout.read(&mut dropped), if stdout_open => {
+                    stdout_open = read.is_ok_and(|bytes| bytes > 0);
+                }
+                read = self.stderr.read(&mut also_dropped), if stderr_open => {
+                    stderr_open = read.is_ok_and(|bytes| bytes > 0);
+                }
+            }
+        }
+    }
+}
+
+/// The last resort, for a call whose task ended by a panic: nothing may outlive the call.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        signal_group(self.group, Signal::KILL);
+        if let Err(error) = self.child.try_wait() {
+            tracing::error!(%error, "a process could not be reaped");
+        }
+    }
+}
+
+/// Signals every member of a group. A group that is gone needs no signal.
+fn signal_group(group: Pid, signal: Signal) {
+    if let Err(error) = rustix::process::kill_process_group(group, signal)
+        && error != rustix::io::Errno::SRCH
+    {
+        tracing::warn!(%error, "a process group could not be signalled");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_end() {
+        let mut tail = Tail::default();
+        tail.push(b"start");
+        assert_eq!(tail.as_bytes(), b"start");
+        for _ in 0..100 {
+            tail.push(&[b'x'; 4096]);
+            assert!(tail.bytes.len() <= 2 * MAX_STDERR + 4096);
+        }
+        tail.push(b"end");
+        assert_eq!(tail.as_bytes().len(), MAX_STDERR);
+        assert!(tail.as_bytes().ends_with(b"xend"));
+    }
+}

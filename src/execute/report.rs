@@ -1,0 +1,192 @@
+//! What the model is told about a call: the output, or what went wrong and what it can do.
+
+use std::borrow::Cow;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::process::{End, Output};
+use super::{Outcome, Stopped};
+use crate::catalog::{self, ExitMeaning, Tool};
+use crate::protocol::mcp::CallToolResult;
+
+/// How much of an output an error repeats, in bytes from its end.
+const MAX_ERROR_OUTPUT: usize = 4096;
+
+/// The result of a process that ended by itself, or printed too much.
+pub(super) fn result(tool: &Tool, output: &Output) -> CallToolResult {
+    let status = match &output.end {
+        End::Exited(status) | End::ExitedLeaving(status) => *status,
+        End::Overflow => return overflow(tool, output),
+    };
+    let note = matches!(output.end, End::ExitedLeaving(_)).then_some(
+        "[the program left processes behind that kept its output open; they were killed, and the \
+         output may be incomplete]",
+    );
+    match status.code().map(|code| tool.exit.meaning(code)) {
+        Some(ExitMeaning::Ok) => success(tool, &output.stdout, note),
+        Some(ExitMeaning::Message(message)) => CallToolResult::error(message),
+        Some(ExitMeaning::Error) | None => failure(status, output),
+    }
+}
+
+fn success(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
+    match tool.output {
+        catalog::Output::Text => CallToolResult::text(with_notes(stdout, note)),
+        catalog::Output::Json => match serde_json::from_slice::<Value>(stdout) {
+            Ok(value) => CallToolResult {
+                structured_content: Some(value),
+                ..CallToolResult::text(String::from_utf8_lossy(stdout).trim())
+            },
+            Err(error) => CallToolResult::error(format!(
+                "the tool printed no valid JSON ({error}):\n{}",
+                end_of(stdout)
+            )),
+        },
+    }
+}
+
+fn overflow(tool: &Tool, output: &Output) -> CallToolResult {
+    let limit = tool.max_output;
+    match tool.output {
+        catalog::Output::Text => {
+            let note = format!("[output cut: the tool printed more than {limit} bytes]");
+            CallToolResult::text(with_notes(&output.stdout, Some(&note)))
+        }
+        catalog::Output::Json => CallToolResult::error(format!(
+            "the tool printed more than {limit} bytes of JSON; ask for less"
+        )),
+    }
+}
+
+/// Text with notes on lines of their own behind it.
+fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lossy = matches!(text, Cow::Owned(_))
+        .then_some("[some bytes were not UTF-8 and are shown as \u{fffd}]");
+    let mut text = text.into_owned();
+    for note in [lossy, note].into_iter().flatten() {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(note);
+    }
+    text
+}
+
+fn failure(status: ExitStatus, output: &Output) -> CallToolResult {
+    let reason = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("the tool failed with exit status {code}"),
+        (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
+        (None, None) => "the tool failed".to_owned(),
+    };
+    let stderr = end_of(output.stderr.as_bytes());
+    let said = if stderr.is_empty() {
+        end_of(&output.stdout)
+    } else {
+        stderr
+    };
+    CallToolResult::error(if said.is_empty() {
+        format!("{reason} and said nothing")
+    } else {
+        format!("{reason}:\n{said}")
+    })
+}
+
+/// The last lines of an output, at most [`MAX_ERROR_OUTPUT`] bytes.
+fn end_of(bytes: &[u8]) -> String {
+    let start = bytes.len().saturating_sub(MAX_ERROR_OUTPUT);
+    let end = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
+    let end = end.trim();
+    if start == 0 {
+        return end.to_owned();
+    }
+    // The first line is most likely cut.
+    let whole_lines = end.split_once('\n').map_or(end, |(_, rest)| rest);
+    format!("…\n{whole_lines}")
+}
+
+/// The result of a call at its deadline.
+pub(super) fn timed_out(deadline: Duration) -> CallToolResult {
+    CallToolResult::error(format!(
+        "the tool was stopped after its time limit of {}",
+        humanly(deadline)
+    ))
+}
+
+/// Whole seconds as humantime writes them; a fraction as it is.
+fn humanly(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// The result of a call whose program could not be started. The cause has no path in it; the log
+/// has.
+pub(super) fn not_started(error: &io::Error) -> CallToolResult {
+    let cause = match error.kind() {
+        io::ErrorKind::NotFound => "its program or folder is gone",
+        io::ErrorKind::PermissionDenied => "its program may not be run",
+        io::ErrorKind::ArgumentListTooLong => "its arguments are too long",
+        io::ErrorKind::ExecutableFileBusy => "its program is being written; try again",
+        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
+            "the machine is out of processes or memory; try again later"
+        }
+        _ => "the log of the server says why",
+    };
+    CallToolResult::error(format!("the tool could not be started: {cause}"))
+}
+
+/// The result of a call whose output could not be read.
+pub(super) fn unreadable(error: &io::Error) -> CallToolResult {
+    tracing::error!(%error, "the output of a tool could not be read");
+    CallToolResult::error("the output of the tool could not be read")
+}
+
+/// One word for the log.
+pub(super) fn label(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Result(result) if result.is_error => "error",
+        Outcome::Result(_) => "ok",
+        Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
+        Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
+        Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",
+        Outcome::Lost => "lost",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_repeat_the_end_of_the_output() {
+        assert_eq!(end_of(b"  \n"), "");
+        assert_eq!(end_of(b"one\ntwo\n"), "one\ntwo");
+        let long = "line\n".repeat(2000);
+        let end = end_of(long.as_bytes());
+        assert!(
+            end.starts_with("…\nline\n") && end.len() <= MAX_ERROR_OUTPUT + 8,
+            "{end}"
+        );
+    }
+
+    #[test]
+    fn text_is_marked_where_it_is_not_the_whole_truth() {
+        let cases: [(&[u8], Option<&str>, &str); 5] = [
+            (b"plain\n", None, "plain\n"),
+            (b"", Some("[note]"), "[note]"),
+            (b"plain", Some("[note]"), "plain\n[note]"),
+            (b"plain\n", Some("[note]"), "plain\n[note]"),
+            (
+                b"\xff",
+                None,
+                "\u{fffd}\n[some bytes were not UTF-8 and are shown as \u{fffd}]",
+            ),
+        ];
+        for (bytes, note, expected) in cases {
+            assert_eq!(with_notes(bytes, note), expected);
+        }
+    }
+}
