@@ -144,8 +144,13 @@ impl Process {
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "sound for an OwnedFd, and its successor needs an unsafe block"
+        )]
+        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
         Ok((
-            AsyncFd::register_with_interest(pidfd, Interest::READABLE)?,
+            pidfd,
             pipe::Receiver::from_owned_fd(stdout.into())?,
             pipe::Receiver::from_owned_fd(stderr.into())?,
         ))

@@ -1,0 +1,109 @@
+//! MCP over HTTP: the routes, and what stands in front of them.
+//!
+//! A request meets, in this order: the Host and Origin rules, the credential, then its route; on
+//! the endpoint its content type, its body, its era. Nothing is read or allocated for a request
+//! before the checks in front of it have passed.
+//!
+//! One layer guards every route, with an explicit list of public paths, so that a new route is
+//! guarded by construction.
+
+mod admission;
+mod body;
+mod endpoint;
+mod headers;
+mod legacy;
+mod modern;
+mod reply;
+mod stream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{any, get};
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Authenticator;
+use crate::catalog::Catalog;
+use crate::execute::Executor;
+use crate::session::SessionStore;
+
+/// Everything a request may need.
+#[derive(Debug)]
+pub struct App {
+    /// What is served.
+    pub catalog: Arc<Catalog>,
+    /// Sessions of legacy clients; `None` serves them without.
+    pub sessions: Option<Arc<SessionStore>>,
+    /// Runs the calls.
+    pub executor: Executor,
+    /// Who may call.
+    pub authenticator: Authenticator,
+    /// How requests are answered.
+    pub options: Options,
+    /// Cancelled when the server stops: no new work is taken.
+    pub draining: CancellationToken,
+}
+
+/// How requests are answered.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Path of the endpoint, without a trailing slash.
+    pub path: String,
+    /// Host names allowed beside the local ones, in lower case.
+    pub allowed_hosts: Vec<String>,
+    /// Origins allowed beside the server's own, as browsers send them.
+    pub allowed_origins: Vec<String>,
+    /// Never answer with an event stream.
+    pub json_response: bool,
+    /// How often a silent event stream gets a comment, and how long a call may be silent before
+    /// its answer becomes an event stream.
+    pub heartbeat: Duration,
+    /// The largest body in bytes.
+    pub max_body: usize,
+}
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// The address the client connected to; none on a Unix socket.
+    pub local: Option<SocketAddr>,
+}
+
+/// The routes, behind the guards. The caller adds a [`Connection`] to the extensions of each
+/// request.
+pub fn router(app: Arc<App>) -> Router {
+    let endpoint = any(endpoint::serve);
+    let path = app.options.path.as_str();
+    Router::new()
+        .route(path, endpoint.clone())
+        .route(&format!("{path}/"), endpoint)
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), admission::admit))
+        .with_state(app)
+}
+
+/// The process lives.
+async fn healthz() -> Response {
+    reply::text(StatusCode::OK, "ok\n")
+}
+
+/// The server takes new work.
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    if app.draining.is_cancelled() {
+        reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        reply::text(StatusCode::OK, "ready\n")
+    }
+}
+
+async fn not_found() -> Response {
+    reply::text(StatusCode::NOT_FOUND, "not found\n")
+}

@@ -1,0 +1,275 @@
+//! Who gets in: Host, Origin, credential, in this order.
+//!
+//! The Host and Origin rules stop a web page from reaching a server on its visitor's machine (DNS
+//! rebinding and cross-site requests). They hold on every route but the health checks, with and
+//! without a credential.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode, Uri};
+
+use super::{App, Connection, Options, headers, reply};
+use crate::auth::AuthError;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Lets a request through with its [`crate::auth::Caller`], or answers it.
+pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let health = matches!(path, "/healthz" | "/readyz");
+    let public = health || path.starts_with("/.well-known/oauth-protected-resource");
+    if !health {
+        let local = request.extensions().get::<Connection>().and_then(|c| c.local);
+        let local = local.map(|address| address.ip());
+        let checked = check_host(request.headers(), request.uri(), local, &app.options)
+            .and_then(|host| check_origin(request.headers(), host, &app.options));
+        if let Err(refusal) = checked {
+            return refuse(refusal, request.headers());
+        }
+    }
+    if !public {
+        match authenticate(&app, request.headers()) {
+            Ok(caller) => request.extensions_mut().insert(caller),
+            Err(error) => return challenge(error),
+        };
+    }
+    next.run(request).await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    BadHost,
+    ForeignHost,
+    ForeignOrigin,
+}
+
+fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
+    let (status, message) = match refusal {
+        Refusal::BadHost => (StatusCode::BAD_REQUEST, "Invalid request: exactly one valid Host header is needed"),
+        Refusal::ForeignHost => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "Invalid request: this Host is not served here; the server's --allowed-host names those that are",
+        ),
+        Refusal::ForeignOrigin => (
+            StatusCode::FORBIDDEN,
+            "Invalid request: this Origin may not call; the server's --allowed-origin names those that may",
+        ),
+    };
+    if refusal != Refusal::BadHost {
+        tracing::warn!(host = ?headers.get(HOST), origin = ?headers.get(ORIGIN), "refused by Host or Origin");
+    }
+    reply::refusal(status, message)
+}
+
+/// Checks that the request names a host that is served here, and returns it.
+fn check_host<'h>(
+    headers: &'h HeaderMap,
+    target: &Uri,
+    local: Option<IpAddr>,
+    options: &Options,
+) -> Result<&'h str, Refusal> {
+    let host = headers::single(headers, &HOST)
+        .ok()
+        .flatten()
+        .ok_or(Refusal::BadHost)?;
+    // A target in absolute form names a host too; the two must not disagree.
+    if target.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
+        return Err(Refusal::BadHost);
+    }
+    let name = host_name(host).ok_or(Refusal::BadHost)?;
+    if is_served(&name, local, options) {
+        Ok(host)
+    } else {
+        Err(Refusal::ForeignHost)
+    }
+}
+
+/// The host without its port, in lower case; `None` if it is not `host[:port]`.
+fn host_name(host: &str) -> Option<String> {
+    let (name, port) = match host.rfind(']') {
+        Some(end) => host.split_at_checked(end + 1)?,
+        None => host.split_at_checked(host.find(':').unwrap_or(host.len()))?,
+    };
+    let valid_port = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+        });
+    let valid_name = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    (valid_port && valid_name).then(|| name.to_ascii_lowercase())
+}
+
+fn is_served(name: &str, local: Option<IpAddr>, options: &Options) -> bool {
+    if name == "localhost" || options.allowed_hosts.iter().any(|allowed| allowed == name) {
+        return true;
+    }
+    let address: Option<IpAddr> = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => name.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    };
+    let local = local.map(|address| address.to_canonical());
+    address.map(|address| address.to_canonical()).is_some_and(|address| {
+        address.is_loopback() || Some(address) == local
+    })
+}
+
+/// Checks that a browser sends the request for a page that may call.
+fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<(), Refusal> {
+    let origin = headers::single(headers, &ORIGIN).map_err(|_| Refusal::ForeignOrigin)?;
+    let Some(origin) = origin else {
+        let cross_site = headers
+            .get(SEC_FETCH_SITE)
+            .is_some_and(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"));
+        return if cross_site { Err(Refusal::ForeignOrigin) } else { Ok(()) };
+    };
+    let own = ["http://", "https://"].iter().any(|scheme| {
+        origin.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+    });
+    let listed = options
+        .allowed_origins
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(origin));
+    if own || listed { Ok(()) } else { Err(Refusal::ForeignOrigin) }
+}
+
+fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<crate::auth::Caller>, AuthError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().map(HeaderValue::as_bytes);
+    if values.next().is_some() {
+        return Err(AuthError::Malformed);
+    }
+    app.authenticator.authenticate(value)
+}
+
+/// Asks for a token in the words of RFC 6750, section 3.
+fn challenge(error: AuthError) -> Response {
+    let (status, message, challenge) = match error {
+        AuthError::Missing => (
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized: a bearer token is needed",
+            "Bearer realm=\"mcp-serve\"",
+        ),
+        AuthError::Malformed => (
+            StatusCode::BAD_REQUEST,
+            "Invalid request: the Authorization header must be \"Bearer TOKEN\"",
+            "Bearer realm=\"mcp-serve\", error=\"invalid_request\"",
+        ),
+        AuthError::Invalid => (
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized: the bearer token is not valid",
+            "Bearer realm=\"mcp-serve\", error=\"invalid_token\"",
+        ),
+    };
+    let mut response = reply::refusal(status, message);
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            path: "/mcp".to_owned(),
+            allowed_hosts: vec!["mcp.example.com".to_owned()],
+            allowed_origins: vec!["https://app.example.com".to_owned()],
+            json_response: false,
+            heartbeat: std::time::Duration::from_secs(15),
+            max_body: 1024,
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let local = Some("192.0.2.7".parse().unwrap());
+        let cases = [
+            ("localhost", Ok(())),
+            ("LOCALHOST:8080", Ok(())),
+            ("127.0.0.1:8080", Ok(())),
+            ("127.9.9.9", Ok(())),
+            ("[::1]:8080", Ok(())),
+            ("192.0.2.7:80", Ok(())),
+            ("mcp.example.com", Ok(())),
+            ("MCP.example.com:443", Ok(())),
+            ("localhost.", Err(Refusal::ForeignHost)),
+            ("evil.example", Err(Refusal::ForeignHost)),
+            ("evil.example:8080", Err(Refusal::ForeignHost)),
+            ("192.0.2.8", Err(Refusal::ForeignHost)),
+            ("127.0.0.1.evil.example", Err(Refusal::ForeignHost)),
+            ("0.0.0.0", Err(Refusal::ForeignHost)),
+            ("2130706433", Err(Refusal::ForeignHost)),
+            ("", Err(Refusal::BadHost)),
+            ("localhost:http", Err(Refusal::BadHost)),
+            ("localhost:99999", Err(Refusal::BadHost)),
+            ("localhost/x", Err(Refusal::BadHost)),
+            ("localhost?x", Err(Refusal::BadHost)),
+            ("localhost#x", Err(Refusal::BadHost)),
+            ("user@localhost", Err(Refusal::BadHost)),
+            ("[::1", Err(Refusal::BadHost)),
+            ("[::1]x", Err(Refusal::BadHost)),
+        ];
+        for (host, expected) in cases {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            let checked = check_host(&headers, &Uri::from_static("/mcp"), local, &options());
+            assert_eq!(checked.map(|_| ()), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_named_once_and_consistently() {
+        let mut headers = HeaderMap::from_iter([(HOST, "localhost".parse().unwrap())]);
+        let absolute = Uri::from_static("http://evil.example/mcp");
+        let refused = check_host(&headers, &absolute, None, &options());
+        assert_eq!(refused, Err(Refusal::BadHost));
+        let same = Uri::from_static("http://localhost/mcp");
+        assert!(check_host(&headers, &same, None, &options()).is_ok());
+        headers.append(HOST, "localhost".parse().unwrap());
+        let twice = check_host(&headers, &Uri::from_static("/mcp"), None, &options());
+        assert_eq!(twice, Err(Refusal::BadHost));
+        let none = check_host(&HeaderMap::new(), &Uri::from_static("/mcp"), None, &options());
+        assert_eq!(none, Err(Refusal::BadHost));
+    }
+
+    #[test]
+    fn origins() {
+        let cases = [
+            (None, None, true),
+            (None, Some("cross-site"), false),
+            (None, Some("same-origin"), true),
+            (Some("http://localhost:8080"), None, true),
+            (Some("https://localhost:8080"), None, true),
+            (Some("https://app.example.com"), Some("cross-site"), true),
+            (Some("http://localhost"), None, false),
+            (Some("http://localhost:8081"), None, false),
+            (Some("http://app.example.com"), None, false),
+            (Some("https://app.example.com:444"), None, false),
+            (Some("https://app.example.com.evil.example"), None, false),
+            (Some("null"), None, false),
+            (Some(""), None, false),
+        ];
+        for (origin, site, allowed) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            if let Some(site) = site {
+                headers.insert(SEC_FETCH_SITE, site.parse().unwrap());
+            }
+            let checked = check_origin(&headers, "localhost:8080", &options());
+            assert_eq!(checked.is_ok(), allowed, "{origin:?} {site:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Reading the headers that decide something: each at most once.
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+/// The session of a legacy request.
+pub(super) const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The revision that a request speaks.
+pub(super) const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The method of a modern request.
+pub(super) const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// The tool, prompt or resource of a modern request.
+pub(super) const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// A header stands twice, or is not visible ASCII.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unusable;
+
+/// The value of a header that may stand once.
+pub(super) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Unusable> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value.trim())),
+        _ => Err(Unusable),
+    }
+}
+
+/// True for `application/json` in UTF-8: a cross-site form cannot send that without asking first.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let Ok(Some(value)) = single(headers, &CONTENT_TYPE) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    media_type.eq_ignore_ascii_case("application/json")
+        && parts.all(|parameter| {
+            parameter.split_once('=').is_some_and(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("charset")
+                    && value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            })
+        })
+}
+
+/// True if the client takes this media type. No `Accept` header takes everything.
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let kind = media_type.split('/').next().unwrap_or_default();
+    values
+        .filter_map(|value: &HeaderValue| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|range| !is_rejected(range))
+        .filter_map(|range| range.split(';').next())
+        .map(str::trim)
+        .any(|range| {
+            range == "*/*"
+                || range.eq_ignore_ascii_case(media_type)
+                || range
+                    .strip_suffix("/*")
+                    .is_some_and(|range| range.eq_ignore_ascii_case(kind))
+        })
+}
+
+/// True for a range with weight zero, which means "not this".
+fn is_rejected(range: &str) -> bool {
+    range.split(';').skip(1).map(str::trim).any(|parameter| {
+        parameter
+            .split_once('=')
+            .is_some_and(|(name, weight)| name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognized() {
+        let cases = [
+            ("application/json", true),
+            ("Application/JSON; Charset=UTF-8", true),
+            ("application/json;charset=\"utf-8\"", true),
+            ("application/json; charset=utf-7", false),
+            ("application/json; charset", false),
+            ("application/json, text/plain", false),
+            ("text/plain", false),
+            ("application/jsonx", false),
+            ("", false),
+        ];
+        for (value, expected) in cases {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            assert_eq!(is_json(&headers), expected, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn accept_ranges() {
+        let cases = [
+            ("application/json, text/event-stream", true, true),
+            ("application/json,text/event-stream;q=0.5", true, true),
+            ("*/*", true, true),
+            ("application/*, text/*", true, true),
+            ("Application/JSON", true, false),
+            ("text/event-stream", false, true),
+            ("text/plain", false, false),
+            ("application/json, text/event-stream;q=0", true, false),
+            ("", false, false),
+        ];
+        for (value, json, sse) in cases {
+            let headers = HeaderMap::from_iter([(ACCEPT, value.parse().unwrap())]);
+            assert_eq!(accepts(&headers, "application/json"), json, "{value}");
+            assert_eq!(accepts(&headers, "text/event-stream"), sse, "{value}");
+        }
+        assert!(accepts(&HeaderMap::new(), "application/json"));
+    }
+
+    #[test]
+    fn a_deciding_header_stands_once() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(single(&headers, &MCP_NAME), Ok(None));
+        headers.append(MCP_NAME, HeaderValue::from_static("  a "));
+        assert_eq!(single(&headers, &MCP_NAME), Ok(Some("a")));
+        headers.append(MCP_NAME, HeaderValue::from_static("a"));
+        assert_eq!(single(&headers, &MCP_NAME), Err(Unusable));
+        let binary = HeaderMap::from_iter([(MCP_NAME, HeaderValue::from_bytes(b"\xff").unwrap())]);
+        assert_eq!(single(&binary, &MCP_NAME), Err(Unusable));
+    }
+}
