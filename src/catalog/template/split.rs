@@ -8,14 +8,15 @@ use crate::catalog::yaml::Scalar;
 
 /// Splits a synopsis; what is wrong with it is reported, and the rest is split as well as it goes.
 pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
+    let errors = report.errors();
     let mut splitter = Splitter {
         cursor: Cursor::new(&scalar.text),
         scalar,
         report,
     };
-    Template {
-        items: splitter.items(),
-    }
+    let items = splitter.items();
+    let is_sound = report.errors() == errors;
+    Template { items, is_sound }
 }
 
 /// Reads a text as one word with placeholders, as inside `"…"`.
