@@ -5,8 +5,8 @@
 //! program, opens a socket or keeps a file open, and nothing of a catalog changes once it is
 //! loaded; a new file is a new catalog.
 //!
-//! A definition becomes a [`Tool`] in these steps: [`yaml`] gives it places, [`definition`] reads
-//! its keys, [`params`] and [`schema`] its parameters, [`template`] its command. A call takes the
+//! A definition becomes a [`Tool`] in these steps: `yaml` gives it places, `definition` reads
+//! its keys, `params` and `schema` its parameters, `template` its command. A call takes the
 //! way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`] makes it words.
 
 mod argument_error;
@@ -21,6 +21,8 @@ mod schema;
 mod settings;
 mod suggest;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tool;
 mod variable;
 mod yaml;

@@ -130,26 +130,28 @@ impl Span {
 pub(crate) struct Source {
     pub(crate) path: String,
     pub(crate) text: String,
+    /// Where the lines after the first one start.
+    lines: Vec<usize>,
 }
 
 impl Source {
     pub(crate) fn new(path: &Path, text: String) -> Self {
         Self {
             path: path.display().to_string(),
+            lines: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
             text,
         }
     }
 
     /// The line of a place, counted from 1.
     pub(crate) fn line(&self, span: Span) -> usize {
-        self.before(span).matches('\n').count() + 1
+        self.lines.partition_point(|start| *start <= span.start) + 1
     }
 
     /// The column of a place in characters, counted from 1.
     fn column(&self, span: Span) -> usize {
-        let before = self.before(span);
-        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
-        before.get(line..).unwrap_or_default().chars().count() + 1
+        let before = self.text.get(self.line_start(span.start)..span.start);
+        before.unwrap_or_default().chars().count() + 1
     }
 
     /// Writes `tools.yaml:12`.
@@ -157,8 +159,10 @@ impl Source {
         format!("{}:{}", self.path, self.line(span))
     }
 
-    fn before(&self, span: Span) -> &str {
-        self.text.get(..span.start).unwrap_or(&self.text)
+    fn line_start(&self, offset: usize) -> usize {
+        let after = self.lines.partition_point(|start| *start <= offset);
+        let last = after.checked_sub(1).and_then(|at| self.lines.get(at));
+        last.copied().unwrap_or(0)
     }
 
     /// Shortens a span to its first line, because a rule under ten lines hides the point.
@@ -176,10 +180,7 @@ impl Source {
         let first = spans.iter().map(|span| span.start).min().unwrap_or(0);
         let last = spans.iter().map(|span| span.end).max().unwrap_or(0);
         let text = &self.text;
-        let start = text
-            .get(..first)
-            .and_then(|before| before.rfind('\n'))
-            .map_or(0, |newline| newline + 1);
+        let start = self.line_start(first);
         let end = text
             .get(last..)
             .and_then(|after| after.find('\n'))
@@ -248,6 +249,7 @@ impl Problem {
 pub(crate) struct Report {
     source: Arc<Source>,
     problems: Vec<Problem>,
+    errors: usize,
 }
 
 impl Report {
@@ -255,6 +257,7 @@ impl Report {
         Self {
             source: Arc::new(source),
             problems: Vec::new(),
+            errors: 0,
         }
     }
 
@@ -263,15 +266,13 @@ impl Report {
     }
 
     pub(crate) fn add(&mut self, problem: Problem) {
+        self.errors += usize::from(problem.severity == Severity::Error);
         self.problems.push(problem);
     }
 
-    /// How many problems were reported so far; a later, larger number means that a step failed.
+    /// How many errors were reported so far; a later, larger number means that a step failed.
     pub(crate) fn errors(&self) -> usize {
-        self.problems
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .count()
+        self.errors
     }
 
     /// Returns the problems in the order of the file, each once.

@@ -1,6 +1,6 @@
 //! The parameters of a tool: the shorthand, and JSON Schema with two words of our own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
@@ -53,6 +53,8 @@ impl Kind {
 pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) span: Span,
+    /// The place of the default, or of the whole definition.
+    pub(crate) default_span: Span,
     /// The JSON Schema that clients see.
     pub(crate) schema: Value,
     pub(crate) kind: Kind,
@@ -63,11 +65,13 @@ pub(crate) struct Parameter {
 }
 
 impl Parameter {
-    fn new(key: &super::yaml::Key, schema: Value, optional: bool, allow_dash: bool) -> Self {
+    fn new(entry: &Entry, schema: Value, optional: bool, allow_dash: bool) -> Self {
+        let key = &entry.key;
         let has_default = schema.get("default").is_some();
         Self {
             name: key.text.clone(),
             span: key.span,
+            default_span: entry.value.get("default").unwrap_or(entry).place(),
             kind: kind(&schema),
             required: !optional && !has_default,
             allow_dash,
@@ -99,8 +103,9 @@ impl Parameter {
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
     list: Vec<Parameter>,
+    index: HashMap<String, usize>,
     /// Names whose definition has errors; nothing more is said about them.
-    broken: HashSet<String>,
+    broken: BTreeSet<String>,
 }
 
 impl Parameters {
@@ -109,7 +114,7 @@ impl Parameters {
         let mut parameters = Self::default();
         for entry in reader::mapping(entry, report).unwrap_or_default() {
             match read_parameter(entry, tool, report) {
-                Some(parameter) => parameters.list.push(parameter),
+                Some(parameter) => parameters.add(parameter),
                 None => {
                     parameters.broken.insert(entry.key.text.clone());
                 }
@@ -118,8 +123,13 @@ impl Parameters {
         parameters
     }
 
+    fn add(&mut self, parameter: Parameter) {
+        self.index.insert(parameter.name.clone(), self.list.len());
+        self.list.push(parameter);
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Parameter> {
-        self.list.iter().find(|parameter| parameter.name == name)
+        self.index.get(name).and_then(|at| self.list.get(*at))
     }
 
     pub(crate) fn is_broken(&self, name: &str) -> bool {
@@ -130,8 +140,10 @@ impl Parameters {
         self.list.iter()
     }
 
+    /// All names, those of broken definitions included.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(|parameter| parameter.name.as_str())
+        let names = self.list.iter().map(|parameter| parameter.name.as_str());
+        names.chain(self.broken.iter().map(String::as_str))
     }
 
     /// The schema of the arguments, as `tools/list` shows it.
@@ -178,7 +190,7 @@ fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Para
 /// Reads `optional string`, `integer = 20`, `string...` and the like.
 fn shorthand(entry: &Entry, scalar: &Scalar, report: &mut Report) -> Option<Parameter> {
     match parse_shorthand(&scalar.text) {
-        Ok((schema, optional)) => Some(Parameter::new(&entry.key, schema, optional, false)),
+        Ok((schema, optional)) => Some(Parameter::new(entry, schema, optional, false)),
         Err((message, help)) => {
             let problem = Problem::error(Code::Schema, entry.place(), message).help(help);
             report.add(problem);
@@ -292,7 +304,7 @@ fn long_form(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter
         }
     }
     let schema = read_schema(entry, tool, report)?;
-    Some(Parameter::new(&entry.key, schema, optional, allow_dash))
+    Some(Parameter::new(entry, schema, optional, allow_dash))
 }
 
 fn kind(schema: &Value) -> Kind {

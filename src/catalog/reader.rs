@@ -25,14 +25,23 @@ pub(crate) fn unknown_key(entry: &Entry, place: &str, known: &[&str], report: &m
 /// Reports a value of the wrong type or content.
 pub(crate) fn wrong_value(entry: &Entry, expected: &str, report: &mut Report) {
     let name = &entry.key.text;
-    let kind = entry.value.kind();
-    let message = format!("`{name}` must be {expected}, not {kind}");
+    let message = match entry.value.scalar() {
+        Some(scalar) if scalar.is_null() => {
+            format!("`{name}` has no value, and must be {expected}")
+        }
+        _ => format!("`{name}` must be {expected}, not {}", entry.value.kind()),
+    };
     report.add(Problem::error(Code::Value, entry.place(), message));
 }
 
 /// Reads a text; numbers and booleans are taken as they were written.
 pub(crate) fn text(entry: &Entry, report: &mut Report) -> Option<String> {
     match entry.value.scalar() {
+        Some(scalar) if scalar.text.contains('\0') => {
+            let message = format!("`{}` cannot hold NUL", entry.key.text);
+            report.add(Problem::error(Code::Value, entry.place(), message));
+            None
+        }
         Some(scalar) if !scalar.is_null() => Some(scalar.text.clone()),
         _ => {
             wrong_value(entry, "a text", report);
@@ -234,15 +243,15 @@ mod tests {
         let cases = [
             ("milliseconds", "250ms", Ok(Duration::from_millis(250))),
             ("seconds", "30s", Ok(Duration::from_secs(30))),
-            ("days", "1d", Ok(Duration::from_secs(86_400))),
-            ("several units", "1h30m", Ok(Duration::from_secs(5_400))),
+            ("days", "1d", Ok(Duration::from_hours(24))),
+            ("several units", "1h30m", Ok(Duration::from_mins(90))),
             ("long unit", "20sec", Err("write `20s`")),
             ("space", "20 s", Err("write `20s`")),
             ("no unit", "20", Err("write `20s`")),
             (
                 "fraction",
                 "1.5s",
-                Err("the units are ms, s, m, h and d, as in `30s`"),
+                Err("write a whole number and a unit, such as `30s`"),
             ),
             (
                 "negative",

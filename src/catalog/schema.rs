@@ -149,6 +149,6 @@ fn check_defaults(
             rule::text(error.kind())
         );
         let help = "write a default that the schema allows";
-        report.add(Problem::error(Code::Schema, parameter.span, message).help(help));
+        report.add(Problem::error(Code::Schema, parameter.default_span, message).help(help));
     }
 }

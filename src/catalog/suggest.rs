@@ -1,5 +1,8 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
+/// How many candidates are compared; generated files may have any number.
+const MAX_CANDIDATES: usize = 1000;
+
 /// Returns the candidate nearest to `word`, if it is near enough to be a slip of the pen.
 ///
 /// Case, `-` and `_` do not count; of what remains, at most one letter in three may differ.
@@ -14,6 +17,7 @@ pub(crate) fn nearest<'a>(
     };
     candidates
         .into_iter()
+        .take(MAX_CANDIDATES)
         .map(|candidate| (strsim::osa_distance(&word, &folded(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)

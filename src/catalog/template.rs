@@ -39,6 +39,8 @@ pub(crate) use split::{segments, split};
 #[derive(Debug, Default)]
 pub(crate) struct Template {
     pub(crate) items: Vec<Item>,
+    /// Whether words and groups are certain to be where the author meant them.
+    pub(crate) is_sound: bool,
 }
 
 /// A part of a command line.

@@ -462,6 +462,13 @@ fn advice(kind: &ErrorKind) -> Option<String> {
     let text = match kind {
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => "indent with spaces",
         ErrorKind::MappingValueNotAllowed => "quote a text that holds a colon and a space",
+        ErrorKind::UnknownAnchor => {
+            "name a value with `&` first, or quote a text that starts with `*`"
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar
+        | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+            "quote the whole text, in quotes of the other kind"
+        }
         ErrorKind::DirectiveDisallowed => "remove the `%` line: files are YAML 1.2",
         ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofFlowSequence

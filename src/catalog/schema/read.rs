@@ -262,8 +262,12 @@ impl Reader<'_> {
             return;
         }
         let message = format!("`{pattern}` is not a regular expression that is accepted here");
-        let help = "patterns have neither look-around nor back-references, so that they run in \
-                    linear time";
+        let help = if is_backtracking(pattern) {
+            "look-around and back-references are not supported, so that every pattern runs in \
+             linear time"
+        } else {
+            "check its brackets and escapes"
+        };
         self.problem(Code::Grammar, span, message, help);
     }
 
@@ -308,6 +312,18 @@ impl Reader<'_> {
         self.report
             .add(Problem::error(code, span, message).help(help));
     }
+}
+
+/// Whether a pattern asks for look-around or a back-reference.
+fn is_backtracking(pattern: &str) -> bool {
+    let looks_around = ["(?=", "(?!", "(?<=", "(?<!"]
+        .iter()
+        .any(|group| pattern.contains(group));
+    let refers_back = pattern
+        .as_bytes()
+        .windows(2)
+        .any(|pair| matches!(pair, [b'\\', b'1'..=b'9' | b'k']));
+    looks_around || refers_back
 }
 
 /// Follows a JSON pointer in YAML; returns the place and the last key on the way.

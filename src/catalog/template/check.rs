@@ -17,13 +17,23 @@ pub(crate) fn check(
     report: &mut Report,
 ) {
     check_program(template, report);
+    for word in template.words() {
+        check_word(word, tool, parameters, report);
+    }
     for item in &template.items {
         match item {
-            Item::Word(word) => {
-                check_word(word, tool, parameters, report);
+            Item::Word(word) if template.is_sound => {
                 check_outside_group(word, parameters, report);
             }
-            Item::Group(group) => check_group(group, tool, parameters, report),
+            Item::Word(_) => {}
+            Item::Group(group) => {
+                if let Some(flag) = &group.flag {
+                    check_declared(flag, tool, parameters, report);
+                }
+                if template.is_sound {
+                    check_droppable(group, parameters, report);
+                }
+            }
         }
     }
     if !unsafe_code {
@@ -64,7 +74,13 @@ fn check_word(word: &Word, tool: &str, parameters: &Parameters, report: &mut Rep
     let is_whole = word.segments.len() == 1;
     for segment in &word.segments {
         let (slot, spread) = match segment {
-            Segment::Literal(_) => continue,
+            Segment::Literal(text) => {
+                if text.contains('\0') {
+                    let message = "a word cannot hold NUL";
+                    report.add(Problem::error(Code::Template, word.span, message));
+                }
+                continue;
+            }
             Segment::Value(slot) => (slot, false),
             Segment::Spread(slot) => (slot, true),
         };
@@ -121,29 +137,22 @@ fn check_outside_group(word: &Word, parameters: &Parameters, report: &mut Report
     }
 }
 
-fn check_group(group: &Group, tool: &str, parameters: &Parameters, report: &mut Report) {
-    for word in &group.words {
-        check_word(word, tool, parameters, report);
-    }
-    let flag = group.flag.as_ref();
-    let flag = flag.map(|slot| check_declared(slot, tool, parameters, report));
-    let is_boolean = flag.is_some_and(|flag| flag.is_none_or(|flag| flag.kind == Kind::Boolean));
-    let known = group
+/// A group that is always there is no group: its author has something else in mind.
+fn check_droppable(group: &Group, parameters: &Parameters, report: &mut Report) {
+    let is_boolean = (group.flag.as_ref())
+        .and_then(|flag| parameters.get(&flag.name))
+        .is_some_and(|flag| flag.kind == Kind::Boolean);
+    let unknown = group
         .slots()
-        .all(|slot| parameters.get(&slot.name).is_some());
+        .any(|slot| parameters.get(&slot.name).is_none());
     let droppable = group
         .slots()
         .filter_map(|slot| parameters.get(&slot.name))
         .any(Parameter::may_be_absent);
-    if group.words.is_empty() || is_boolean || droppable || !known {
+    if is_boolean || droppable || unknown {
         return;
     }
-    let problem = Problem::error(
-        Code::FixedGroup,
-        group.span,
-        "this group can never be left out: no parameter in it is optional",
-    );
-    report.add(
-        problem.help("remove the brackets, make a parameter optional, or quote a literal `[`"),
-    );
+    let message = "this group can never be left out: no parameter in it is optional";
+    let help = "remove the brackets, make a parameter optional, or quote a literal `[`";
+    report.add(Problem::error(Code::FixedGroup, group.span, message).help(help));
 }

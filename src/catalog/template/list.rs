@@ -2,12 +2,14 @@
 
 use super::{Group, Item, Slot, Template, Word, segments};
 use crate::catalog::diagnostic::{Code, Problem, Report};
-use crate::catalog::yaml::{Content, Entry, Node};
+use crate::catalog::yaml::{Content, Entry, Node, Scalar};
 
 /// Reads the list form; what is wrong with it is reported, and the rest is read.
 pub(crate) fn words_of_list(nodes: &[Node], report: &mut Report) -> Template {
+    let errors = report.errors();
     let items = nodes.iter().filter_map(|node| item(node, report)).collect();
-    Template { items }
+    let is_sound = report.errors() == errors;
+    Template { items, is_sound }
 }
 
 fn item(node: &Node, report: &mut Report) -> Option<Item> {
@@ -79,12 +81,7 @@ fn group(flag: Option<Slot>, words: Vec<Word>, node: &Node, report: &mut Report)
 /// YAML reads `- {count}` as a mapping, which is the slip to expect here.
 fn not_a_word(entries: &[Entry], node: &Node) -> Problem {
     let help = match entries {
-        [entry]
-            if entry
-                .value
-                .scalar()
-                .is_some_and(|value| value.text.is_empty()) =>
-        {
+        [entry] if entry.value.scalar().is_some_and(Scalar::is_null) => {
             format!("quote it: \"{{{}}}\"", entry.key.text)
         }
         _ => "an item is a word, a list of words, or `{if: flag, then: [words]}`".to_owned(),

@@ -174,17 +174,26 @@ impl<'a> Renderer<'a> {
         if !text.starts_with('-') {
             return;
         }
-        // Values before the one that brought the dash are empty.
-        let dash = word.slots().find(|slot| {
-            let value = self.value(slot).and_then(Value::as_str);
-            value != Some("")
-        });
-        let slot = dash.unwrap_or(first);
+        let slot = self.beginning(word).unwrap_or(first);
         if self
             .value(slot)
             .is_none_or(|value| self.is_guarded(slot, value))
         {
             self.violate(slot, None, DASH_RULE);
+        }
+    }
+
+    /// The value that a word begins with, those that are empty passed over; `None` when literal
+    /// text comes first then.
+    fn beginning<'w>(&self, word: &'w Word) -> Option<&'w Slot> {
+        let is_empty = |slot: &Slot| self.value(slot).and_then(Value::as_str) == Some("");
+        let visible = word.segments.iter().find(|segment| match segment {
+            Segment::Literal(_) => true,
+            Segment::Value(slot) | Segment::Spread(slot) => !is_empty(slot),
+        });
+        match visible {
+            Some(Segment::Value(slot)) => Some(slot),
+            _ => None,
         }
     }
 

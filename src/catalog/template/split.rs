@@ -12,10 +12,11 @@ pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
         cursor: Cursor::new(&scalar.text),
         scalar,
         report,
+        is_sound: true,
     };
-    Template {
-        items: splitter.items(),
-    }
+    let items = splitter.items();
+    let is_sound = splitter.is_sound;
+    Template { items, is_sound }
 }
 
 /// Reads a text as one word with placeholders, as inside `"…"`.
@@ -24,6 +25,7 @@ pub(crate) fn segments(scalar: &Scalar, report: &mut Report) -> Word {
         cursor: Cursor::new(&scalar.text),
         scalar,
         report,
+        is_sound: true,
     };
     let mut word = Builder::default();
     while !splitter.cursor.rest.is_empty() {
@@ -119,6 +121,8 @@ struct Splitter<'a> {
     cursor: Cursor<'a>,
     scalar: &'a Scalar,
     report: &'a mut Report,
+    /// Whether quotes and brackets fit together so far.
+    is_sound: bool,
 }
 
 impl Splitter<'_> {
@@ -144,6 +148,7 @@ impl Splitter<'_> {
             let problem = Problem::error(Code::Template, span, "the group is empty")
                 .help("put words between the brackets, or quote them to pass them literally");
             self.report.add(problem);
+            self.is_sound = false;
         }
         Group { flag, words, span }
     }
@@ -328,6 +333,7 @@ impl Splitter<'_> {
     }
 
     fn malformed(&mut self, range: Range<usize>, message: &str, help: &str) {
+        self.is_sound = false;
         let span = self.span(range);
         self.report
             .add(Problem::error(Code::Template, span, message).help(help));

@@ -26,6 +26,9 @@ impl Scalar {
         ));
         let start = span.start + quotes;
         let written = source.get(start..span.end.saturating_sub(quotes));
+        // The parser writes `~` for a value that is not there at all.
+        let is_absent = style == ScalarStyle::Plain && span.is_empty();
+        let text = if is_absent { String::new() } else { text };
         Self {
             verbatim: (written == Some(text.as_str())).then_some(start),
             text,
@@ -59,6 +62,7 @@ impl Scalar {
             Some(Value::Null) => "nothing",
             Some(Value::Bool(_)) => "a boolean",
             Some(Value::Number(_)) => "a number",
+            _ if self.text.trim().is_empty() => "an empty text",
             _ => "a text",
         }
     }
@@ -115,11 +119,7 @@ impl Scalar {
         let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
         let wanted = letters(self.text.get(..offset)?);
         let written = source.get(self.span.start..self.span.end)?;
-        let header = match self.style {
-            ScalarStyle::Literal | ScalarStyle::Folded => written.find('\n').unwrap_or(0),
-            ScalarStyle::SingleQuoted => 1,
-            _ => 0,
-        };
+        let header = usize::from(self.style == ScalarStyle::SingleQuoted);
         let body = written.get(header..)?;
         let (at, _) = body
             .char_indices()
@@ -191,7 +191,11 @@ mod tests {
     use super::{Scalar, Span};
 
     fn plain(text: &str) -> Scalar {
-        Scalar::new(text.to_owned(), ScalarStyle::Plain, Span::default(), text)
+        let span = Span {
+            start: 0,
+            end: text.len(),
+        };
+        Scalar::new(text.to_owned(), ScalarStyle::Plain, span, text)
     }
 
     #[test]
