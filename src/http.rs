@@ -9,6 +9,7 @@
 
 mod admission;
 mod body;
+mod call;
 mod endpoint;
 mod headers;
 mod legacy;
@@ -86,7 +87,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), admission::admit))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            admission::admit,
+        ))
         .with_state(app)
 }
 

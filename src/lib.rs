@@ -1,13 +1,150 @@
-//! mcp-serve.
+//! mcp-serve turns a `tools.yaml` into an MCP server over Streamable HTTP.
+//!
+//! `tools.yaml` says what is served; flags and environment say how it is served.
+//!
+//! # One request
+//!
+//! ```text
+//! bytes → connection → Host, Origin → credential → body → jsonrpc::parse → classify the era
+//!    ┬ modern (2026-07-28): _meta against headers  ┬→ dispatch → Plan → execute → Outcome → JSON | SSE
+//!    └ legacy (to 2025-11-25): enter the session   ┘
+//! ```
+//!
+//! # The modules, in the order in which they matter to a request
+//!
+//! - [`server`] binds, accepts and stops; it owns every task.
+//! - [`http`] is the router: guards, endpoint, one file per era.
+//! - [`auth`] says who calls; [`session`] keeps what legacy clients share between requests.
+//! - [`protocol`] is the vocabulary of both eras. It does no I/O.
+//! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
+//! - [`catalog`] is what is served: loaded, checked, immutable.
+//! - [`execute`] runs a call as a process that ends with it.
+//! - [`cli`], [`config`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
+//!   needs around them.
+//!
+//! `ARCHITECTURE.md` has the invariants and the reasons.
+
 pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod execute;
+pub mod http;
 pub mod logging;
 pub mod protocol;
 pub mod secret;
+pub mod server;
 pub mod session;
 pub mod shutdown;
 pub mod units;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::Context as _;
+
+pub use catalog::Catalog;
+pub use config::Config;
+pub use server::Server;
+
+use catalog::{Environment, LoadError, Loaded};
+
+/// Exit code of a clean stop.
+pub const EXIT_CLEAN: u8 = 0;
+/// Exit code of a failure at run time: a port that is taken, a call that was cut.
+pub const EXIT_FAILURE: u8 = 1;
+/// Exit code of a mistake in usage, configuration or definitions. Starting again does not help.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Runs the program to its end and returns its exit code. Errors are written to standard error.
+///
+/// # Examples
+///
+/// ```
+/// let code = mcp_serve::run(["mcp-serve".into(), "--version".into()]);
+/// assert_eq!(code, mcp_serve::EXIT_CLEAN);
+/// ```
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let parsed = match cli::parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // A closed standard output is no reason to fail on --help.
+            drop(error.print());
+            return if error.use_stderr() {
+                EXIT_USAGE
+            } else {
+                EXIT_CLEAN
+            };
+        }
+    };
+    logging::start(&parsed.cli.log);
+    let config = match Config::new(parsed) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let catalog = match load(&config) {
+        Ok(catalog) => catalog,
+        Err(error) => {
+            // The rendering says "error" itself, at each of its places.
+            drop(writeln!(
+                io::stderr(),
+                "{}",
+                error.render(io::stderr().is_terminal())
+            ));
+            return EXIT_USAGE;
+        }
+    };
+    match serve(config, catalog) {
+        Ok(server::Stopped::Clean) => EXIT_CLEAN,
+        Ok(server::Stopped::Cut) => EXIT_FAILURE,
+        Ok(server::Stopped::Forced(signal)) => {
+            u8::try_from(signal).map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal))
+        }
+        Err(error) => fail(&error, EXIT_FAILURE),
+    }
+}
+
+fn load(config: &Config) -> Result<Catalog, LoadError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
+    for warning in &warnings {
+        let (line, column) = warning.position().unwrap_or_default();
+        tracing::warn!(
+            code = warning.code().as_str(),
+            place = format!("{}:{line}:{column}", warning.path()),
+            "{}",
+            warning.message()
+        );
+    }
+    Ok(catalog)
+}
+
+fn serve(config: Config, catalog: Catalog) -> anyhow::Result<server::Stopped> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let stopped = runtime.block_on(async {
+        let events = shutdown::events().context("cannot listen for signals")?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            tools = catalog.tools().count(),
+            file = %config.tools.display(),
+            "starting"
+        );
+        let server = Server::bind(config, catalog).await?;
+        anyhow::Ok(server.serve(events).await)
+    });
+    runtime.shutdown_background();
+    stopped
+}
+
+/// Writes an error once, and returns the exit code.
+fn fail(error: &anyhow::Error, code: u8) -> u8 {
+    // There is nobody left to tell when standard error is closed.
+    drop(writeln!(io::stderr(), "error: {error:#}"));
+    code
+}

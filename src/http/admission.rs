@@ -19,12 +19,19 @@ use crate::auth::AuthError;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets a request through with its [`crate::auth::Caller`], or answers it.
-pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let health = matches!(path, "/healthz" | "/readyz");
     let public = health || path.starts_with("/.well-known/oauth-protected-resource");
     if !health {
-        let local = request.extensions().get::<Connection>().and_then(|c| c.local);
+        let local = request
+            .extensions()
+            .get::<Connection>()
+            .and_then(|c| c.local);
         let local = local.map(|address| address.ip());
         let checked = check_host(request.headers(), request.uri(), local, &app.options)
             .and_then(|host| check_origin(request.headers(), host, &app.options));
@@ -50,7 +57,10 @@ enum Refusal {
 
 fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
     let (status, message) = match refusal {
-        Refusal::BadHost => (StatusCode::BAD_REQUEST, "Invalid request: exactly one valid Host header is needed"),
+        Refusal::BadHost => (
+            StatusCode::BAD_REQUEST,
+            "Invalid request: exactly one valid Host header is needed",
+        ),
         Refusal::ForeignHost => (
             StatusCode::MISDIRECTED_REQUEST,
             "Invalid request: this Host is not served here; the server's --allowed-host names those that are",
@@ -78,7 +88,10 @@ fn check_host<'h>(
         .flatten()
         .ok_or(Refusal::BadHost)?;
     // A target in absolute form names a host too; the two must not disagree.
-    if target.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
+    if target
+        .authority()
+        .is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host))
+    {
         return Err(Refusal::BadHost);
     }
     let name = host_name(host).ok_or(Refusal::BadHost)?;
@@ -99,11 +112,16 @@ fn host_name(host: &str) -> Option<String> {
         || port.strip_prefix(':').is_some_and(|port| {
             port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
         });
-    let valid_name = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    let valid_name = match name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => {
             !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         }
     };
     (valid_port && valid_name).then(|| name.to_ascii_lowercase())
@@ -113,14 +131,17 @@ fn is_served(name: &str, local: Option<IpAddr>, options: &Options) -> bool {
     if name == "localhost" || options.allowed_hosts.iter().any(|allowed| allowed == name) {
         return true;
     }
-    let address: Option<IpAddr> = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    let address: Option<IpAddr> = match name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => name.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
     };
     let local = local.map(|address| address.to_canonical());
-    address.map(|address| address.to_canonical()).is_some_and(|address| {
-        address.is_loopback() || Some(address) == local
-    })
+    address
+        .map(|address| address.to_canonical())
+        .is_some_and(|address| address.is_loopback() || Some(address) == local)
 }
 
 /// Checks that a browser sends the request for a page that may call.
@@ -130,16 +151,26 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
         let cross_site = headers
             .get(SEC_FETCH_SITE)
             .is_some_and(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"));
-        return if cross_site { Err(Refusal::ForeignOrigin) } else { Ok(()) };
+        return if cross_site {
+            Err(Refusal::ForeignOrigin)
+        } else {
+            Ok(())
+        };
     };
     let own = ["http://", "https://"].iter().any(|scheme| {
-        origin.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+        origin
+            .strip_prefix(scheme)
+            .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
     });
     let listed = options
         .allowed_origins
         .iter()
         .any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    if own || listed { Ok(()) } else { Err(Refusal::ForeignOrigin) }
+    if own || listed {
+        Ok(())
+    } else {
+        Err(Refusal::ForeignOrigin)
+    }
 }
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<crate::auth::Caller>, AuthError> {
@@ -239,7 +270,12 @@ mod tests {
         headers.append(HOST, "localhost".parse().unwrap());
         let twice = check_host(&headers, &Uri::from_static("/mcp"), None, &options());
         assert_eq!(twice, Err(Refusal::BadHost));
-        let none = check_host(&HeaderMap::new(), &Uri::from_static("/mcp"), None, &options());
+        let none = check_host(
+            &HeaderMap::new(),
+            &Uri::from_static("/mcp"),
+            None,
+            &options(),
+        );
         assert_eq!(none, Err(Refusal::BadHost));
     }
 

@@ -94,8 +94,14 @@ mod tests {
     async fn the_limit_is_exact() {
         assert_eq!(read(chunks(10, 10), 100).await.unwrap().len(), 100);
         assert_eq!(read(chunks(10, 10), 99).await, Err(BodyError::TooLarge));
-        assert_eq!(read(Body::from("x".repeat(100)), 100).await.unwrap().len(), 100);
-        assert_eq!(read(Body::from("x".repeat(101)), 100).await, Err(BodyError::TooLarge));
+        assert_eq!(
+            read(Body::from("x".repeat(100)), 100).await.unwrap().len(),
+            100
+        );
+        assert_eq!(
+            read(Body::from("x".repeat(101)), 100).await,
+            Err(BodyError::TooLarge)
+        );
         assert_eq!(read(Body::empty(), 100).await.unwrap().len(), 0);
     }
 
@@ -103,21 +109,30 @@ mod tests {
     async fn a_body_that_never_ends_is_given_up() {
         let stalled = stream::pending::<Result<Bytes, std::io::Error>>();
         let started = Instant::now();
-        assert_eq!(read(Body::from_stream(stalled), 100).await, Err(BodyError::TooSlow));
+        assert_eq!(
+            read(Body::from_stream(stalled), 100).await,
+            Err(BodyError::TooSlow)
+        );
         assert_eq!(started.elapsed(), BODY_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn discarding_is_bounded_in_bytes_and_time() {
         let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[0; 64])));
-        assert_eq!(read(Body::from_stream(endless), 100).await, Err(BodyError::TooLarge));
+        assert_eq!(
+            read(Body::from_stream(endless), 100).await,
+            Err(BodyError::TooLarge)
+        );
         let big = Bytes::from_static(&[0; 200]);
         let stalled = futures_util::StreamExt::chain(
             stream::iter([Ok::<_, std::io::Error>(big)]),
             stream::pending(),
         );
         let started = Instant::now();
-        assert_eq!(read(Body::from_stream(stalled), 100).await, Err(BodyError::TooLarge));
+        assert_eq!(
+            read(Body::from_stream(stalled), 100).await,
+            Err(BodyError::TooLarge)
+        );
         assert_eq!(started.elapsed(), DISCARD_TIMEOUT);
     }
 }

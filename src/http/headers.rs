@@ -72,9 +72,9 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 /// True for a range with weight zero, which means "not this".
 fn is_rejected(range: &str) -> bool {
     range.split(';').skip(1).map(str::trim).any(|parameter| {
-        parameter
-            .split_once('=')
-            .is_some_and(|(name, weight)| name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32))
+        parameter.split_once('=').is_some_and(|(name, weight)| {
+            name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32)
+        })
     })
 }
 

@@ -1,0 +1,185 @@
+//! The MCP endpoint: one path for both eras.
+//!
+//! The era is decided here, once. What comes after runs straight through [`super::legacy`] or
+//! [`super::modern`].
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Map;
+
+use super::body::{self, BodyError};
+use super::{App, headers, legacy, modern, reply};
+use crate::auth::Caller;
+use crate::protocol::jsonrpc::{
+    self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Message,
+};
+use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
+
+/// One request on its way: who sent it, and its headers.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) app: Arc<App>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) headers: HeaderMap,
+}
+
+/// Serves every method of the endpoint.
+pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (
+        Parts {
+            method,
+            mut extensions,
+            headers,
+            ..
+        },
+        body,
+    ) = request.into_parts();
+    let Some(caller) = extensions.remove::<Arc<Caller>>() else {
+        // Only a route outside the admission layer could come here.
+        tracing::error!("a request without a caller reached the endpoint");
+        return reply::refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
+    };
+    let exchange = Exchange {
+        app,
+        caller,
+        headers,
+    };
+    match method {
+        Method::POST => post(exchange, body).await,
+        Method::GET => session_method(&exchange, legacy::get),
+        Method::DELETE => session_method(&exchange, legacy::delete),
+        _ => reply::method_not_allowed(allowed(&exchange.app)),
+    }
+}
+
+/// The HTTP methods that the endpoint serves.
+fn allowed(app: &App) -> &'static str {
+    if app.sessions.is_some() {
+        "GET, POST, DELETE"
+    } else {
+        "POST"
+    }
+}
+
+/// Serves GET or DELETE, which only legacy sessions have.
+fn session_method(exchange: &Exchange, serve: fn(&Exchange) -> Response) -> Response {
+    match version(&exchange.headers) {
+        Err(response) => response,
+        Ok(Some(ProtocolVersion::V2026_07_28)) => reply::method_not_allowed("POST"),
+        Ok(_) if exchange.app.sessions.is_none() => reply::method_not_allowed("POST"),
+        Ok(_) => serve(exchange),
+    }
+}
+
+/// The version that the header names, if it is served.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+fn version(headers: &HeaderMap) -> Result<Option<ProtocolVersion>, Response> {
+    match headers::single(headers, &headers::MCP_PROTOCOL_VERSION) {
+        Ok(None) => Ok(None),
+        Ok(Some(text)) => ProtocolVersion::parse(text).map(Some).ok_or_else(|| {
+            reply::error_without_id(StatusCode::BAD_REQUEST, headers, &unsupported(text))
+        }),
+        Err(headers::Unusable) => Err(unusable(headers)),
+    }
+}
+
+fn unusable(headers: &HeaderMap) -> Response {
+    let error = ErrorObject::new(
+        HEADER_MISMATCH,
+        "Header mismatch: an MCP header stands twice or is not visible ASCII",
+    );
+    reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
+}
+
+async fn post(exchange: Exchange, body: Body) -> Response {
+    if !headers::is_json(&exchange.headers) {
+        return reply::refusal(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Invalid request: the Content-Type must be application/json",
+        );
+    }
+    let accepts = |media_type| headers::accepts(&exchange.headers, media_type);
+    if !accepts("application/json") || !accepts("text/event-stream") {
+        return reply::refusal(
+            StatusCode::NOT_ACCEPTABLE,
+            "Invalid request: the Accept header must name application/json and text/event-stream",
+        );
+    }
+    let body = match body::read(body, exchange.app.options.max_body).await {
+        Ok(body) => body,
+        Err(error) => return body_refused(error, exchange.app.options.max_body),
+    };
+    let message = match jsonrpc::parse(&body) {
+        Ok(message) => message,
+        Err(malformed) => {
+            let status = StatusCode::BAD_REQUEST;
+            return match &malformed.id {
+                Some(id) => reply::error(status, id, &malformed.error),
+                None => reply::error_without_id(status, &exchange.headers, &malformed.error),
+            };
+        }
+    };
+    route(exchange, message).await
+}
+
+/// Decides the era of a message and hands it on.
+async fn route(exchange: Exchange, message: Message) -> Response {
+    let Ok(header) = headers::single(&exchange.headers, &headers::MCP_PROTOCOL_VERSION) else {
+        return unusable(&exchange.headers);
+    };
+    let none = Map::new();
+    let (id, method, params) = match &message {
+        Message::Request(request) => (
+            Some(&request.id),
+            Some(request.method.as_str()),
+            &request.params,
+        ),
+        Message::Notification(notification) => (
+            None,
+            Some(notification.method.as_str()),
+            &notification.params,
+        ),
+        Message::Response(_) => (None, None, &none),
+    };
+    match classify(header, method, params) {
+        Ok(Era::Legacy) => legacy::post(exchange, message).await,
+        Ok(Era::Modern) => modern::post(exchange, message).await,
+        Err(error) => match id {
+            Some(id) => reply::error(StatusCode::BAD_REQUEST, id, &error),
+            None => reply::error_without_id(StatusCode::BAD_REQUEST, &exchange.headers, &error),
+        },
+    }
+}
+
+fn body_refused(error: BodyError, limit: usize) -> Response {
+    let (status, code, message) = match error {
+        BodyError::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            INVALID_REQUEST,
+            format!("Invalid request: the body is larger than {limit} bytes"),
+        ),
+        BodyError::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            INTERNAL_ERROR,
+            "The body did not arrive in time".to_owned(),
+        ),
+        BodyError::Broken => (
+            StatusCode::BAD_REQUEST,
+            INVALID_REQUEST,
+            "Invalid request: the body is broken".to_owned(),
+        ),
+    };
+    let body = jsonrpc::encode_error(
+        None,
+        jsonrpc::UnreadableId::Omitted,
+        &ErrorObject::new(code, message),
+    );
+    let mut response = reply::json(status, body, ());
+    reply::close(&mut response);
+    response
+}

@@ -1,0 +1,254 @@
+//! Revisions up to 2025-11-25: `initialize`, sessions, GET and DELETE.
+//!
+//! A JSON-RPC error of a valid message is HTTP 200. A lost connection cancels nothing: a call
+//! lives in its own task and ends by itself, by `notifications/cancelled`, by the end of its
+//! session, at its deadline or at shutdown.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::{HeaderValue, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use super::call::{self, Keep};
+use super::endpoint::Exchange;
+use super::reply::{self, RetryAfter};
+use super::{App, headers, stream};
+use crate::dispatch::{self, Call, Plan};
+use crate::execute::Stop;
+use crate::protocol::jsonrpc::{
+    ErrorObject, INVALID_REQUEST, Message, Notification, Request, RequestId, RequestKey,
+    SESSION_NOT_FOUND,
+};
+use crate::protocol::version::Era;
+use crate::session::{EndReason, SessionGuard, SessionId, SessionInfo, SessionStore};
+
+/// Serves a message.
+pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
+    if let Message::Request(request) = &message {
+        if exchange.app.draining.is_cancelled() {
+            return reply::stopping(Some(&request.id));
+        }
+        if request.method == "initialize" {
+            return initialize(&exchange, request);
+        }
+    }
+    let session = match &exchange.app.sessions {
+        None => None,
+        Some(sessions) => match enter(&exchange, sessions) {
+            Ok(guard) => Some(guard),
+            Err(missing) => return missing.into_response(&exchange, &message),
+        },
+    };
+    match message {
+        Message::Request(request) => serve_request(&exchange, session, request).await,
+        Message::Notification(notification) => {
+            if let Some(session) = session {
+                notified(&session, &notification);
+            }
+            reply::empty(StatusCode::ACCEPTED)
+        }
+        Message::Response(_) => reply::empty(StatusCode::ACCEPTED),
+    }
+}
+
+/// Opens a session. It exists only after there is a result to answer with. A session id on the
+/// request is ignored: it is a fresh start.
+fn initialize(exchange: &Exchange, request: &Request) -> Response {
+    let app = &exchange.app;
+    let (params, result) = match dispatch::initialize(&app.catalog, &request.params) {
+        Ok(opened) => opened,
+        Err(error) => return reply::error(StatusCode::OK, &request.id, &error),
+    };
+    let Some(sessions) = &app.sessions else {
+        return reply::reply(&request.id, &Ok(result), StatusCode::OK, ());
+    };
+    let info = SessionInfo {
+        owner: exchange.caller.principal.clone(),
+        version: params.version,
+        client: params.client,
+    };
+    match sessions.create(info) {
+        Ok(guard) => {
+            let session = guard.session();
+            tracing::info!(
+                session = %session.id(),
+                version = %session.info().version,
+                client = session.info().client,
+                principal = %session.info().owner,
+                "session started"
+            );
+            let id = HeaderValue::from_str(&session.id().expose());
+            let mut response = reply::reply(&request.id, &Ok(result), StatusCode::OK, guard);
+            if let Ok(id) = id {
+                response.headers_mut().insert(headers::MCP_SESSION_ID, id);
+            }
+            response
+        }
+        Err(_) => reply::unavailable(
+            Some(&request.id),
+            "The server has no room for another session; try again later",
+            RetryAfter::Full,
+        ),
+    }
+}
+
+/// Why a request is in no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoSession {
+    /// It names none.
+    Missing,
+    /// It names one that does not exist, any more or for this caller.
+    Unknown,
+}
+
+impl NoSession {
+    fn error(self) -> (StatusCode, ErrorObject) {
+        match self {
+            Self::Missing => (
+                StatusCode::BAD_REQUEST,
+                ErrorObject::new(
+                    INVALID_REQUEST,
+                    "Invalid request: the Mcp-Session-Id header is missing; call initialize first",
+                ),
+            ),
+            Self::Unknown => (
+                StatusCode::NOT_FOUND,
+                ErrorObject::new(SESSION_NOT_FOUND, "Session not found"),
+            ),
+        }
+    }
+
+    fn into_response(self, exchange: &Exchange, message: &Message) -> Response {
+        let (status, error) = self.error();
+        match message {
+            Message::Request(request) => reply::error(status, &request.id, &error),
+            _ => reply::error_without_id(status, &exchange.headers, &error),
+        }
+    }
+}
+
+fn enter(exchange: &Exchange, sessions: &Arc<SessionStore>) -> Result<SessionGuard, NoSession> {
+    let id = headers::single(&exchange.headers, &headers::MCP_SESSION_ID)
+        .map_err(|_| NoSession::Unknown)?
+        .filter(|id| !id.is_empty())
+        .ok_or(NoSession::Missing)?;
+    let id = SessionId::parse(id).ok_or(NoSession::Unknown)?;
+    sessions
+        .enter(id, &exchange.caller.principal)
+        .map_err(|_| NoSession::Unknown)
+}
+
+/// Takes note of a notification. Those that mean nothing here are ignored.
+fn notified(session: &SessionGuard, notification: &Notification) {
+    if notification.method != "notifications/cancelled" {
+        return;
+    }
+    let key = notification
+        .params
+        .get("requestId")
+        .and_then(RequestKey::from_value);
+    let cancelled = key.map_or(0, |key| session.session().cancel_calls(&key));
+    tracing::debug!(session = %session.session().id(), cancelled, "cancelled by the client");
+}
+
+async fn serve_request(
+    exchange: &Exchange,
+    session: Option<SessionGuard>,
+    request: Request,
+) -> Response {
+    let app = &exchange.app;
+    match dispatch::plan(Era::Legacy, &request, &app.catalog, &exchange.caller) {
+        Plan::Reply(outcome) => reply::reply(&request.id, &outcome, StatusCode::OK, session),
+        Plan::Call(call) => run(app, session, request.id, call).await,
+    }
+}
+
+/// A call that a session knows of, until it is over.
+struct Registered {
+    number: u64,
+    session: SessionGuard,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.session.session().forget_call(self.number);
+    }
+}
+
+async fn run(app: &Arc<App>, session: Option<SessionGuard>, id: RequestId, call: Call) -> Response {
+    let stop = Stop {
+        client: CancellationToken::new(),
+        session: session
+            .as_ref()
+            .map_or_else(CancellationToken::new, |guard| {
+                guard.session().ended().clone()
+            }),
+    };
+    let registered = match &session {
+        None => None,
+        Some(guard) => {
+            let Some(another) = guard.another() else {
+                let (status, error) = NoSession::Unknown.error();
+                return reply::error(status, &id, &error);
+            };
+            let number = app.executor.number();
+            guard
+                .session()
+                .register_call(number, id.key(), stop.client.clone());
+            Some(Registered {
+                number,
+                session: another,
+            })
+        }
+    };
+    let keep = Keep {
+        call: registered,
+        exchange: session,
+    };
+    call::answer(app, Era::Legacy, id, call, stop, keep).await
+}
+
+/// Opens the session's event stream. The newest stream wins, so that a client which lost its
+/// connection is never locked out.
+pub(super) fn get(exchange: &Exchange) -> Response {
+    if !headers::accepts(&exchange.headers, "text/event-stream") {
+        return reply::refusal(
+            StatusCode::NOT_ACCEPTABLE,
+            "Invalid request: the Accept header must name text/event-stream",
+        );
+    }
+    if exchange.app.draining.is_cancelled() {
+        return reply::stopping(None);
+    }
+    with_session(exchange, |session| {
+        let replaced = session.session().replace_stream();
+        reply::event_stream(stream::of_session(&exchange.app, replaced, session))
+    })
+}
+
+/// Ends the session, its calls and its stream.
+pub(super) fn delete(exchange: &Exchange) -> Response {
+    with_session(exchange, |session| {
+        if session.end(EndReason::ClientDelete) {
+            reply::empty(StatusCode::NO_CONTENT)
+        } else {
+            no_session(exchange, NoSession::Unknown)
+        }
+    })
+}
+
+fn with_session(exchange: &Exchange, serve: impl FnOnce(SessionGuard) -> Response) -> Response {
+    let Some(sessions) = &exchange.app.sessions else {
+        return reply::method_not_allowed("POST");
+    };
+    match enter(exchange, sessions) {
+        Ok(session) => serve(session),
+        Err(missing) => no_session(exchange, missing),
+    }
+}
+
+fn no_session(exchange: &Exchange, missing: NoSession) -> Response {
+    let (status, error) = missing.error();
+    reply::error_without_id(status, &exchange.headers, &error)
+}

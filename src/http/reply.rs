@@ -1,0 +1,197 @@
+//! Building responses.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use http::{HeaderMap, StatusCode};
+use http_body::{Frame, SizeHint};
+use serde_json::value::RawValue;
+
+use super::headers;
+use crate::protocol::jsonrpc::{
+    self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId,
+};
+use crate::protocol::version::ProtocolVersion;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What a client should wait before it tries again, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RetryAfter {
+    /// The server is busy; a call may end at any time.
+    Busy = 1,
+    /// The server is full or stopping.
+    Full = 5,
+}
+
+/// A response with a body of one piece.
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Plain text, for people and probes.
+pub(super) fn text(status: StatusCode, body: &'static str) -> Response {
+    response(status, "text/plain; charset=utf-8", body)
+}
+
+/// One JSON-RPC message. `keep` is dropped when the body has been handed to the connection.
+pub(super) fn json<K: Send + Unpin + 'static>(
+    status: StatusCode,
+    message: Vec<u8>,
+    keep: K,
+) -> Response {
+    let body = Keeping {
+        bytes: Some(message.into()),
+        keep,
+    };
+    response(status, "application/json", Body::new(body))
+}
+
+/// An event stream.
+pub(super) fn event_stream(body: Body) -> Response {
+    let mut response = response(StatusCode::OK, "text/event-stream", body);
+    let headers = response.headers_mut();
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// No content: the message was taken.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A reply to a request: a result, or an error under its status.
+pub(super) fn reply<K: Send + Unpin + 'static>(
+    id: &RequestId,
+    outcome: &Result<Box<RawValue>, ErrorObject>,
+    error_status: StatusCode,
+    keep: K,
+) -> Response {
+    let status = if outcome.is_ok() {
+        StatusCode::OK
+    } else {
+        error_status
+    };
+    json(status, encode(id, outcome), keep)
+}
+
+/// The JSON text of a reply to a request.
+pub(super) fn encode(id: &RequestId, outcome: &Result<Box<RawValue>, ErrorObject>) -> Vec<u8> {
+    match outcome {
+        Ok(result) => jsonrpc::encode_result(id, result),
+        Err(error) => jsonrpc::encode_error(Some(id), UnreadableId::Null, error),
+    }
+}
+
+/// An error that answers a request whose id is known.
+pub(super) fn error(status: StatusCode, id: &RequestId, error: &ErrorObject) -> Response {
+    json(
+        status,
+        jsonrpc::encode_error(Some(id), UnreadableId::Null, error),
+        (),
+    )
+}
+
+/// An error without an id. Whether that is written as `null` depends on the revision.
+pub(super) fn error_without_id(
+    status: StatusCode,
+    headers: &HeaderMap,
+    error: &ErrorObject,
+) -> Response {
+    let version = headers::single(headers, &headers::MCP_PROTOCOL_VERSION).unwrap_or_default();
+    let unreadable = match version.and_then(ProtocolVersion::parse) {
+        Some(version) if version >= ProtocolVersion::V2025_11_25 => UnreadableId::Omitted,
+        _ => UnreadableId::Null,
+    };
+    json(status, jsonrpc::encode_error(None, unreadable, error), ())
+}
+
+/// A refusal before the message was read, in a JSON-RPC error without an id.
+pub(super) fn refusal(status: StatusCode, message: &'static str) -> Response {
+    let error = ErrorObject::new(INVALID_REQUEST, message);
+    let body = jsonrpc::encode_error(None, UnreadableId::Omitted, &error);
+    json(status, body, ())
+}
+
+/// 405, naming the methods that are served.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
+    let mut response = refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Invalid request: this HTTP method is not served here",
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// 503 for work that the server cannot take now.
+pub(super) fn unavailable(
+    id: Option<&RequestId>,
+    message: &'static str,
+    retry_after: RetryAfter,
+) -> Response {
+    let error = ErrorObject::new(INTERNAL_ERROR, message);
+    let body = jsonrpc::encode_error(id, UnreadableId::Omitted, &error);
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body, ());
+    let seconds = HeaderValue::from(retry_after as u16);
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+/// 503 while the server stops.
+pub(super) fn stopping(id: Option<&RequestId>) -> Response {
+    let mut response = unavailable(id, "The server is shutting down", RetryAfter::Full);
+    close(&mut response);
+    response
+}
+
+/// Ends the connection after this response.
+pub(super) fn close(response: &mut Response) {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// A body of one piece that keeps something, such as the use of a session, until it was sent.
+struct Keeping<K> {
+    bytes: Option<Bytes>,
+    #[expect(dead_code, reason = "kept for its destructor")]
+    keep: K,
+}
+
+impl<K: Unpin> http_body::Body for Keeping<K> {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.bytes.take().map(Frame::data).map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}

@@ -1,0 +1,437 @@
+//! Binds, accepts, serves, and stops: the owner of every task.
+//!
+//! The accept loop is ours because `axum::serve` sets no timer, so that half a request header or
+//! an idle connection would stay for ever, and because its graceful shutdown waits without limit
+//! for an open event stream.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use futures_util::{Stream, StreamExt as _};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::catalog::Catalog;
+use crate::cli::{HostName, ListenAddress, Origin};
+use crate::config::{Config, SessionMode};
+use crate::execute::{self, Executor};
+use crate::http::{self, App, Connection, Options};
+use crate::session::store::Limits as SessionLimits;
+use crate::session::{EndReason, SessionStore, reaper};
+use crate::shutdown::Event;
+
+/// How long a connection may take to send the whole header of its next request. It bounds idle
+/// keep-alive connections too.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest request header, in bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The most header fields of a request.
+const MAX_HEADERS: usize = 64;
+
+/// How long connections may take to send what they still hold, after the calls are over.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long killed processes may take to disappear at the end.
+const REAP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the accept loop rests after an error such as too many open files.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every call that was taken was answered.
+    Clean,
+    /// A connection was cut before its answer was sent.
+    Cut,
+    /// A second signal of this number ended the drain.
+    Forced(i32),
+}
+
+/// A server that is bound and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    app: Arc<App>,
+    max_connections: usize,
+    drain_timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// A socket file that is removed when the server is done with it.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(path = %self.0.display(), %error, "the socket file could not be removed");
+        }
+    }
+}
+
+impl Server {
+    /// Binds every address. The log names them.
+    ///
+    /// # Errors
+    ///
+    /// The address that could not be bound, and why.
+    pub async fn bind(config: Config, catalog: Catalog) -> anyhow::Result<Self> {
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            let listener = bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))?;
+            listeners.push(listener);
+        }
+        let sessions = match config.sessions {
+            SessionMode::Stateless => None,
+            SessionMode::Stateful {
+                idle_timeout,
+                max_sessions,
+            } => Some(SessionStore::new(SessionLimits {
+                idle_timeout,
+                max_sessions,
+            })),
+        };
+        let app = App {
+            catalog: Arc::new(catalog),
+            sessions,
+            executor: Executor::new(execute::Limits {
+                max_calls: config.max_calls,
+                call_timeout: config.call_timeout,
+            }),
+            authenticator: config.authenticator,
+            options: Options {
+                path: config.path.as_str().to_owned(),
+                allowed_hosts: strings(&config.allowed_hosts, HostName::as_str),
+                allowed_origins: strings(&config.allowed_origins, Origin::as_str),
+                json_response: config.json_response,
+                heartbeat: config.heartbeat,
+                max_body: config.max_body,
+            },
+            draining: CancellationToken::new(),
+        };
+        Ok(Self {
+            listeners,
+            app: Arc::new(app),
+            max_connections: config.max_connections,
+            drain_timeout: config.drain_timeout,
+        })
+    }
+
+    /// The bound addresses; a port 0 is the port that was taken.
+    pub fn local_addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Serves until the first [`Event::Stop`], then drains.
+    ///
+    /// While draining, running calls finish and get their answers, streams end, and new work is
+    /// refused with 503. At the drain timeout the calls that still run are answered with an error
+    /// and their processes ended. A second [`Event::Stop`] ends the drain at once.
+    pub async fn serve(self, mut events: impl Stream<Item = Event> + Unpin) -> Stopped {
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let connections = Connections {
+            app: Arc::clone(&self.app),
+            router: http::router(Arc::clone(&self.app)),
+            permits: Arc::new(Semaphore::new(
+                self.max_connections.min(Semaphore::MAX_PERMITS),
+            )),
+            tasks: TaskTracker::new(),
+            open_exchanges: Arc::default(),
+        };
+        for address in self.local_addresses() {
+            tracing::info!(%address, path = self.app.options.path, "listening");
+        }
+        for listener in self.listeners {
+            tasks.spawn(accept(listener, connections.clone(), closing.clone()));
+        }
+        if let Some(sessions) = &self.app.sessions {
+            tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
+        }
+
+        wait_for_stop(&mut events, &self.app).await;
+        let drained = tokio::select! {
+            cut = drain(&self.app, &connections, self.drain_timeout) => {
+                if cut == 0 { Stopped::Clean } else { Stopped::Cut }
+            }
+            signal = wait_for_stop(&mut events, &self.app) => {
+                tracing::warn!("second signal: every call is killed");
+                self.app.executor.kill_all();
+                finish(&self.app, FLUSH_TIMEOUT).await;
+                Stopped::Forced(signal)
+            }
+        };
+        closing.cancel();
+        tasks.close();
+        tasks.wait().await;
+        if let Some(sessions) = &self.app.sessions {
+            sessions.end_all(EndReason::Shutdown);
+        }
+        report(&self.app, "final session statistics");
+        drained
+    }
+}
+
+fn strings<T>(values: &[T], text: fn(&T) -> &str) -> Vec<String> {
+    values.iter().map(|value| text(value).to_owned()).collect()
+}
+
+/// Waits for the signal to stop, and writes statistics meanwhile when asked.
+async fn wait_for_stop(events: &mut (impl Stream<Item = Event> + Unpin), app: &App) -> i32 {
+    loop {
+        match events.next().await {
+            Some(Event::Stop(signal)) => return signal,
+            Some(Event::Report) => report(app, "session statistics"),
+            // Nobody can stop the server any more, which is what a test may want.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Writes the session statistics to the log.
+fn report(app: &App, what: &'static str) {
+    let calls = app.executor.in_flight();
+    match app
+        .sessions
+        .as_ref()
+        .map(|sessions| serde_json::to_string(&sessions.statistics()))
+    {
+        Some(Ok(statistics)) => tracing::info!(calls_in_flight = calls, statistics, "{what}"),
+        Some(Err(error)) => tracing::error!(%error, "the statistics could not be encoded"),
+        None => tracing::info!(calls_in_flight = calls, "{what}: serving without sessions"),
+    }
+}
+
+/// Lets running calls finish, for at most `timeout`; then ends them. Returns how many exchanges
+/// were cut without an answer.
+async fn drain(app: &App, connections: &Connections, timeout: Duration) -> usize {
+    let in_flight = app.executor.in_flight();
+    let sessions = app
+        .sessions
+        .as_ref()
+        .map_or(0, |sessions| sessions.statistics().active_sessions);
+    tracing::info!(in_flight, sessions, "shutdown");
+    app.draining.cancel();
+    connections.tasks.close();
+    if timeout_at(Instant::now() + timeout, connections.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            in_flight = app.executor.in_flight(),
+            "the drain timeout is over; the calls that still run are ended"
+        );
+        app.executor.stop_all();
+        let flushed = timeout_at(Instant::now() + FLUSH_TIMEOUT, connections.tasks.wait()).await;
+        if flushed.is_err() {
+            tracing::warn!("some connections did not take their answer in time");
+        }
+    }
+    let cut = connections.open_exchanges.load(Ordering::Acquire);
+    // A call whose client is gone has nobody to answer; it ends with the server.
+    app.executor.stop_all();
+    finish(app, REAP_TIMEOUT).await;
+    tracing::info!(
+        drained = in_flight.saturating_sub(cut),
+        cut,
+        "shutdown complete"
+    );
+    cut
+}
+
+/// Waits for the processes to be gone.
+async fn finish(app: &App, timeout: Duration) {
+    if timeout_at(Instant::now() + timeout, app.executor.finished())
+        .await
+        .is_err()
+    {
+        tracing::error!("some processes are still there; they are left behind");
+    }
+}
+
+async fn bind(address: &ListenAddress) -> io::Result<Listener> {
+    match address {
+        ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+        ListenAddress::Unix(path) => {
+            remove_stale_socket(path)?;
+            let listener = UnixListener::bind(path)?;
+            let file = SocketFile(path.clone());
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+            Ok(Listener::Unix(listener, file))
+        }
+    }
+}
+
+/// Removes the socket that a killed server left behind, but nothing else, and no socket that
+/// somebody listens on.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if metadata.file_type().is_socket()
+        && std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        return std::fs::remove_file(path);
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+impl Listener {
+    fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|error| error.to_string(), |address| address.to_string()),
+            Self::Unix(_, file) => format!("unix:{}", file.0.display()),
+        }
+    }
+}
+
+/// What connections share.
+#[derive(Clone)]
+struct Connections {
+    app: Arc<App>,
+    router: Router,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    open_exchanges: Arc<AtomicUsize>,
+}
+
+/// Accepts until `closing`. An error never ends the loop.
+async fn accept(listener: Listener, connections: Connections, closing: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = closing.cancelled() => return,
+            accepted = async {
+                match &listener {
+                    Listener::Tcp(listener) => {
+                        let (stream, _) = listener.accept().await?;
+                        // Without this a streamed reply waits for a delayed acknowledgement.
+                        stream.set_nodelay(true)?;
+                        let local = stream.local_addr()?;
+                        connections.start(stream, Some(local));
+                    }
+                    Listener::Unix(listener, _) => {
+                        let (stream, _) = listener.accept().await?;
+                        connections.start(stream, None);
+                    }
+                }
+                io::Result::Ok(())
+            } => accepted,
+        };
+        if let Err(error) = accepted {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_BACKOFF).await;
+        }
+    }
+}
+
+impl Connections {
+    fn start(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        local: Option<SocketAddr>,
+    ) {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            self.tasks.spawn(refuse(stream));
+            return;
+        };
+        let connections = self.clone();
+        self.tasks.spawn(async move {
+            connections.serve(stream, Connection { local }).await;
+            drop(permit);
+        });
+    }
+
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        connection: Connection,
+    ) {
+        let draining = self.app.draining.clone();
+        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
+            let open = OpenExchange::new(&self.open_exchanges);
+            request.extensions_mut().insert(connection);
+            let answered = self.router.clone().oneshot(request.map(Body::new));
+            async move {
+                let response = answered.await;
+                drop(open);
+                response
+            }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEADER_BYTES)
+            // One request is answered while draining, such as a probe of /readyz.
+            .keep_alive(!draining.is_cancelled())
+            .serve_connection(TokioIo::new(stream), service);
+        let mut served = pin!(served);
+        let already = draining.is_cancelled();
+        let ended = tokio::select! {
+            ended = served.as_mut() => ended,
+            () = draining.cancelled(), if !already => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+/// Counts an exchange that has no response yet.
+struct OpenExchange(Arc<AtomicUsize>);
+
+impl OpenExchange {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for OpenExchange {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Tells a client beyond the limit of connections to come back.
+async fn refuse(mut stream: impl AsyncWrite + Unpin) {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+        Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    let written = timeout_at(Instant::now() + FLUSH_TIMEOUT, stream.write_all(BUSY)).await;
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!("a refused connection did not take its answer");
+    }
+}
