@@ -122,8 +122,8 @@ pub struct Access {
     )]
     pub allowed_host: Vec<HostName>,
 
-    /// Origin of a web page that may call, such as https://app.example.com. May be given several
-    /// times. Always allowed: the origin of the server itself.
+    /// Origin of a web page that may call, such as <https://app.example.com>. May be given
+    /// several times. Always allowed: the origin of the server itself.
     #[arg(
         long,
         env = "MCP_SERVE_ALLOWED_ORIGIN",

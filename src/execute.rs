@@ -222,12 +222,19 @@ impl CallTask {
 
     /// Ends what still runs, then gives folder and permit back: behind the outcome, not before it.
     fn clean_up(&self, process: Process, folder: Option<TempDir>, permit: OwnedSemaphorePermit) {
+        let folder = folder.and_then(remove_empty);
+        if process.is_over() && folder.is_none() {
+            return;
+        }
         let cancel = self.tool.cancel;
         let kill = self.kill.clone();
         self.tasks.spawn(async move {
-            process
-                .terminate(os_signal(cancel.signal), cancel.grace, kill.cancelled())
-                .await;
+            if !process.is_over() {
+                let signal = os_signal(cancel.signal);
+                process
+                    .terminate(signal, cancel.grace, kill.cancelled())
+                    .await;
+            }
             if let Some(folder) = folder {
                 remove(folder).await;
             }
@@ -255,13 +262,18 @@ fn start(command: &Command) -> io::Result<(Process, Option<TempDir>)> {
     Ok((process, folder))
 }
 
-/// Removes a call's folder; one that is not empty is removed off the reactor.
-async fn remove(folder: TempDir) {
-    if std::fs::remove_dir(folder.path()).is_ok() {
-        // Nothing is left for the destructor to remove.
-        drop(folder.keep());
-        return;
+/// Removes a call's folder if it is empty, as most are; else gives it back.
+fn remove_empty(folder: TempDir) -> Option<TempDir> {
+    if std::fs::remove_dir(folder.path()).is_err() {
+        return Some(folder);
     }
+    // Nothing is left for the destructor to remove.
+    drop(folder.keep());
+    None
+}
+
+/// Removes a call's folder with what is in it, off the reactor.
+async fn remove(folder: TempDir) {
     let removed = tokio::task::spawn_blocking(move || folder.close()).await;
     if let Ok(Err(error)) = removed {
         tracing::warn!(%error, "the folder of a call could not be removed");

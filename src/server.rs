@@ -39,7 +39,7 @@ use crate::shutdown::Event;
 
 /// How long a connection may take to send the whole header of its next request. It bounds idle
 /// keep-alive connections too.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The largest request header, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -210,6 +210,11 @@ impl Process {
         })
     }
 
+    /// True when the process ended and nothing of its group is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.reaped
+    }
+
     /// Kills what is left of the group, then takes the exit status of its leader, which must have
     /// ended.
     fn reap(&mut self) -> io::Result<ExitStatus> {
@@ -227,9 +232,6 @@ impl Process {
         grace: Duration,
         now: impl Future<Output = ()>,
     ) {
-        if self.reaped {
-            return;
-        }
         signal_group(self.group, signal);
         let waited = {
             let grace = async {
@@ -264,8 +266,8 @@ impl Process {
 
     /// Completes when the leader has ended. Reads and drops what it prints.
     async fn exited(&mut self) -> io::Result<()> {
-        let mut dropped = [0; READ];
-        let mut also_dropped = [0; READ];
+        let mut dropped = vec![0; READ];
+        let mut also_dropped = vec![0; READ];
         let (mut stdout_open, mut stderr_open) = (true, true);
         loop {
             tokio::select! {

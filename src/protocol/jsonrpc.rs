@@ -223,15 +223,21 @@ pub fn encode_error(
     error: &ErrorObject,
 ) -> Vec<u8> {
     #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Id<'a> {
+        Known(&'a RequestId),
+        Null,
+    }
+    #[derive(Serialize)]
     struct Reply<'a> {
         jsonrpc: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<Option<&'a RequestId>>,
+        id: Option<Id<'a>>,
         error: &'a ErrorObject,
     }
     let id = match (id, unreadable) {
-        (Some(id), _) => Some(Some(id)),
-        (None, UnreadableId::Null) => Some(None),
+        (Some(id), _) => Some(Id::Known(id)),
+        (None, UnreadableId::Null) => Some(Id::Null),
         (None, UnreadableId::Omitted) => None,
     };
     encode(&Reply {

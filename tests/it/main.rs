@@ -1,0 +1,27 @@
+//! Everything that is tested from outside the crate, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test helpers may panic"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the tests start the server as a process and wait for it in real time"
+)]
+
+mod support;
+
+mod arguments;
+mod documents;
+mod execution;
+mod layers;
+mod limits;
+mod lifecycle;
+mod protocol;
+mod real_client;
+mod startup;
+mod tools_files;
