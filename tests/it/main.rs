@@ -15,13 +15,5 @@
 
 mod support;
 
-mod arguments;
-mod documents;
-mod execution;
-mod layers;
-mod limits;
-mod lifecycle;
-mod protocol;
 mod real_client;
-mod startup;
 mod tools_files;

@@ -1,0 +1,119 @@
+//! The official Rust SDK as the client, in both eras, with and without a token.
+
+use rmcp::model::{CallToolRequestParams, ProtocolVersion};
+use rmcp::service::{ClientLifecycleMode, RoleClient, RunningService, serve_client_with_lifecycle};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use serde_json::json;
+
+use crate::support::{TOKEN, TestServer};
+
+const TOOLS: &str = "
+name: real-client-test
+tools:
+  echo:
+    description: Prints its arguments.
+    effect: read
+    exec: printf '%s,' {text} {times} {rest...}
+    params: {text: string, times: integer = 2, rest: string...}
+  json:
+    description: Prints JSON.
+    exec: echo '{\"answer\":42}'
+    output: json
+  fail:
+    description: Fails.
+    exec: ls /does/not/exist
+";
+
+type Client = RunningService<RoleClient, ()>;
+
+async fn connect(
+    server: &TestServer,
+    token: Option<&str>,
+    mode: ClientLifecycleMode,
+) -> Result<Client, rmcp::service::ClientInitializeError> {
+    let mut config = StreamableHttpClientTransportConfig::with_uri(server.url());
+    if let Some(token) = token {
+        config = config.auth_header(token);
+    }
+    let transport = StreamableHttpClientTransport::from_config(config);
+    serve_client_with_lifecycle((), transport, mode).await
+}
+
+async fn use_every_tool(client: &Client) {
+    let tools = client.list_all_tools().await.unwrap();
+    let names: Vec<_> = tools.iter().map(|tool| tool.name.as_ref()).collect();
+    assert_eq!(names, ["echo", "json", "fail"]);
+    assert_eq!(tools[0].input_schema["properties"]["times"]["default"], 2);
+
+    let arguments = json!({"text": "a b", "rest": ["c", "$(id)"]});
+    let call =
+        CallToolRequestParams::new("echo").with_arguments(arguments.as_object().unwrap().clone());
+    let result = client.call_tool(call).await.unwrap();
+    assert_eq!(result.is_error, Some(false));
+    assert_eq!(result.content[0].as_text().unwrap().text, "a b,2,c,$(id),");
+
+    let result = client
+        .call_tool(CallToolRequestParams::new("json"))
+        .await
+        .unwrap();
+    assert_eq!(result.structured_content, Some(json!({"answer": 42})));
+
+    let result = client
+        .call_tool(CallToolRequestParams::new("fail"))
+        .await
+        .unwrap();
+    assert_eq!(result.is_error, Some(true));
+    let text = &result.content[0].as_text().unwrap().text;
+    assert!(
+        text.contains("exit status 2") && text.contains("/does/not/exist"),
+        "{text}"
+    );
+
+    assert!(
+        client
+            .call_tool(CallToolRequestParams::new("unknown"))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn each_era_is_served_with_and_without_a_token() {
+    let modes = [
+        (
+            "legacy",
+            ClientLifecycleMode::Initialize,
+            ProtocolVersion::V_2025_11_25,
+        ),
+        (
+            "modern",
+            ClientLifecycleMode::Discover {
+                preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            },
+            ProtocolVersion::V_2026_07_28,
+        ),
+    ];
+    for token in [None, Some(TOKEN)] {
+        let server = match token {
+            None => TestServer::start(TOOLS, &[]),
+            Some(_) => TestServer::with_token(TOOLS, &[]),
+        };
+        for (name, mode, version) in &modes {
+            let client = connect(&server, token, mode.clone()).await.unwrap();
+            let info = client.peer_info().unwrap();
+            assert_eq!(&info.protocol_version, version, "{name}");
+            use_every_tool(&client).await;
+            client.cancel().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused() {
+    let server = TestServer::with_token(TOOLS, &[]);
+    for token in [None, Some("wrong-token-wrong-token-wrong")] {
+        let refused = connect(&server, token, ClientLifecycleMode::Initialize).await;
+        assert!(refused.is_err(), "{token:?}");
+    }
+}
