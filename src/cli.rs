@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -461,6 +462,72 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+/// Sections of the manual that are not options: a heading, and terms with their meaning.
+const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "SIGNALS",
+        &[
+            (
+                "SIGTERM, SIGINT",
+                "Refuse new work with 503, let running calls finish for --drain-timeout, answer the \
+                 rest with an error, and end. A second one kills every call and ends at once.",
+            ),
+            ("SIGUSR1", "Write session statistics to the log."),
+        ],
+    ),
+    (
+        "EXIT STATUS",
+        &[
+            (
+                "0",
+                "A clean stop: every call that was taken got an answer.",
+            ),
+            (
+                "1",
+                "A failure at run time: an address that is taken, a call that was cut without an \
+                 answer.",
+            ),
+            (
+                "2",
+                "A mistake in the options, the token file or the definitions. Starting again does \
+                 not help.",
+            ),
+            ("128 + n", "A second signal of number n."),
+        ],
+    ),
+    (
+        "FILES",
+        &[(
+            "tools.yaml",
+            "The definitions that are served when --tools names no others.",
+        )],
+    ),
+];
+
+/// The manual page mcp-serve(1), in roff.
+///
+/// # Errors
+///
+/// None in practice: writing to memory does not fail.
+pub fn manual() -> io::Result<Vec<u8>> {
+    let command = Cli::command();
+    let man = clap_mangen::Man::new(command);
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for (heading, terms) in SECTIONS {
+        writeln!(page, ".SH \"{heading}\"")?;
+        for (term, meaning) in terms {
+            let meaning = meaning.replace('-', "\\-");
+            writeln!(page, ".TP\n\\fB{term}\\fR\n{meaning}")?;
+        }
+    }
+    Ok(page)
 }
 
 /// Where the value of a flag came from.

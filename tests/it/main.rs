@@ -15,5 +15,7 @@
 
 mod support;
 
+mod documents;
+mod layers;
 mod real_client;
 mod tools_files;
