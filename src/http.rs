@@ -29,6 +29,8 @@ use axum::routing::{any, get};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
+pub use call::Unanswered;
+
 use crate::auth::Authenticator;
 use crate::catalog::Catalog;
 use crate::execute::Executor;
@@ -49,6 +51,8 @@ pub struct App {
     pub options: Options,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
+    /// Calls whose client still waits for the answer.
+    pub unanswered: Unanswered,
 }
 
 /// How requests are answered.

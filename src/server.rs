@@ -10,7 +10,6 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,7 +31,7 @@ use crate::catalog::Catalog;
 use crate::cli::{HostName, ListenAddress, Origin};
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Connection, Options};
+use crate::http::{self, App, Connection, Options, Unanswered};
 use crate::session::store::Limits as SessionLimits;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
@@ -51,7 +50,7 @@ const MAX_HEADERS: usize = 64;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long killed processes may take to disappear at the end.
-const REAP_TIMEOUT: Duration = Duration::from_secs(10);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the accept loop rests after an error such as too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -135,6 +134,7 @@ impl Server {
                 max_body: config.max_body,
             },
             draining: CancellationToken::new(),
+            unanswered: Unanswered::default(),
         };
         Ok(Self {
             listeners,
@@ -164,7 +164,6 @@ impl Server {
                 self.max_connections.min(Semaphore::MAX_PERMITS),
             )),
             tasks: TaskTracker::new(),
-            open_exchanges: Arc::default(),
         };
         for address in self.local_addresses() {
             tracing::info!(%address, path = self.app.options.path, "listening");
@@ -178,13 +177,12 @@ impl Server {
 
         wait_for_stop(&mut events, &self.app).await;
         let drained = tokio::select! {
-            cut = drain(&self.app, &connections, self.drain_timeout) => {
+            cut = drain(&self.app, &connections.tasks, self.drain_timeout) => {
                 if cut == 0 { Stopped::Clean } else { Stopped::Cut }
             }
             signal = wait_for_stop(&mut events, &self.app) => {
                 tracing::warn!("second signal: every call is killed");
-                self.app.executor.kill_all();
-                finish(&self.app, FLUSH_TIMEOUT).await;
+                kill_processes(&self.app).await;
                 Stopped::Forced(signal)
             }
         };
@@ -229,9 +227,9 @@ fn report(app: &App, what: &'static str) {
     }
 }
 
-/// Lets running calls finish, for at most `timeout`; then ends them. Returns how many exchanges
-/// were cut without an answer.
-async fn drain(app: &App, connections: &Connections, timeout: Duration) -> usize {
+/// Lets running calls finish, for at most `timeout`; then ends them. Returns how many clients were
+/// left without an answer.
+async fn drain(app: &App, connections: &TaskTracker, timeout: Duration) -> usize {
     let in_flight = app.executor.in_flight();
     let sessions = app
         .sessions
@@ -239,25 +237,24 @@ async fn drain(app: &App, connections: &Connections, timeout: Duration) -> usize
         .map_or(0, |sessions| sessions.statistics().active_sessions);
     tracing::info!(in_flight, sessions, "shutdown");
     app.draining.cancel();
-    connections.tasks.close();
-    if timeout_at(Instant::now() + timeout, connections.tasks.wait())
-        .await
-        .is_err()
-    {
+    connections.close();
+    // A call whose client is gone finishes too: what it does may matter as much as its answer.
+    let finished = async { tokio::join!(connections.wait(), app.executor.finished()) };
+    if tokio::time::timeout(timeout, finished).await.is_err() {
         tracing::warn!(
             in_flight = app.executor.in_flight(),
             "the drain timeout is over; the calls that still run are ended"
         );
         app.executor.stop_all();
-        let flushed = timeout_at(Instant::now() + FLUSH_TIMEOUT, connections.tasks.wait()).await;
-        if flushed.is_err() {
+        if tokio::time::timeout(FLUSH_TIMEOUT, connections.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("some connections did not take their answer in time");
         }
+        end_processes(app).await;
     }
-    let cut = connections.open_exchanges.load(Ordering::Acquire);
-    // A call whose client is gone has nobody to answer; it ends with the server.
-    app.executor.stop_all();
-    finish(app, REAP_TIMEOUT).await;
+    let cut = app.unanswered.count();
     tracing::info!(
         drained = in_flight.saturating_sub(cut),
         cut,
@@ -266,9 +263,22 @@ async fn drain(app: &App, connections: &Connections, timeout: Duration) -> usize
     cut
 }
 
-/// Waits for the processes to be gone.
-async fn finish(app: &App, timeout: Duration) {
-    if timeout_at(Instant::now() + timeout, app.executor.finished())
+/// Waits for stopped calls to be gone: for the longest grace of a tool, then without.
+async fn end_processes(app: &App) {
+    let grace = app.catalog.tools().map(|tool| tool.cancel.grace).max();
+    let grace = grace.unwrap_or_default();
+    if tokio::time::timeout(grace, app.executor.finished())
+        .await
+        .is_err()
+    {
+        kill_processes(app).await;
+    }
+}
+
+/// Kills what is left, and waits a moment for it to be gone.
+async fn kill_processes(app: &App) {
+    app.executor.kill_all();
+    if tokio::time::timeout(KILL_TIMEOUT, app.executor.finished())
         .await
         .is_err()
     {
@@ -322,7 +332,6 @@ struct Connections {
     router: Router,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
-    open_exchanges: Arc<AtomicUsize>,
 }
 
 /// Accepts until `closing`. An error never ends the loop.
@@ -378,14 +387,8 @@ impl Connections {
     ) {
         let draining = self.app.draining.clone();
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
-            let open = OpenExchange::new(&self.open_exchanges);
             request.extensions_mut().insert(connection);
-            let answered = self.router.clone().oneshot(request.map(Body::new));
-            async move {
-                let response = answered.await;
-                drop(open);
-                response
-            }
+            self.router.clone().oneshot(request.map(Body::new))
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -407,22 +410,6 @@ impl Connections {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
-    }
-}
-
-/// Counts an exchange that has no response yet.
-struct OpenExchange(Arc<AtomicUsize>);
-
-impl OpenExchange {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for OpenExchange {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

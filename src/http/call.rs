@@ -1,6 +1,7 @@
 //! Answering a tool call, in either era: with JSON, or with an event stream when it takes long.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
 use http::StatusCode;
@@ -20,6 +21,32 @@ pub(super) struct Keep<C, E> {
     pub(super) call: C,
     /// Dropped when the response was sent, or the connection was lost.
     pub(super) exchange: E,
+}
+
+/// How many calls have a client that still waits for the answer.
+#[derive(Debug, Clone, Default)]
+pub struct Unanswered(Arc<AtomicUsize>);
+
+impl Unanswered {
+    /// The number now.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn enter(&self) -> Waiting {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Waiting(Arc::clone(&self.0))
+    }
+}
+
+/// Held until the answer was sent, or the client left.
+#[derive(Debug)]
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Runs a call and answers with its outcome: plain JSON, or an event stream if the call is still
@@ -46,18 +73,19 @@ where
             RetryAfter::Busy,
         );
     };
+    let exchange = (keep.exchange, app.unanswered.enter());
     let options = &app.options;
     tokio::select! {
         outcome = running.outcome() => {
             let status = error_status(era, &outcome);
             let outcome = encoded(app, era, outcome);
-            reply::reply(&id, &outcome, status, keep.exchange)
+            reply::reply(&id, &outcome, status, exchange)
         }
         () = tokio::time::sleep(options.heartbeat), if !options.json_response => {
             let app = Arc::clone(app);
             let heartbeat = options.heartbeat;
             let encode = move |outcome| reply::encode(&id, &encoded(&app, era, outcome));
-            reply::event_stream(stream::of_call(running, heartbeat, encode, keep.exchange))
+            reply::event_stream(stream::of_call(running, heartbeat, encode, exchange))
         }
     }
 }
