@@ -157,7 +157,8 @@ mod tests {
     fn only_the_token_is_let_in() {
         let authenticator =
             Authenticator::single_token(&Secret::new(format!("{TOKEN}\n"))).unwrap();
-        let cases: [(&str, Option<&[u8]>, Option<AuthError>); 14] = [
+        type Case = (&'static str, Option<&'static [u8]>, Option<AuthError>);
+        let cases: [Case; 14] = [
             ("right", Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w"), None),
             (
                 "lower-case scheme",

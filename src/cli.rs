@@ -17,6 +17,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::host::{HostName, Origin};
 use crate::units;
 
 /// Turns a tools.yaml into a production MCP server.
@@ -171,14 +172,14 @@ pub struct Sessions {
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub json_response: bool,
 
-    /// Send a comment on a silent event stream this often.
+    /// Send a comment on a silent event stream this often, at least 100ms.
     #[arg(
         long,
         env = "MCP_SERVE_HEARTBEAT",
         value_name = "DURATION",
         default_value = "15s"
     )]
-    #[arg(value_parser = units::parse_duration)]
+    #[arg(value_parser = heartbeat)]
     pub heartbeat: Duration,
 }
 
@@ -256,6 +257,16 @@ pub struct Log {
         default_value = "info"
     )]
     pub log_level: LogLevel,
+}
+
+/// A heartbeat that does not keep the server busy.
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    match units::parse_duration(text)? {
+        short if short < Duration::from_millis(100) => {
+            Err("a heartbeat must be at least 100ms, try 15s".to_owned())
+        }
+        heartbeat => Ok(heartbeat),
+    }
 }
 
 /// A path that is not empty: an empty variable is a mistake, not a wish for the default.
@@ -340,74 +351,6 @@ impl FromStr for EndpointPath {
     }
 }
 
-/// A host name or IP address as it stands in a Host header, in lower case, without a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostName(String);
-
-impl HostName {
-    /// The name in lower case.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for HostName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        let bracketed = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        let address = bracketed.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
-        if address || (!text.is_empty() && text.chars().all(plain)) {
-            Ok(Self(text.to_ascii_lowercase()))
-        } else {
-            Err(format!(
-                "\"{text}\" is not a host name without a port, try mcp.example.com"
-            ))
-        }
-    }
-}
-
-/// The origin of a web page, in lower case and without the port its scheme implies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl Origin {
-    /// The origin as a browser sends it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("\"{text}\" is not an origin, try https://app.example.com");
-        let uri: http::Uri = text.parse().map_err(|_| refused())?;
-        let scheme = uri.scheme_str().ok_or_else(refused)?;
-        let authority = uri.authority().ok_or_else(refused)?;
-        let path_free = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        if !path_free || text.ends_with('/') || authority.as_str().contains('@') {
-            return Err(refused());
-        }
-        let host = authority.host().to_ascii_lowercase();
-        let implied = match scheme {
-            "http" => Some(80),
-            "https" => Some(443),
-            _ => None,
-        };
-        Ok(Self(
-            match authority.port_u16().filter(|port| Some(*port) != implied) {
-                Some(port) => format!("{scheme}://{host}:{port}"),
-                None => format!("{scheme}://{host}"),
-            },
-        ))
-    }
-}
-
 /// When an unused session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleTimeout {
@@ -456,9 +399,9 @@ pub enum LogLevel {
     Error,
     /// What may become an error.
     Warn,
-    /// Starts, stops, sessions.
+    /// Starts, stops, sessions and calls.
     Info,
-    /// Every request and call.
+    /// What helps to find a fault.
     Debug,
     /// Everything.
     Trace,
@@ -703,18 +646,10 @@ mod tests {
         );
         assert_eq!(parsed.idle_timeout_source, Source::Explicit);
         assert!(sessions.stateless && !sessions.json_response);
-        let hosts: Vec<&str> = parsed
-            .cli
-            .access
-            .allowed_host
-            .iter()
-            .map(HostName::as_str)
-            .collect();
-        assert_eq!(hosts, ["mcp.example.com", "[::1]"]);
-        assert_eq!(
-            parsed.cli.access.allowed_origin[0].as_str(),
-            "https://app.example.com"
-        );
+        let hosts = ["mcp.example.com", "[::1]"].map(|host| host.parse().unwrap());
+        assert_eq!(parsed.cli.access.allowed_host, hosts);
+        let origin = parsed.cli.access.allowed_origin[0].to_string();
+        assert_eq!(origin, "https://app.example.com");
     }
 
     #[test]
@@ -730,6 +665,7 @@ mod tests {
             ("--call-timeout=none", "try 30s, 5m or 1h"),
             ("--drain-timeout=0", "try 30s, 5m or 1h"),
             ("--heartbeat=0s", "try 30s, 5m or 1h"),
+            ("--heartbeat=99ms", "try 15s"),
             ("--max-body=0", "try 64KiB or 4MiB"),
             ("--max-body=4MB", "try 65536, 64KiB or 4MiB"),
             ("--max-sessions=0", "number would be zero"),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::auth::Authenticator;
-use crate::cli::{Cli, EndpointPath, HostName, ListenAddress, Origin, Parsed, Source};
+use crate::cli::{Cli, EndpointPath, ListenAddress, Parsed, Source};
+use crate::host::{HostName, Origin};
 use crate::secret::{self, Permissions};
 
 /// Settings of the server.

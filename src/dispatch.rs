@@ -34,6 +34,8 @@ pub struct Call {
     pub tool: Arc<Tool>,
     /// Its arguments.
     pub arguments: Arguments,
+    /// Who makes this request: not whoever opened the session.
+    pub caller: Arc<Caller>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -57,7 +59,8 @@ pub fn initialize(
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
-pub fn plan(era: Era, request: &Request, catalog: &Catalog, caller: &Caller) -> Plan {
+/// Takes the arguments of a call out of the request.
+pub fn plan(era: Era, request: &mut Request, catalog: &Catalog, caller: &Arc<Caller>) -> Plan {
     match (era, request.method.as_str()) {
         (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
         (Era::Modern, "server/discover") => Plan::Reply(discover(catalog)),
@@ -153,18 +156,19 @@ fn listed(tool: &Tool) -> mcp::Tool<'_> {
 /// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
 /// the model can correct them; a request that is malformed is an error.
 fn call_tool(
-    request: &Request,
+    request: &mut Request,
     catalog: &Catalog,
-    caller: &Caller,
+    caller: &Arc<Caller>,
 ) -> Result<Result<Call, CallToolResult>, ErrorObject> {
-    let params = &request.params;
-    let name = params
+    let arguments = request.params.swap_remove("arguments");
+    let name = request
+        .params
         .get("name")
         .and_then(Value::as_str)
         .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
-    let arguments = match params.get("arguments") {
+    let arguments = match arguments {
         None => None,
-        Some(Value::Object(arguments)) => Some(arguments.clone()),
+        Some(Value::Object(arguments)) => Some(arguments),
         Some(_) => {
             return Err(ErrorObject::invalid_params(
                 "Invalid params: \"arguments\" must be an object",
@@ -179,6 +183,7 @@ fn call_tool(
         Ok(arguments) => Ok(Call {
             tool: Arc::clone(tool),
             arguments,
+            caller: Arc::clone(caller),
         }),
         Err(error) => Err(CallToolResult::error(error.to_string())),
     })
@@ -259,13 +264,13 @@ tools:
 
     fn planned(era: Era, method: &str, params: &Value) -> Plan {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let Ok(Message::Request(request)) = parse(body.to_string().as_bytes()) else {
+        let Ok(Message::Request(mut request)) = parse(body.to_string().as_bytes()) else {
             panic!("a request");
         };
-        let caller = Caller {
+        let caller = Arc::new(Caller {
             principal: Principal::Anonymous,
-        };
-        plan(era, &request, &catalog(), &caller)
+        });
+        plan(era, &mut request, &catalog(), &caller)
     }
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {

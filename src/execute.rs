@@ -7,18 +7,23 @@
 mod process;
 mod report;
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit};
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Caller;
 use crate::catalog::{Arguments, Command, Signal, Tool};
 use crate::protocol::mcp::CallToolResult;
 use process::{Process, Spawn};
@@ -41,6 +46,19 @@ pub struct Executor {
     numbers: AtomicU64,
     stop: CancellationToken,
     kill: CancellationToken,
+}
+
+/// A call to run: what, with which arguments, and for whom.
+#[derive(Debug)]
+pub struct CallRequest {
+    /// From [`Executor::number`].
+    pub number: u64,
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// Arguments that passed its schema.
+    pub arguments: Arguments,
+    /// Who makes this request.
+    pub caller: Arc<Caller>,
 }
 
 /// What ends a call early, besides its deadline.
@@ -118,8 +136,7 @@ impl Executor {
     /// [`Busy`] at the limit of calls.
     pub fn start<K: Send + 'static>(
         &self,
-        tool: Arc<Tool>,
-        arguments: Arguments,
+        request: CallRequest,
         stop: Stop,
         keep: K,
     ) -> Result<Running, Busy> {
@@ -128,8 +145,8 @@ impl Executor {
             .map_err(|_| Busy)?;
         let (sender, receiver) = oneshot::channel();
         let call = CallTask {
-            deadline: tool.timeout.unwrap_or(self.limits.call_timeout),
-            tool,
+            deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
+            tool: request.tool,
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
@@ -137,9 +154,11 @@ impl Executor {
         };
         self.tasks.spawn(async move {
             let started = Instant::now();
-            let outcome = call.run(&arguments, permit).await;
+            let outcome = call.run(&request.arguments, permit).await;
             tracing::info!(
+                call = request.number,
                 tool = call.tool.name,
+                principal = %request.caller.principal,
                 outcome = report::label(&outcome),
                 duration_seconds = started.elapsed().as_secs_f64(),
                 "call"
@@ -191,6 +210,10 @@ impl CallTask {
             Ok(command) => command,
             Err(error) => return Outcome::Result(CallToolResult::error(error.to_string())),
         };
+        // A call that was given up while it waited for its turn does nothing at all.
+        if let Some(stopped) = self.is_stopped() {
+            return Outcome::Stopped(stopped);
+        }
         let (mut process, folder) = match start(&command) {
             Ok(started) => started,
             Err(error) => {
@@ -220,6 +243,18 @@ impl CallTask {
         }
     }
 
+    fn is_stopped(&self) -> Option<Stopped> {
+        let reasons = [
+            (&self.stop.client, Stopped::ByClient),
+            (&self.stop.session, Stopped::BySession),
+            (&self.shutdown, Stopped::ByShutdown),
+        ];
+        let mut stopped = reasons
+            .into_iter()
+            .filter(|(token, _)| token.is_cancelled());
+        stopped.next().map(|(_, reason)| reason)
+    }
+
     /// Ends what still runs, then gives folder and permit back: behind the outcome, not before it.
     fn clean_up(&self, process: Process, folder: Option<TempDir>, permit: OwnedSemaphorePermit) {
         let folder = folder.and_then(remove_empty);
@@ -243,11 +278,35 @@ impl CallTask {
     }
 }
 
+/// Sets on the server what every process that it starts inherits: files are private to its user,
+/// and nothing writes core dumps, which could hold secrets.
+///
+/// # Errors
+///
+/// The operating system's, when the limit cannot be set.
+pub fn prepare_children() -> io::Result<()> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, none)?;
+    Ok(())
+}
+
 /// Starts the process, in a private empty folder unless the definition names one.
 fn start(command: &Command) -> io::Result<(Process, Option<TempDir>)> {
-    let folder = match command.workdir {
-        Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("mcp-serve-").tempdir()?),
+    let folder = if command.workdir.is_none() {
+        let private = Permissions::from_mode(0o700);
+        let mut builder = tempfile::Builder::new();
+        Some(
+            builder
+                .prefix("mcp-serve-")
+                .permissions(private)
+                .tempdir()?,
+        )
+    } else {
+        None
     };
     let workdir = folder
         .as_ref()

@@ -28,12 +28,12 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
-
-pub use call::Unanswered;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::catalog::Catalog;
 use crate::execute::Executor;
+use crate::host::{HostName, Origin};
 use crate::session::SessionStore;
 
 /// Everything a request may need.
@@ -51,8 +51,8 @@ pub struct App {
     pub options: Options,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
-    /// Calls whose client still waits for the answer.
-    pub unanswered: Unanswered,
+    /// Holds a token for each call whose client still waits for the answer.
+    pub unanswered: TaskTracker,
 }
 
 /// How requests are answered.
@@ -60,10 +60,10 @@ pub struct App {
 pub struct Options {
     /// Path of the endpoint, without a trailing slash.
     pub path: String,
-    /// Host names allowed beside the local ones, in lower case.
-    pub allowed_hosts: Vec<String>,
-    /// Origins allowed beside the server's own, as browsers send them.
-    pub allowed_origins: Vec<String>,
+    /// Hosts allowed beside the local ones.
+    pub allowed_hosts: Vec<HostName>,
+    /// Origins allowed beside the server's own.
+    pub allowed_origins: Vec<Origin>,
     /// Never answer with an event stream.
     pub json_response: bool,
     /// How often a silent event stream gets a comment, and how long a call may be silent before

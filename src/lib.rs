@@ -19,7 +19,7 @@
 //! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
 //! - [`catalog`] is what is served: loaded, checked, immutable.
 //! - [`execute`] runs a call as a process that ends with it.
-//! - [`cli`], [`config`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
+//! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
 //!
 //! `ARCHITECTURE.md` has the invariants and the reasons.
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod execute;
+pub mod host;
 pub mod http;
 pub mod logging;
 pub mod protocol;
@@ -83,25 +84,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
-    let catalog = match load(&config) {
-        Ok(catalog) => catalog,
-        Err(error) => {
-            // The rendering says "error" itself, at each of its places.
-            drop(writeln!(
-                io::stderr(),
-                "{}",
-                error.render(io::stderr().is_terminal())
-            ));
-            return EXIT_USAGE;
-        }
-    };
-    match serve(config, catalog) {
+    match serve(config) {
         Ok(server::Stopped::Clean) => EXIT_CLEAN,
         Ok(server::Stopped::Cut) => EXIT_FAILURE,
         Ok(server::Stopped::Forced(signal)) => {
             u8::try_from(signal).map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal))
         }
-        Err(error) => fail(&error, EXIT_FAILURE),
+        Err(error) => match error.downcast::<LoadError>() {
+            Ok(error) => {
+                // The rendering says "error" itself, at each of its places.
+                let text = error.render(io::stderr().is_terminal());
+                drop(writeln!(io::stderr(), "{text}"));
+                EXIT_USAGE
+            }
+            Err(error) => fail(&error, EXIT_FAILURE),
+        },
     }
 }
 
@@ -122,13 +119,16 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     Ok(catalog)
 }
 
-fn serve(config: Config, catalog: Catalog) -> anyhow::Result<server::Stopped> {
+fn serve(config: Config) -> anyhow::Result<server::Stopped> {
+    execute::prepare_children().context("cannot set the limits of the tools")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let stopped = runtime.block_on(async {
+        // From here on a signal is an orderly stop, also while the definitions are read.
         let events = shutdown::events().context("cannot listen for signals")?;
+        let catalog = load(&config)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             tools = catalog.tools().count(),

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -116,7 +117,11 @@ pub enum SecretFileError {
 ///
 /// [`SecretFileError`] says what is wrong; the caller adds which file.
 pub fn read_file(path: &Path, permissions: Permissions) -> Result<Secret, SecretFileError> {
-    let file = File::open(path)?;
+    // Without waiting: opening a pipe would wait for a writer, and it is refused anyway.
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(SecretFileError::NotAFile);

@@ -28,10 +28,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::catalog::Catalog;
-use crate::cli::{HostName, ListenAddress, Origin};
+use crate::cli::ListenAddress;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Connection, Options, Unanswered};
+use crate::http::{self, App, Connection, Options};
 use crate::session::store::Limits as SessionLimits;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
@@ -127,14 +127,14 @@ impl Server {
             authenticator: config.authenticator,
             options: Options {
                 path: config.path.as_str().to_owned(),
-                allowed_hosts: strings(&config.allowed_hosts, HostName::as_str),
-                allowed_origins: strings(&config.allowed_origins, Origin::as_str),
+                allowed_hosts: config.allowed_hosts,
+                allowed_origins: config.allowed_origins,
                 json_response: config.json_response,
                 heartbeat: config.heartbeat,
                 max_body: config.max_body,
             },
             draining: CancellationToken::new(),
-            unanswered: Unanswered::default(),
+            unanswered: TaskTracker::new(),
         };
         Ok(Self {
             listeners,
@@ -197,10 +197,6 @@ impl Server {
     }
 }
 
-fn strings<T>(values: &[T], text: fn(&T) -> &str) -> Vec<String> {
-    values.iter().map(|value| text(value).to_owned()).collect()
-}
-
 /// Waits for the signal to stop, and writes statistics meanwhile when asked.
 async fn wait_for_stop(events: &mut (impl Stream<Item = Event> + Unpin), app: &App) -> i32 {
     loop {
@@ -237,29 +233,36 @@ async fn drain(app: &App, connections: &TaskTracker, timeout: Duration) -> usize
         .map_or(0, |sessions| sessions.statistics().active_sessions);
     tracing::info!(in_flight, sessions, "shutdown");
     app.draining.cancel();
-    connections.close();
+    app.unanswered.close();
     // A call whose client is gone finishes too: what it does may matter as much as its answer.
-    let finished = async { tokio::join!(connections.wait(), app.executor.finished()) };
+    let finished = async { tokio::join!(app.unanswered.wait(), app.executor.finished()) };
+    let mut stopped = 0;
     if tokio::time::timeout(timeout, finished).await.is_err() {
+        stopped = app.executor.in_flight();
         tracing::warn!(
-            in_flight = app.executor.in_flight(),
+            stopped,
             "the drain timeout is over; the calls that still run are ended"
         );
         app.executor.stop_all();
-        if tokio::time::timeout(FLUSH_TIMEOUT, connections.wait())
+        if tokio::time::timeout(FLUSH_TIMEOUT, app.unanswered.wait())
             .await
             .is_err()
         {
-            tracing::warn!("some connections did not take their answer in time");
+            tracing::warn!("some clients did not take their answer in time");
         }
         end_processes(app).await;
     }
-    let cut = app.unanswered.count();
-    tracing::info!(
-        drained = in_flight.saturating_sub(cut),
-        cut,
-        "shutdown complete"
-    );
+    // What is left now are connections that are silent, or stuck.
+    connections.close();
+    if tokio::time::timeout(FLUSH_TIMEOUT, connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::debug!("some connections are still open");
+    }
+    let cut = app.unanswered.len();
+    let drained = in_flight.saturating_sub(stopped);
+    tracing::info!(drained, stopped, cut, "shutdown complete");
     cut
 }
 

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+/// The shortest duration: the resolution of the clocks that it is compared with.
+pub const MIN_DURATION: Duration = Duration::from_millis(1);
+
+/// The longest duration: a leap year.
+pub const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
+
 /// Reads a duration: humantime (`30m`, `1h 30m`, `250ms`) or bare seconds (`1800`).
 ///
 /// # Errors
 ///
 /// A text that says what is wrong and shows a right value, for zero, negative and unreadable
-/// durations.
+/// durations, and for those below [`MIN_DURATION`] or above [`MAX_DURATION`].
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let duration = match text.parse::<u64>() {
@@ -17,6 +23,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     if duration.is_zero() {
         return Err("a duration must be longer than zero, try 30s, 5m or 1h".to_owned());
+    }
+    if !(MIN_DURATION..=MAX_DURATION).contains(&duration) {
+        return Err("a duration must be from 1ms to 366days, try 30s, 5m or 1h".to_owned());
     }
     Ok(duration)
 }
@@ -57,6 +66,11 @@ mod tests {
             ("1800", Some(1_800_000)),
             ("1h 30m", Some(5_400_000)),
             ("250ms", Some(250)),
+            ("1ms", Some(1)),
+            ("500us", None),
+            ("366days", Some(366 * 86_400_000)),
+            ("367days", None),
+            ("18446744073709551615", None),
             (" 5s ", Some(5000)),
             ("0", None),
             ("0s", None),

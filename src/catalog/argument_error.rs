@@ -47,6 +47,11 @@ pub struct ArgumentError {
 }
 
 impl ArgumentError {
+    /// Makes an error of violations.
+    pub(crate) fn new(violations: Vec<Violation>) -> Self {
+        Self { violations }
+    }
+
     /// Makes an error of violations; none make no error.
     pub(crate) fn unless_empty(violations: Vec<Violation>) -> Result<(), Self> {
         if violations.is_empty() {

@@ -29,6 +29,7 @@ enum Takes {
 
 /// Programs that run another program named in their arguments.
 const WRAPPERS: &[&str] = &[
+    "busybox",
     "chroot",
     "chrt",
     "doas",
@@ -91,6 +92,12 @@ fn takes(program: &str) -> Option<Takes> {
     })
 }
 
+/// True for a program that runs another one named in its arguments.
+pub(crate) fn is_wrapper(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    WRAPPERS.contains(&name)
+}
+
 /// Reports each placeholder that an interpreter would run.
 pub(crate) fn check(template: &Template, report: &mut Report) {
     let words: Vec<&Word> = template.words().collect();
@@ -103,8 +110,7 @@ pub(crate) fn check(template: &Template, report: &mut Report) {
     if let Some(takes) = takes(program) {
         check_code(program, takes, rest, report);
     }
-    let name = program.rsplit('/').next().unwrap_or(program);
-    if !WRAPPERS.contains(&name) {
+    if !is_wrapper(program) {
         return;
     }
     for (at, word) in rest.iter().enumerate() {

@@ -77,13 +77,19 @@ impl InputSchema {
             }
         }
         let value = Value::Object(arguments);
-        let errors = self.validator.iter_errors(&value).take(MAX_SHOWN + 1);
-        let violations: Vec<_> = errors.flat_map(|error| self.violations(&error)).collect();
-        ArgumentError::unless_empty(violations)?;
+        if !self.validator.is_valid(&value) {
+            return Err(self.explain(&value));
+        }
         match value {
             Value::Object(arguments) => Ok(arguments),
             _ => Ok(Map::new()),
         }
+    }
+
+    fn explain(&self, value: &Value) -> ArgumentError {
+        let errors = self.validator.iter_errors(value).take(MAX_SHOWN + 1);
+        let violations: Vec<_> = errors.flat_map(|error| self.violations(&error)).collect();
+        ArgumentError::new(violations)
     }
 
     fn violations(&self, error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {

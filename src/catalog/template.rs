@@ -92,6 +92,11 @@ impl Template {
         })
     }
 
+    /// The first word, which is the program.
+    pub(crate) fn program(&self) -> Option<&str> {
+        self.words().next().and_then(Word::literal)
+    }
+
     /// All parameters that the command names, flags included.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
         let flags = self.items.iter().filter_map(|item| match item {

@@ -224,8 +224,9 @@ impl Process {
         Ok(status)
     }
 
-    /// Ends the group: `signal`, then KILL when `grace` is over or `now` completes. Its output is
-    /// read and dropped meanwhile, so that a program which says goodbye is not killed by that.
+    /// Ends the group: `signal`, then KILL when `grace` is over or `now` completes, or when the
+    /// leader has ended and nobody holds its output open. A shell often dies of the signal before
+    /// the program that it runs has put its affairs in order.
     pub(super) async fn terminate(
         mut self,
         signal: Signal,
@@ -233,24 +234,13 @@ impl Process {
         now: impl Future<Output = ()>,
     ) {
         signal_group(self.group, signal);
-        let waited = {
-            let grace = async {
-                tokio::select! {
-                    () = tokio::time::sleep(grace) => {}
-                    () = now => {}
-                }
-            };
-            tokio::select! {
-                exited = self.exited() => exited,
-                () = grace => Ok(()),
-            }
-        };
+        tokio::select! {
+            () = self.closed() => {}
+            () = tokio::time::sleep(grace) => {}
+            () = now => {}
+        }
         signal_group(self.group, Signal::KILL);
-        let gone = match waited {
-            Ok(()) => tokio::time::timeout(KILL_WINDOW, self.exited()).await,
-            Err(error) => Ok(Err(error)),
-        };
-        match gone {
+        match tokio::time::timeout(KILL_WINDOW, self.exited()).await {
             Ok(Ok(())) => {
                 if let Err(error) = self.reap() {
                     tracing::error!(%error, "a process could not be reaped");
@@ -264,26 +254,27 @@ impl Process {
         }
     }
 
-    /// Completes when the leader has ended. Reads and drops what it prints.
-    async fn exited(&mut self) -> io::Result<()> {
-        let mut dropped = vec![0; READ];
-        let mut also_dropped = vec![0; READ];
-        let (mut stdout_open, mut stderr_open) = (true, true);
-        loop {
-            tokio::select! {
-                exited = self.pidfd.readable() => {
-                    exited?.retain_ready();
-                    return Ok(());
-                }
-                read = self.stdout.read(&mut dropped), if stdout_open => {
-                    stdout_open = read.is_ok_and(|bytes| bytes > 0);
-                }
-                read = self.stderr.read(&mut also_dropped), if stderr_open => {
-                    stderr_open = read.is_ok_and(|bytes| bytes > 0);
-                }
-            }
-        }
+    /// Completes when the leader has ended.
+    async fn exited(&self) -> io::Result<()> {
+        self.pidfd.readable().await?.retain_ready();
+        Ok(())
     }
+
+    /// Completes when the leader has ended and every pipe is closed. What is still printed is read
+    /// and dropped, so that a program which says goodbye is not killed by that.
+    async fn closed(&mut self) {
+        tokio::join!(drain(&mut self.stdout), drain(&mut self.stderr), async {
+            if let Err(error) = self.pidfd.readable().await {
+                tracing::error!(%error, "a process could not be waited for");
+            }
+        });
+    }
+}
+
+/// Reads a pipe to its end and drops what was read.
+async fn drain(pipe: &mut pipe::Receiver) {
+    let mut dropped = vec![0; READ];
+    while pipe.read(&mut dropped).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
 /// The last resort, for a call whose task ended by a panic: nothing may outlive the call.

@@ -20,7 +20,7 @@ const MAX_ERROR_OUTPUT: usize = 4096;
 pub(super) fn result(tool: &Tool, output: &Output) -> CallToolResult {
     let status = match &output.end {
         End::Exited(status) | End::ExitedLeaving(status) => *status,
-        End::Overflow => return overflow(tool, output),
+        End::Overflow => return overflow(tool, &output.stdout),
     };
     let note = matches!(output.end, End::ExitedLeaving(_)).then_some(
         "[the program left processes behind that kept its output open; they were killed, and the \
@@ -49,16 +49,26 @@ fn success(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
     }
 }
 
-fn overflow(tool: &Tool, output: &Output) -> CallToolResult {
+fn overflow(tool: &Tool, stdout: &[u8]) -> CallToolResult {
     let limit = tool.max_output;
     match tool.output {
         catalog::Output::Text => {
             let note = format!("[output cut: the tool printed more than {limit} bytes]");
-            CallToolResult::text(with_notes(&output.stdout, Some(&note)))
+            CallToolResult::text(with_notes(whole_characters(stdout), Some(&note)))
         }
         catalog::Output::Json => CallToolResult::error(format!(
             "the tool printed more than {limit} bytes of JSON; ask for less"
         )),
+    }
+}
+
+/// Bytes that were cut, without the part of a character that the cut left at their end.
+fn whole_characters(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => {
+            bytes.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        _ => bytes,
     }
 }
 
@@ -100,7 +110,7 @@ fn failure(status: ExitStatus, output: &Output) -> CallToolResult {
 fn end_of(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(MAX_ERROR_OUTPUT);
     let end = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
-    let end = end.trim();
+    let end = end.trim_start_matches('\u{fffd}').trim();
     if start == 0 {
         return end.to_owned();
     }
@@ -170,6 +180,19 @@ mod tests {
             end.starts_with("…\nline\n") && end.len() <= MAX_ERROR_OUTPUT + 8,
             "{end}"
         );
+    }
+
+    #[test]
+    fn a_cut_inside_a_character_is_no_error() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (b"plain", b"plain"),
+            ("ab\u{20ac}".as_bytes(), "ab\u{20ac}".as_bytes()),
+            (b"ab\xe2\x82", b"ab"),
+            (b"a\xffb\xe2\x82", b"a\xffb\xe2\x82"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(whole_characters(bytes), expected, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! rebinding and cross-site requests). They hold on every route but the health checks, with and
 //! without a credential.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -15,6 +15,8 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use super::{App, Connection, Options, headers, reply};
 use crate::auth::AuthError;
+use crate::host::{HostName, Origin};
+use crate::protocol::jsonrpc::excerpt;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -36,13 +38,17 @@ pub(super) async fn admit(
         let checked = check_host(request.headers(), request.uri(), local, &app.options)
             .and_then(|host| check_origin(request.headers(), host, &app.options));
         if let Err(refusal) = checked {
-            return refuse(refusal, request.headers());
+            let response = refuse(refusal, request.headers());
+            return reply::without_reading(response, request.into_body()).await;
         }
     }
     if !public {
         match authenticate(&app, request.headers()) {
             Ok(caller) => request.extensions_mut().insert(caller),
-            Err(error) => return challenge(error),
+            Err(error) => {
+                let response = challenge(error, request.headers());
+                return reply::without_reading(response, request.into_body()).await;
+            }
         };
     }
     next.run(request).await
@@ -71,9 +77,15 @@ fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
         ),
     };
     if refusal != Refusal::BadHost {
-        tracing::warn!(host = ?headers.get(HOST), origin = ?headers.get(ORIGIN), "refused by Host or Origin");
+        let shown = |name: &HeaderName| {
+            let value = headers
+                .get(name)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            value.map(|value| excerpt(&value).into_owned())
+        };
+        tracing::warn!(host = ?shown(&HOST), origin = ?shown(&ORIGIN), "refused by Host or Origin");
     }
-    reply::refusal(status, message)
+    reply::refusal(status, headers, message)
 }
 
 /// Checks that the request names a host that is served here, and returns it.
@@ -94,7 +106,7 @@ fn check_host<'h>(
     {
         return Err(Refusal::BadHost);
     }
-    let name = host_name(host).ok_or(Refusal::BadHost)?;
+    let name = HostName::from_header(host).ok_or(Refusal::BadHost)?;
     if is_served(&name, local, options) {
         Ok(host)
     } else {
@@ -102,46 +114,14 @@ fn check_host<'h>(
     }
 }
 
-/// The host without its port, in lower case; `None` if it is not `host[:port]`.
-fn host_name(host: &str) -> Option<String> {
-    let (name, port) = match host.rfind(']') {
-        Some(end) => host.split_at_checked(end + 1)?,
-        None => host.split_at_checked(host.find(':').unwrap_or(host.len()))?,
-    };
-    let valid_port = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| {
-            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
-        });
-    let valid_name = match name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+fn is_served(host: &HostName, local: Option<IpAddr>, options: &Options) -> bool {
+    let known = match host {
+        HostName::Name(name) => name == "localhost",
+        HostName::Address(address) => {
+            address.is_loopback() || Some(*address) == local.map(|local| local.to_canonical())
         }
     };
-    (valid_port && valid_name).then(|| name.to_ascii_lowercase())
-}
-
-fn is_served(name: &str, local: Option<IpAddr>, options: &Options) -> bool {
-    if name == "localhost" || options.allowed_hosts.iter().any(|allowed| allowed == name) {
-        return true;
-    }
-    let address: Option<IpAddr> = match name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-        None => name.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-    };
-    let local = local.map(|address| address.to_canonical());
-    address
-        .map(|address| address.to_canonical())
-        .is_some_and(|address| address.is_loopback() || Some(address) == local)
+    known || options.allowed_hosts.contains(host)
 }
 
 /// Checks that a browser sends the request for a page that may call.
@@ -157,16 +137,8 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
             Ok(())
         };
     };
-    let own = ["http://", "https://"].iter().any(|scheme| {
-        origin
-            .strip_prefix(scheme)
-            .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
-    });
-    let listed = options
-        .allowed_origins
-        .iter()
-        .any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    if own || listed {
+    let origin: Origin = origin.parse().map_err(|_| Refusal::ForeignOrigin)?;
+    if origin.is_of(host) || options.allowed_origins.contains(&origin) {
         Ok(())
     } else {
         Err(Refusal::ForeignOrigin)
@@ -183,7 +155,7 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<crate::auth::Calle
 }
 
 /// Asks for a token in the words of RFC 6750, section 3.
-fn challenge(error: AuthError) -> Response {
+fn challenge(error: AuthError, headers: &HeaderMap) -> Response {
     let (status, message, challenge) = match error {
         AuthError::Missing => (
             StatusCode::UNAUTHORIZED,
@@ -201,7 +173,7 @@ fn challenge(error: AuthError) -> Response {
             "Bearer realm=\"mcp-serve\", error=\"invalid_token\"",
         ),
     };
-    let mut response = reply::refusal(status, message);
+    let mut response = reply::refusal(status, headers, message);
     response
         .headers_mut()
         .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -215,8 +187,8 @@ mod tests {
     fn options() -> Options {
         Options {
             path: "/mcp".to_owned(),
-            allowed_hosts: vec!["mcp.example.com".to_owned()],
-            allowed_origins: vec!["https://app.example.com".to_owned()],
+            allowed_hosts: vec!["mcp.example.com".parse().unwrap()],
+            allowed_origins: vec!["https://app.example.com".parse().unwrap()],
             json_response: false,
             heartbeat: std::time::Duration::from_secs(15),
             max_body: 1024,
@@ -270,12 +242,8 @@ mod tests {
         headers.append(HOST, "localhost".parse().unwrap());
         let twice = check_host(&headers, &Uri::from_static("/mcp"), None, &options());
         assert_eq!(twice, Err(Refusal::BadHost));
-        let none = check_host(
-            &HeaderMap::new(),
-            &Uri::from_static("/mcp"),
-            None,
-            &options(),
-        );
+        let empty = HeaderMap::new();
+        let none = check_host(&empty, &Uri::from_static("/mcp"), None, &options());
         assert_eq!(none, Err(Refusal::BadHost));
     }
 

@@ -1,4 +1,4 @@
-//! Reading a request body within its bounds: size, time and rate.
+//! Reading a request body within its bounds: size and time.
 
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the rest of a body that is too large is read and dropped, so that the client, still
 /// writing, can read the answer.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of a body is read and dropped when the request is refused before its body, in bytes.
+pub(super) const MAX_UNREAD: usize = 1024 * 1024;
+
+/// For how long.
+pub(super) const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +36,27 @@ pub(super) enum BodyError {
 /// # Errors
 ///
 /// [`BodyError`]; of a body that is too large at most `limit` bytes more are read and dropped, for
-/// at most [`DISCARD_TIMEOUT`].
-pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
+/// at most [`DISCARD_TIMEOUT`]. A client that waits for `100 Continue` gets none for a body that
+/// says that it is too large.
+pub(super) async fn read(
+    mut body: Body,
+    limit: usize,
+    waits_for_continue: bool,
+) -> Result<Bytes, BodyError> {
+    let announced = http_body::Body::size_hint(&body).lower();
+    if usize::try_from(announced).map_or(true, |announced| announced > limit) {
+        if !waits_for_continue {
+            discard(body, limit.saturating_mul(2), DISCARD_TIMEOUT).await;
+        }
+        return Err(BodyError::TooLarge);
+    }
     let deadline = Instant::now() + BODY_TIMEOUT;
     let mut bytes = BytesMut::new();
     loop {
         match next(&mut body, deadline).await? {
             None => return Ok(bytes.freeze()),
             Some(chunk) if chunk.len() > limit - bytes.len() => {
-                discard(body, limit).await;
+                discard(body, limit, DISCARD_TIMEOUT).await;
                 return Err(BodyError::TooLarge);
             }
             // A body in one piece, as nearly all are, is not copied.
@@ -68,8 +86,9 @@ async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, BodyE
     }
 }
 
-async fn discard(mut body: Body, limit: usize) {
-    let deadline = Instant::now() + DISCARD_TIMEOUT;
+/// Reads and drops at most about `limit` bytes, for at most `timeout`.
+pub(super) async fn discard(mut body: Body, limit: usize, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
     let mut dropped = 0_usize;
     while let Ok(Some(chunk)) = next(&mut body, deadline).await {
         dropped = dropped.saturating_add(chunk.len());
@@ -92,17 +111,23 @@ mod tests {
 
     #[tokio::test]
     async fn the_limit_is_exact() {
-        assert_eq!(read(chunks(10, 10), 100).await.unwrap().len(), 100);
-        assert_eq!(read(chunks(10, 10), 99).await, Err(BodyError::TooLarge));
+        assert_eq!(read(chunks(10, 10), 100, false).await.unwrap().len(), 100);
         assert_eq!(
-            read(Body::from("x".repeat(100)), 100).await.unwrap().len(),
+            read(chunks(10, 10), 99, false).await,
+            Err(BodyError::TooLarge)
+        );
+        assert_eq!(
+            read(Body::from("x".repeat(100)), 100, false)
+                .await
+                .unwrap()
+                .len(),
             100
         );
         assert_eq!(
-            read(Body::from("x".repeat(101)), 100).await,
+            read(Body::from("x".repeat(101)), 100, false).await,
             Err(BodyError::TooLarge)
         );
-        assert_eq!(read(Body::empty(), 100).await.unwrap().len(), 0);
+        assert_eq!(read(Body::empty(), 100, false).await.unwrap().len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -110,7 +135,7 @@ mod tests {
         let stalled = stream::pending::<Result<Bytes, std::io::Error>>();
         let started = Instant::now();
         assert_eq!(
-            read(Body::from_stream(stalled), 100).await,
+            read(Body::from_stream(stalled), 100, false).await,
             Err(BodyError::TooSlow)
         );
         assert_eq!(started.elapsed(), BODY_TIMEOUT);
@@ -120,7 +145,7 @@ mod tests {
     async fn discarding_is_bounded_in_bytes_and_time() {
         let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[0; 64])));
         assert_eq!(
-            read(Body::from_stream(endless), 100).await,
+            read(Body::from_stream(endless), 100, false).await,
             Err(BodyError::TooLarge)
         );
         let big = Bytes::from_static(&[0; 200]);
@@ -130,7 +155,7 @@ mod tests {
         );
         let started = Instant::now();
         assert_eq!(
-            read(Body::from_stream(stalled), 100).await,
+            read(Body::from_stream(stalled), 100, false).await,
             Err(BodyError::TooLarge)
         );
         assert_eq!(started.elapsed(), DISCARD_TIMEOUT);

@@ -1,7 +1,6 @@
 //! Answering a tool call, in either era: with JSON, or with an event stream when it takes long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
 use http::StatusCode;
@@ -10,7 +9,7 @@ use serde_json::value::RawValue;
 use super::reply::{self, RetryAfter};
 use super::{App, stream};
 use crate::dispatch::{self, Call};
-use crate::execute::{Outcome, Stop, Stopped};
+use crate::execute::{CallRequest, Outcome, Stop, Stopped};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, RequestId};
 use crate::protocol::version::Era;
 
@@ -23,29 +22,13 @@ pub(super) struct Keep<C, E> {
     pub(super) exchange: E,
 }
 
-/// How many calls have a client that still waits for the answer.
-#[derive(Debug, Clone, Default)]
-pub struct Unanswered(Arc<AtomicUsize>);
-
-impl Unanswered {
-    /// The number now.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn enter(&self) -> Waiting {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        Waiting(Arc::clone(&self.0))
-    }
-}
-
-/// Held until the answer was sent, or the client left.
-#[derive(Debug)]
-struct Waiting(Arc<AtomicUsize>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+/// Gives a planned call its number.
+pub(super) fn request(app: &App, call: Call) -> CallRequest {
+    CallRequest {
+        number: app.executor.number(),
+        tool: call.tool,
+        arguments: call.arguments,
+        caller: call.caller,
     }
 }
 
@@ -55,7 +38,7 @@ pub(super) async fn answer<C, E>(
     app: &Arc<App>,
     era: Era,
     id: RequestId,
-    call: Call,
+    request: CallRequest,
     stop: Stop,
     keep: Keep<C, E>,
 ) -> Response
@@ -63,17 +46,14 @@ where
     C: Send + 'static,
     E: Send + Unpin + 'static,
 {
-    let Ok(mut running) = app
-        .executor
-        .start(call.tool, call.arguments, stop, keep.call)
-    else {
+    let Ok(mut running) = app.executor.start(request, stop, keep.call) else {
         return reply::unavailable(
             Some(&id),
             "The server is running as many calls as it may; try again later",
             RetryAfter::Busy,
         );
     };
-    let exchange = (keep.exchange, app.unanswered.enter());
+    let exchange = (keep.exchange, app.unanswered.token());
     let options = &app.options;
     tokio::select! {
         outcome = running.outcome() => {

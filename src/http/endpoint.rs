@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::header::EXPECT;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Map;
@@ -16,7 +17,7 @@ use super::body::{self, BodyError};
 use super::{App, headers, legacy, modern, reply};
 use crate::auth::Caller;
 use crate::protocol::jsonrpc::{
-    self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Message,
+    self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
 
@@ -42,7 +43,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let Some(caller) = extensions.remove::<Arc<Caller>>() else {
         // Only a route outside the admission layer could come here.
         tracing::error!("a request without a caller reached the endpoint");
-        return reply::refusal(StatusCode::UNAUTHORIZED, "Unauthorized");
+        return reply::refusal(StatusCode::UNAUTHORIZED, &headers, "Unauthorized");
     };
     let exchange = Exchange {
         app,
@@ -53,7 +54,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         Method::POST => post(exchange, body).await,
         Method::GET => session_method(&exchange, legacy::get),
         Method::DELETE => session_method(&exchange, legacy::delete),
-        _ => reply::method_not_allowed(allowed(&exchange.app)),
+        _ => reply::method_not_allowed(&exchange.headers, allowed(&exchange.app)),
     }
 }
 
@@ -70,8 +71,12 @@ fn allowed(app: &App) -> &'static str {
 fn session_method(exchange: &Exchange, serve: fn(&Exchange) -> Response) -> Response {
     match version(&exchange.headers) {
         Err(response) => response,
-        Ok(Some(ProtocolVersion::V2026_07_28)) => reply::method_not_allowed("POST"),
-        Ok(_) if exchange.app.sessions.is_none() => reply::method_not_allowed("POST"),
+        Ok(Some(ProtocolVersion::V2026_07_28)) => {
+            reply::method_not_allowed(&exchange.headers, "POST")
+        }
+        Ok(_) if exchange.app.sessions.is_none() => {
+            reply::method_not_allowed(&exchange.headers, "POST")
+        }
         Ok(_) => serve(exchange),
     }
 }
@@ -97,34 +102,40 @@ fn unusable(headers: &HeaderMap) -> Response {
 }
 
 async fn post(exchange: Exchange, body: Body) -> Response {
-    if !headers::is_json(&exchange.headers) {
-        return reply::refusal(
+    let headers = &exchange.headers;
+    if !headers::is_json(headers) {
+        let refusal = reply::refusal(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            headers,
             "Invalid request: the Content-Type must be application/json",
         );
+        return reply::without_reading(refusal, body).await;
     }
-    let accepts = |media_type| headers::accepts(&exchange.headers, media_type);
-    if !accepts("application/json") || !accepts("text/event-stream") {
-        return reply::refusal(
+    if !headers::accepts(headers, "application/json")
+        || !headers::accepts(headers, "text/event-stream")
+    {
+        let refusal = reply::refusal(
             StatusCode::NOT_ACCEPTABLE,
+            headers,
             "Invalid request: the Accept header must name application/json and text/event-stream",
         );
+        return reply::without_reading(refusal, body).await;
     }
-    let body = match body::read(body, exchange.app.options.max_body).await {
+    let limit = exchange.app.options.max_body;
+    let body = match body::read(body, limit, headers.contains_key(EXPECT)).await {
         Ok(body) => body,
-        Err(error) => return body_refused(error, exchange.app.options.max_body),
+        Err(error) => return body_refused(error, limit, headers),
     };
-    let message = match jsonrpc::parse(&body) {
-        Ok(message) => message,
-        Err(malformed) => {
-            let status = StatusCode::BAD_REQUEST;
-            return match &malformed.id {
-                Some(id) => reply::error(status, id, &malformed.error),
-                None => reply::error_without_id(status, &exchange.headers, &malformed.error),
-            };
+    match jsonrpc::parse(&body) {
+        Ok(message) => route(exchange, message).await,
+        Err(Malformed {
+            id: Some(id),
+            error,
+        }) => reply::error(StatusCode::BAD_REQUEST, &id, &error),
+        Err(Malformed { id: None, error }) => {
+            reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
         }
-    };
-    route(exchange, message).await
+    }
 }
 
 /// Decides the era of a message and hands it on.
@@ -156,7 +167,7 @@ async fn route(exchange: Exchange, message: Message) -> Response {
     }
 }
 
-fn body_refused(error: BodyError, limit: usize) -> Response {
+fn body_refused(error: BodyError, limit: usize, headers: &HeaderMap) -> Response {
     let (status, code, message) = match error {
         BodyError::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -174,12 +185,7 @@ fn body_refused(error: BodyError, limit: usize) -> Response {
             "Invalid request: the body is broken".to_owned(),
         ),
     };
-    let body = jsonrpc::encode_error(
-        None,
-        jsonrpc::UnreadableId::Omitted,
-        &ErrorObject::new(code, message),
-    );
-    let mut response = reply::json(status, body, ());
+    let mut response = reply::error_without_id(status, headers, &ErrorObject::new(code, message));
     reply::close(&mut response);
     response
 }

@@ -155,10 +155,10 @@ fn notified(session: &SessionGuard, notification: &Notification) {
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
-    request: Request,
+    mut request: Request,
 ) -> Response {
     let app = &exchange.app;
-    match dispatch::plan(Era::Legacy, &request, &app.catalog, &exchange.caller) {
+    match dispatch::plan(Era::Legacy, &mut request, &app.catalog, &exchange.caller) {
         Plan::Reply(outcome) => reply::reply(&request.id, &outcome, StatusCode::OK, session),
         Plan::Call(call) => run(app, session, request.id, call).await,
     }
@@ -185,6 +185,7 @@ async fn run(app: &Arc<App>, session: Option<SessionGuard>, id: RequestId, call:
                 guard.session().ended().clone()
             }),
     };
+    let request = call::request(app, call);
     let registered = match &session {
         None => None,
         Some(guard) => {
@@ -192,12 +193,11 @@ async fn run(app: &Arc<App>, session: Option<SessionGuard>, id: RequestId, call:
                 let (status, error) = NoSession::Unknown.error();
                 return reply::error(status, &id, &error);
             };
-            let number = app.executor.number();
             guard
                 .session()
-                .register_call(number, id.key(), stop.client.clone());
+                .register_call(request.number, id.key(), stop.client.clone());
             Some(Registered {
-                number,
+                number: request.number,
                 session: another,
             })
         }
@@ -206,7 +206,7 @@ async fn run(app: &Arc<App>, session: Option<SessionGuard>, id: RequestId, call:
         call: registered,
         exchange: session,
     };
-    call::answer(app, Era::Legacy, id, call, stop, keep).await
+    call::answer(app, Era::Legacy, id, request, stop, keep).await
 }
 
 /// Opens the session's event stream. The newest stream wins, so that a client which lost its
@@ -215,6 +215,7 @@ pub(super) fn get(exchange: &Exchange) -> Response {
     if !headers::accepts(&exchange.headers, "text/event-stream") {
         return reply::refusal(
             StatusCode::NOT_ACCEPTABLE,
+            &exchange.headers,
             "Invalid request: the Accept header must name text/event-stream",
         );
     }
@@ -240,7 +241,7 @@ pub(super) fn delete(exchange: &Exchange) -> Response {
 
 fn with_session(exchange: &Exchange, serve: impl FnOnce(SessionGuard) -> Response) -> Response {
     let Some(sessions) = &exchange.app.sessions else {
-        return reply::method_not_allowed("POST");
+        return reply::method_not_allowed(&exchange.headers, "POST");
     };
     match enter(exchange, sessions) {
         Ok(session) => serve(session),

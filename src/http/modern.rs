@@ -38,7 +38,7 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     }
 }
 
-async fn serve_request(exchange: &Exchange, request: Request) -> Response {
+async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
     if app.draining.is_cancelled() {
         return reply::stopping(Some(&request.id));
@@ -46,7 +46,7 @@ async fn serve_request(exchange: &Exchange, request: Request) -> Response {
     if let Err(error) = check(exchange, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    match dispatch::plan(Era::Modern, &request, &app.catalog, &exchange.caller) {
+    match dispatch::plan(Era::Modern, &mut request, &app.catalog, &exchange.caller) {
         Plan::Reply(outcome) => {
             let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
             reply::reply(&request.id, &outcome, status, ())
@@ -92,5 +92,6 @@ async fn run(app: &Arc<App>, id: RequestId, call: Call) -> Response {
         call: (),
         exchange: cancel,
     };
-    call::answer(app, Era::Modern, id, call, stop, keep).await
+    let request = call::request(app, call);
+    call::answer(app, Era::Modern, id, request, stop, keep).await
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use serde_json::value::RawValue;
 
-use super::headers;
+use super::{body, headers};
 use crate::protocol::jsonrpc::{
     self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId,
 };
@@ -123,16 +123,15 @@ pub(super) fn error_without_id(
 }
 
 /// A refusal before the message was read, in a JSON-RPC error without an id.
-pub(super) fn refusal(status: StatusCode, message: &'static str) -> Response {
-    let error = ErrorObject::new(INVALID_REQUEST, message);
-    let body = jsonrpc::encode_error(None, UnreadableId::Omitted, &error);
-    json(status, body, ())
+pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, message: &'static str) -> Response {
+    error_without_id(status, headers, &ErrorObject::new(INVALID_REQUEST, message))
 }
 
 /// 405, naming the methods that are served.
-pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
+pub(super) fn method_not_allowed(headers: &HeaderMap, allowed: &'static str) -> Response {
     let mut response = refusal(
         StatusCode::METHOD_NOT_ALLOWED,
+        headers,
         "Invalid request: this HTTP method is not served here",
     );
     response
@@ -162,6 +161,16 @@ pub(super) fn stopping(id: Option<&RequestId>) -> Response {
     response
 }
 
+/// A refusal of a request whose body was not read. A part of it is read and dropped, so that a
+/// client which is still writing can read the answer.
+pub(super) async fn without_reading(mut response: Response, body: Body) -> Response {
+    if !http_body::Body::is_end_stream(&body) {
+        body::discard(body, body::MAX_UNREAD, body::UNREAD_TIMEOUT).await;
+        close(&mut response);
+    }
+    response
+}
+
 /// Ends the connection after this response.
 pub(super) fn close(response: &mut Response) {
     response
@@ -170,6 +179,9 @@ pub(super) fn close(response: &mut Response) {
 }
 
 /// A body of one piece that keeps something, such as the use of a session, until it was sent.
+///
+/// It does not say that its one frame is the last: hyper would drop it when that frame is buffered,
+/// and asks for more only when little of what it has buffered is unsent.
 struct Keeping<K> {
     bytes: Option<Bytes>,
     #[expect(dead_code, reason = "kept for its destructor")]
@@ -185,10 +197,6 @@ impl<K: Unpin> http_body::Body for Keeping<K> {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(self.bytes.take().map(Frame::data).map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -51,27 +51,34 @@ pub(super) fn of_call<K: Send + 'static>(
         encode: F,
         keep: K,
     }
+    enum Step<F, K> {
+        Open(Answer<F, K>),
+        Wait(Answer<F, K>),
+        Sent(K),
+    }
     let answer = Answer {
         running,
         heartbeats: heartbeats(heartbeat),
         encode,
         keep,
     };
-    // The first comment goes out at once, with the status line.
-    let state = Some((answer, true));
-    Body::from_stream(stream::unfold(state, |state| async move {
-        let (mut answer, first) = state?;
-        if first {
-            return Some((Ok::<_, Infallible>(COMMENT), Some((answer, false))));
-        }
-        tokio::select! {
-            outcome = answer.running.outcome() => {
-                let reply = event(&(answer.encode)(outcome));
-                drop(answer.keep);
-                Some((Ok(reply), None))
+    Body::from_stream(stream::unfold(Step::Open(answer), |step| async move {
+        let (chunk, next) = match step {
+            // The first comment goes out at once, with the status line.
+            Step::Open(answer) => (COMMENT, Step::Wait(answer)),
+            Step::Wait(mut answer) => tokio::select! {
+                outcome = answer.running.outcome() => {
+                    (event(&(answer.encode)(outcome)), Step::Sent(answer.keep))
+                }
+                _ = answer.heartbeats.tick() => (COMMENT, Step::Wait(answer)),
+            },
+            // The stream is asked for more only when little of the reply is still unsent.
+            Step::Sent(keep) => {
+                drop(keep);
+                return None;
             }
-            _ = answer.heartbeats.tick() => Some((Ok(COMMENT), Some((answer, false)))),
-        }
+        };
+        Some((Ok::<_, Infallible>(chunk), next))
     }))
 }
 

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -19,6 +20,10 @@ pub const MAX_DEPTH: usize = 64;
 
 /// The most object keys in one message, over all levels.
 pub const MAX_KEYS: usize = 10_000;
+
+/// The most values in one message, over all levels. A value takes far more memory than its text:
+/// this bounds a message of four million empty arrays.
+pub const MAX_VALUES: usize = 100_000;
 
 /// The longest string id, in bytes of its JSON text without the quotes.
 pub const MAX_ID_BYTES: usize = 256;
@@ -282,6 +287,7 @@ enum Violation {
     NotJson,
     TooDeep,
     TooManyKeys,
+    TooManyValues,
     DuplicateKey(String),
     NotAnObject,
     Batch,
@@ -300,6 +306,10 @@ impl Violation {
             Self::TooManyKeys => ErrorObject::new(
                 INVALID_REQUEST,
                 format!("Invalid request: the body has more than {MAX_KEYS} keys"),
+            ),
+            Self::TooManyValues => ErrorObject::new(
+                INVALID_REQUEST,
+                format!("Invalid request: the body has more than {MAX_VALUES} values"),
             ),
             Self::DuplicateKey(key) => ErrorObject::new(
                 INVALID_REQUEST,
@@ -321,6 +331,7 @@ impl Violation {
 #[derive(Default)]
 struct Budget {
     keys: Cell<usize>,
+    values: Cell<usize>,
     violation: Cell<Option<Violation>>,
 }
 
@@ -333,6 +344,15 @@ impl Budget {
     fn enter<E: de::Error>(&self, depth: usize) -> Result<(), E> {
         if depth > MAX_DEPTH {
             return Err(self.refuse(Violation::TooDeep));
+        }
+        Ok(())
+    }
+
+    fn count_value<E: de::Error>(&self) -> Result<(), E> {
+        let values = self.values.get() + 1;
+        self.values.set(values);
+        if values > MAX_VALUES {
+            return Err(self.refuse(Violation::TooManyValues));
         }
         Ok(())
     }
@@ -432,7 +452,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
         let budget = self.0;
         let mut envelope = Envelope::default();
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             budget.count_key()?;
             if seen.contains(&key) {
@@ -455,7 +475,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
                     }
                 }
             }
-            seen.push(key);
+            seen.insert(key);
         }
         Ok(envelope)
     }
@@ -516,6 +536,7 @@ impl<'de> DeserializeSeed<'de> for StrictValue<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.budget.count_value()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -612,6 +633,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn messages_are_told_apart() {
         let long_id = format!(
             r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
@@ -838,6 +860,17 @@ mod tests {
         };
         assert_eq!(outcome(&with_keys(MAX_KEYS)), "request 1 ping");
         assert_eq!(outcome(&with_keys(MAX_KEYS + 1)), "- -32600");
+    }
+
+    #[test]
+    fn values_are_bounded_exactly() {
+        // The version, the method, the params, the array in them and its items.
+        let with_values = |values: usize| {
+            let items = vec!["0"; values - 4].join(",");
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":[{items}]}}}}"#)
+        };
+        assert_eq!(outcome(&with_values(MAX_VALUES)), "request 1 ping");
+        assert_eq!(outcome(&with_values(MAX_VALUES + 1)), "- -32600");
     }
 
     #[test]

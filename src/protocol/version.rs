@@ -167,6 +167,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn messages_are_classified() {
         use Era::{Legacy, Modern};
         let modern = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});

@@ -22,6 +22,9 @@ use crate::auth::Principal;
 /// Number of independent locks over the id map; a power of two.
 const SHARDS: usize = 32;
 
+/// The most sessions that one sweep ends, so that a mass expiry delays no request by much.
+const MAX_SWEEP: usize = 1000;
+
 /// What bounds the sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -112,6 +115,7 @@ struct Deadlines {
 impl Deadlines {
     /// Returns true if this is now the first deadline.
     fn insert(&mut self, at: Millis, id: SessionId) -> bool {
+        self.remove(id);
         self.by_session.insert(id, at);
         self.queue.insert((at, id));
         self.first().is_some_and(|first| first == at)
@@ -130,7 +134,7 @@ impl Deadlines {
     fn take_due(&mut self, now: Millis) -> Vec<SessionId> {
         let mut due = Vec::new();
         while let Some(&(at, id)) = self.queue.first() {
-            if at > now {
+            if at > now || due.len() == MAX_SWEEP {
                 break;
             }
             self.queue.remove(&(at, id));
@@ -208,8 +212,10 @@ impl SessionStore {
         let id = session.id;
         self.shard(id).lock().insert(id, Arc::clone(&session));
         self.created.fetch_add(1, Ordering::Relaxed);
-        if let Some(timeout) = self.idle_timeout() {
-            self.queue(now.saturating_add(timeout), id);
+        if let Some(timeout) = self.idle_timeout()
+            && self.queue(now.saturating_add(timeout), id)
+        {
+            self.deadline_added.notify_one();
         }
         Ok(SessionGuard {
             session,
@@ -275,7 +281,7 @@ impl SessionStore {
         );
     }
 
-    /// Ends what is due `now`, and says when to look again.
+    /// Ends what is due `now`, at most [`MAX_SWEEP`] of it, and says when to look again.
     pub fn sweep(&self, now: Millis) -> Swept {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         let mut ended = 0;
@@ -290,7 +296,9 @@ impl SessionStore {
                         self.finish(&session, EndReason::Idle);
                         ended += 1;
                     }
-                    Due::At(at) => self.queue(at, id),
+                    Due::At(at) => {
+                        self.queue(at, id);
+                    }
                     Due::Closed => {}
                 }
             }
@@ -303,15 +311,14 @@ impl SessionStore {
         }
     }
 
-    fn queue(&self, at: Millis, id: SessionId) {
+    /// Returns true if this is now the first deadline.
+    fn queue(&self, at: Millis, id: SessionId) -> bool {
         let is_first = self.deadlines.lock().insert(at, id);
         // A session that ended meanwhile must not leave its deadline behind.
         if !self.shard(id).lock().contains_key(&id) {
             self.deadlines.lock().remove(id);
         }
-        if is_first {
-            self.deadline_added.notify_one();
-        }
+        is_first
     }
 
     /// Completes when a deadline came in before all others.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Group, Item, Segment, Slot, Template, Word};
 use crate::catalog::argument_error::{ArgumentError, Violation};
+use crate::catalog::interpreter;
 use crate::catalog::params::{Kind, Parameters};
 
 /// The longest word that is passed on, in bytes. Linux takes 128 KiB for one argument or variable,
@@ -24,8 +25,8 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 pub(crate) struct Renderer<'a> {
     parameters: &'a Parameters,
     arguments: &'a Map<String, Value>,
-    /// Whether a literal `--` was passed already: what follows cannot be an option.
-    options_ended: bool,
+    /// How many literal `--` are still to come before what follows cannot be an option.
+    separators: usize,
     total: usize,
     violations: Vec<Violation>,
 }
@@ -35,7 +36,7 @@ impl<'a> Renderer<'a> {
         Self {
             parameters,
             arguments,
-            options_ended: false,
+            separators: 1,
             total: 0,
             violations: Vec::new(),
         }
@@ -44,6 +45,8 @@ impl<'a> Renderer<'a> {
     /// Renders the arguments of the program, without the program itself.
     pub(crate) fn words(&mut self, template: &Template) -> Vec<OsString> {
         let mut words = Vec::new();
+        // The `--` after `sudo` or `kubectl exec` is for them; what they run needs one of its own.
+        self.separators = 1 + usize::from(template.program().is_some_and(interpreter::is_wrapper));
         for item in template.items.iter().skip(1) {
             match item {
                 Item::Word(word) => self.word(word, &mut words),
@@ -108,7 +111,9 @@ impl<'a> Renderer<'a> {
         }
         let text = self.text(word);
         self.guard(word, &text);
-        self.options_ended |= word.literal() == Some("--");
+        if word.literal() == Some("--") {
+            self.separators = self.separators.saturating_sub(1);
+        }
         self.count(text.len());
         words.push(text.into());
     }
@@ -202,7 +207,7 @@ impl<'a> Renderer<'a> {
             return true;
         };
         let negative = value.is_number() && parameter.allows_negative;
-        !(self.options_ended || parameter.allow_dash || negative)
+        !(self.separators == 0 || parameter.allow_dash || negative)
     }
 
     fn check_size(&mut self, slot: &Slot, index: Option<usize>, text: &str) {
