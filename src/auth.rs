@@ -153,11 +153,12 @@ mod tests {
 
     const TOKEN: &str = "mfZ3b1mXk0Qy7h2Vn5cR8w";
 
+    type Case = (&'static str, Option<&'static [u8]>, Option<AuthError>);
+
     #[test]
     fn only_the_token_is_let_in() {
         let authenticator =
             Authenticator::single_token(&Secret::new(format!("{TOKEN}\n"))).unwrap();
-        type Case = (&'static str, Option<&'static [u8]>, Option<AuthError>);
         let cases: [Case; 14] = [
             ("right", Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w"), None),
             (
