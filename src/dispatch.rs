@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::auth::Principal;
     use crate::catalog::Environment;
-    use crate::protocol::jsonrpc::{Message, parse};
+    use crate::protocol::jsonrpc::{Body, Message, parse};
 
     const TOOLS: &str = "
 name: test-server
@@ -264,7 +264,8 @@ tools:
 
     fn planned(era: Era, method: &str, params: &Value) -> Plan {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let Ok(Message::Request(mut request)) = parse(body.to_string().as_bytes()) else {
+        let Ok(Body::Message(Message::Request(mut request))) = parse(body.to_string().as_bytes())
+        else {
             panic!("a request");
         };
         let caller = Arc::new(Caller {

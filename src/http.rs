@@ -11,11 +11,11 @@ mod admission;
 mod body;
 mod call;
 mod endpoint;
+mod events;
 mod headers;
 mod legacy;
 mod modern;
 mod reply;
-mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

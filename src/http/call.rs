@@ -1,26 +1,20 @@
 //! Answering a tool call, in either era: with JSON, or with an event stream when it takes long.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::response::Response;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesUnordered};
 use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::reply::{self, RetryAfter};
-use super::{App, stream};
+use super::{App, events};
 use crate::dispatch::{self, Call};
-use crate::execute::{CallRequest, Outcome, Stop, Stopped};
+use crate::execute::{Busy, CallRequest, Outcome, Stop, Stopped};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, RequestId};
 use crate::protocol::version::Era;
-
-/// What a call and its exchange hold until they are over, independently of each other.
-#[derive(Debug)]
-pub(super) struct Keep<C, E> {
-    /// Dropped when the call has its outcome.
-    pub(super) call: C,
-    /// Dropped when the response was sent, or the connection was lost.
-    pub(super) exchange: E,
-}
 
 /// Gives a planned call its number.
 pub(super) fn request(app: &App, call: Call) -> CallRequest {
@@ -32,43 +26,96 @@ pub(super) fn request(app: &App, call: Call) -> CallRequest {
     }
 }
 
-/// Runs a call and answers with its outcome: plain JSON, or an event stream if the call is still
-/// running after one heartbeat, which keeps proxies from cutting it.
-pub(super) async fn answer<C, E>(
+/// The reply to a call: its status, should it be the whole response, and its message.
+pub(super) type Reply = (StatusCode, Vec<u8>);
+
+/// A reply that is not there yet.
+pub(super) type PendingReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// Starts a call. `keep` is dropped when it has its outcome.
+///
+/// # Errors
+///
+/// [`Busy`] at the limit of calls.
+pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     era: Era,
     id: RequestId,
     request: CallRequest,
     stop: Stop,
-    keep: Keep<C, E>,
-) -> Response
-where
-    C: Send + 'static,
-    E: Send + Unpin + 'static,
-{
-    let Ok(mut running) = app.executor.start(request, stop, keep.call) else {
-        return reply::unavailable(
-            Some(&id),
-            "The server is running as many calls as it may; try again later",
-            RetryAfter::Busy,
-        );
-    };
-    let exchange = (keep.exchange, app.unanswered.token());
-    let options = &app.options;
+    keep: K,
+) -> Result<PendingReply, Busy> {
+    let mut running = app.executor.start(request, stop, keep)?;
+    let app = Arc::clone(app);
+    Ok(Box::pin(async move {
+        let outcome = running.outcome().await;
+        let status = error_status(era, &outcome);
+        reply::encode(&id, &encoded(&app, era, outcome), status)
+    }))
+}
+
+/// Answers with the reply to a call: plain JSON, or an event stream if the call is still running
+/// after one heartbeat, which keeps proxies from cutting it. `keep` is dropped when the response
+/// was sent, or the connection was lost.
+pub(super) async fn answer<K: Send + Unpin + 'static>(
+    app: &App,
+    mut pending: PendingReply,
+    keep: K,
+) -> Response {
+    let keep = (keep, app.unanswered.token());
     tokio::select! {
-        outcome = running.outcome() => {
-            let status = error_status(era, &outcome);
-            let outcome = encoded(app, era, outcome);
-            reply::reply(&id, &outcome, status, exchange)
-        }
-        () = tokio::time::sleep(options.heartbeat), if !options.json_response => {
-            let app = Arc::clone(app);
-            let heartbeat = options.heartbeat;
-            let encode = move |outcome| reply::encode(&id, &encoded(&app, era, outcome));
-            reply::event_stream(stream::of_call(running, heartbeat, encode, exchange))
+        (status, message) = &mut pending => reply::json(status, message, keep),
+        () = becomes_stream(app) => {
+            let replies = stream::once(pending).map(|(_, message)| message);
+            reply::event_stream(events::of_replies(replies, app.options.heartbeat, keep))
         }
     }
 }
+
+/// Answers with the replies to a batch: one JSON array, or one event for each reply.
+pub(super) async fn answer_batch<K: Send + Unpin + 'static>(
+    app: &App,
+    pending: Vec<PendingReply>,
+    keep: K,
+) -> Response {
+    let keep = (keep, app.unanswered.token());
+    let mut pending: FuturesUnordered<_> = pending.into_iter().collect();
+    let mut ready: Vec<Vec<u8>> = Vec::new();
+    let all = async {
+        while let Some((_, message)) = pending.next().await {
+            ready.push(message);
+        }
+    };
+    tokio::select! {
+        () = all => {
+            let array = [b"[", ready.join(&b',').as_slice(), b"]"].concat();
+            return reply::json(StatusCode::OK, array, keep);
+        }
+        () = becomes_stream(app) => {}
+    }
+    let replies = stream::iter(ready).chain(pending.map(|(_, message)| message));
+    reply::event_stream(events::of_replies(replies, app.options.heartbeat, keep))
+}
+
+/// Completes when an answer must not stay silent any longer.
+async fn becomes_stream(app: &App) {
+    if app.options.json_response {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(app.options.heartbeat).await;
+}
+
+/// 503 for a call beyond the limit.
+pub(super) fn busy(id: &RequestId) -> Response {
+    reply::unavailable(Some(id), BUSY, RetryAfter::Busy)
+}
+
+/// The error of a call beyond the limit, in a batch.
+pub(super) fn busy_error() -> ErrorObject {
+    ErrorObject::new(INTERNAL_ERROR, BUSY)
+}
+
+const BUSY: &str = "The server is running as many calls as it may; try again later";
 
 fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
     let message = match outcome {

@@ -127,7 +127,8 @@ async fn post(exchange: Exchange, body: Body) -> Response {
         Err(error) => return body_refused(error, limit, headers),
     };
     match jsonrpc::parse(&body) {
-        Ok(message) => route(exchange, message).await,
+        Ok(jsonrpc::Body::Message(message)) => route(exchange, message).await,
+        Ok(jsonrpc::Body::Batch(messages)) => batch(exchange, messages).await,
         Err(Malformed {
             id: Some(id),
             error,
@@ -135,6 +136,15 @@ async fn post(exchange: Exchange, body: Body) -> Response {
         Err(Malformed { id: None, error }) => {
             reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
         }
+    }
+}
+
+/// Serves a batch, if it is a legacy client's.
+async fn batch(exchange: Exchange, messages: Vec<Result<Message, Malformed>>) -> Response {
+    match version(&exchange.headers) {
+        Err(response) => response,
+        Ok(Some(ProtocolVersion::V2026_07_28)) => legacy::no_batch(&exchange.headers),
+        Ok(_) => legacy::post_batch(exchange, messages).await,
     }
 }
 

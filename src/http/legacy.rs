@@ -7,20 +7,21 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{self, Keep};
+use super::call::{self, PendingReply};
 use super::endpoint::Exchange;
 use super::reply::{self, RetryAfter};
-use super::{App, headers, stream};
+use super::{App, events, headers};
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::Stop;
+use crate::execute::{Busy, Stop};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INVALID_REQUEST, Message, Notification, Request, RequestId, RequestKey,
-    SESSION_NOT_FOUND,
+    ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
+    SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
-use crate::protocol::version::Era;
+use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::{EndReason, SessionGuard, SessionId, SessionInfo, SessionStore};
 
 /// Serves a message.
@@ -155,12 +156,96 @@ fn notified(session: &SessionGuard, notification: &Notification) {
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
-    mut request: Request,
+    request: Request,
+) -> Response {
+    let id = request.id.clone();
+    match begin(exchange, session.as_ref(), request) {
+        Begun::Ready(outcome) => reply::reply(&id, &outcome, StatusCode::OK, session),
+        Begun::Pending(pending) => call::answer(&exchange.app, pending, session).await,
+        Begun::Busy => call::busy(&id),
+    }
+}
+
+/// Serves a batch: each message as if it had been posted alone. Only sessions of 2025-03-26 have
+/// batches, and must (MCP 2025-03-26, Transports, Sending Messages).
+pub(super) async fn post_batch(
+    exchange: Exchange,
+    messages: Vec<Result<Message, Malformed>>,
 ) -> Response {
     let app = &exchange.app;
+    if app.draining.is_cancelled() {
+        return reply::stopping(None);
+    }
+    let session = match app
+        .sessions
+        .as_ref()
+        .map(|sessions| enter(&exchange, sessions))
+    {
+        Some(Ok(session)) if session.session().info().version == ProtocolVersion::V2025_03_26 => {
+            session
+        }
+        Some(Err(missing)) => return no_session(&exchange, missing),
+        None | Some(Ok(_)) => return no_batch(&exchange.headers),
+    };
+    let mut pending = Vec::new();
+    for message in messages {
+        match message {
+            Ok(Message::Request(request)) => pending.push(in_batch(&exchange, &session, request)),
+            Ok(Message::Notification(notification)) => notified(&session, &notification),
+            Ok(Message::Response(_)) => {}
+            Err(Malformed { id, error }) => {
+                let message = encode_error(id.as_ref(), UnreadableId::Null, &error);
+                pending.push(ready(message));
+            }
+        }
+    }
+    if pending.is_empty() {
+        return reply::empty(StatusCode::ACCEPTED);
+    }
+    call::answer_batch(app, pending, session).await
+}
+
+/// Refuses a batch outside the sessions that have them.
+pub(super) fn no_batch(headers: &HeaderMap) -> Response {
+    let error = ErrorObject::new(
+        INVALID_REQUEST,
+        "Invalid request: batches are served in sessions of 2025-03-26 only",
+    );
+    reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
+}
+
+fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request) -> PendingReply {
+    let id = request.id.clone();
+    let begun = if request.method == "initialize" {
+        let text = "Invalid request: initialize cannot be part of a batch";
+        Begun::Ready(Err(ErrorObject::new(INVALID_REQUEST, text)))
+    } else {
+        begin(exchange, Some(session), request)
+    };
+    let outcome = match begun {
+        Begun::Pending(pending) => return pending,
+        Begun::Ready(outcome) => outcome,
+        Begun::Busy => Err(call::busy_error()),
+    };
+    ready(reply::encode(&id, &outcome, StatusCode::OK).1)
+}
+
+fn ready(message: Vec<u8>) -> PendingReply {
+    Box::pin(std::future::ready((StatusCode::OK, message)))
+}
+
+/// A request that has been taken on.
+enum Begun {
+    Ready(Result<Box<RawValue>, ErrorObject>),
+    Pending(PendingReply),
+    Busy,
+}
+
+fn begin(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Begun {
+    let app = &exchange.app;
     match dispatch::plan(Era::Legacy, &mut request, &app.catalog, &exchange.caller) {
-        Plan::Reply(outcome) => reply::reply(&request.id, &outcome, StatusCode::OK, session),
-        Plan::Call(call) => run(app, session, request.id, call).await,
+        Plan::Reply(outcome) => Begun::Ready(outcome),
+        Plan::Call(call) => run(app, session, request.id, call),
     }
 }
 
@@ -176,37 +261,31 @@ impl Drop for Registered {
     }
 }
 
-async fn run(app: &Arc<App>, session: Option<SessionGuard>, id: RequestId, call: Call) -> Response {
+fn run(app: &Arc<App>, session: Option<&SessionGuard>, id: RequestId, call: Call) -> Begun {
+    let ended = session.map(|guard| guard.session().ended().clone());
     let stop = Stop {
         client: CancellationToken::new(),
-        session: session
-            .as_ref()
-            .map_or_else(CancellationToken::new, |guard| {
-                guard.session().ended().clone()
-            }),
+        session: ended.unwrap_or_default(),
     };
     let request = call::request(app, call);
-    let registered = match &session {
+    let registered = match session {
         None => None,
         Some(guard) => {
             let Some(another) = guard.another() else {
-                let (status, error) = NoSession::Unknown.error();
-                return reply::error(status, &id, &error);
+                return Begun::Ready(Err(NoSession::Unknown.error().1));
             };
-            guard
-                .session()
-                .register_call(request.number, id.key(), stop.client.clone());
+            let session = guard.session();
+            session.register_call(request.number, id.key(), stop.client.clone());
             Some(Registered {
                 number: request.number,
                 session: another,
             })
         }
     };
-    let keep = Keep {
-        call: registered,
-        exchange: session,
-    };
-    call::answer(app, Era::Legacy, id, request, stop, keep).await
+    match call::start(app, Era::Legacy, id, request, stop, registered) {
+        Ok(pending) => Begun::Pending(pending),
+        Err(Busy) => Begun::Busy,
+    }
 }
 
 /// Opens the session's event stream. The newest stream wins, so that a client which lost its
@@ -224,7 +303,7 @@ pub(super) fn get(exchange: &Exchange) -> Response {
     }
     with_session(exchange, |session| {
         let replaced = session.session().replace_stream();
-        reply::event_stream(stream::of_session(&exchange.app, replaced, session))
+        reply::event_stream(events::of_session(&exchange.app, replaced, session))
     })
 }
 

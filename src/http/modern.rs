@@ -10,11 +10,11 @@ use axum::response::Response;
 use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::call::{self, Keep};
+use super::call;
 use super::endpoint::Exchange;
 use super::{App, headers, reply};
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::Stop;
+use crate::execute::{Busy, Stop};
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
@@ -88,10 +88,9 @@ async fn run(app: &Arc<App>, id: RequestId, call: Call) -> Response {
     };
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.client.clone().drop_guard();
-    let keep = Keep {
-        call: (),
-        exchange: cancel,
-    };
     let request = call::request(app, call);
-    call::answer(app, Era::Modern, id, request, stop, keep).await
+    match call::start(app, Era::Modern, id.clone(), request, stop, ()) {
+        Ok(pending) => call::answer(app, pending, cancel).await,
+        Err(Busy) => call::busy(&id),
+    }
 }

@@ -83,19 +83,22 @@ pub(super) fn reply<K: Send + Unpin + 'static>(
     error_status: StatusCode,
     keep: K,
 ) -> Response {
-    let status = if outcome.is_ok() {
-        StatusCode::OK
-    } else {
-        error_status
-    };
-    json(status, encode(id, outcome), keep)
+    let (status, message) = encode(id, outcome, error_status);
+    json(status, message, keep)
 }
 
-/// The JSON text of a reply to a request.
-pub(super) fn encode(id: &RequestId, outcome: &Result<Box<RawValue>, ErrorObject>) -> Vec<u8> {
+/// The status and the JSON text of a reply to a request.
+pub(super) fn encode(
+    id: &RequestId,
+    outcome: &Result<Box<RawValue>, ErrorObject>,
+    error_status: StatusCode,
+) -> (StatusCode, Vec<u8>) {
     match outcome {
-        Ok(result) => jsonrpc::encode_result(id, result),
-        Err(error) => jsonrpc::encode_error(Some(id), UnreadableId::Null, error),
+        Ok(result) => (StatusCode::OK, jsonrpc::encode_result(id, result)),
+        Err(error) => {
+            let message = jsonrpc::encode_error(Some(id), UnreadableId::Null, error);
+            (error_status, message)
+        }
     }
 }
 

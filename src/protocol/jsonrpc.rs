@@ -25,6 +25,9 @@ pub const MAX_KEYS: usize = 10_000;
 /// this bounds a message of four million empty arrays.
 pub const MAX_VALUES: usize = 100_000;
 
+/// The most messages in one batch.
+pub const MAX_BATCH: usize = 100;
+
 /// The longest string id, in bytes of its JSON text without the quotes.
 pub const MAX_ID_BYTES: usize = 256;
 
@@ -257,27 +260,43 @@ fn encode(reply: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(reply).expect("a reply is always valid JSON")
 }
 
-/// Reads one message.
+/// What a body holds.
+#[derive(Debug)]
+pub enum Body {
+    /// One message.
+    Message(Message),
+    /// Several messages, 1 to [`MAX_BATCH`], each judged by itself. Only 2025-03-26 has these.
+    Batch(Vec<Result<Message, Malformed>>),
+}
+
+/// Reads a body.
 ///
 /// # Errors
 ///
 /// [`Malformed`] with `-32700` for bytes that are not JSON or nest too deep, `-32600` for JSON
-/// that is no message (also a batch), and `-32602` for params that are not an object.
-pub fn parse(body: &[u8]) -> Result<Message, Malformed> {
+/// that is no message, for a batch that is empty or too long, and `-32602` for params that are not
+/// an object.
+pub fn parse(body: &[u8]) -> Result<Body, Malformed> {
     let budget = Budget::default();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let envelope = EnvelopeSeed(&budget)
+    let seed = ItemSeed {
+        budget: &budget,
+        depth: 1,
+    };
+    let item = seed
         .deserialize(&mut deserializer)
-        .and_then(|envelope| deserializer.end().map(|()| envelope));
-    match envelope {
-        Ok(envelope) => envelope.into_message(),
-        Err(_) => Err(Malformed {
-            id: None,
-            error: budget
-                .violation
-                .take()
-                .map_or_else(|| Violation::NotJson.into_error(), Violation::into_error),
-        }),
+        .and_then(|item| deserializer.end().map(|()| item));
+    match item {
+        Ok(Item::List(items)) if (1..=MAX_BATCH).contains(&items.len()) => {
+            let messages = items.into_iter().map(Item::into_message);
+            Ok(Body::Batch(messages.collect()))
+        }
+        Ok(Item::List(_)) => Err(Violation::BatchLength.into_malformed()),
+        Ok(item) => item.into_message().map(Body::Message),
+        Err(_) => {
+            let violation = budget.violation.take();
+            Err(violation.unwrap_or(Violation::NotJson).into_malformed())
+        }
     }
 }
 
@@ -290,7 +309,7 @@ enum Violation {
     TooManyValues,
     DuplicateKey(String),
     NotAnObject,
-    Batch,
+    BatchLength,
 }
 
 impl Violation {
@@ -319,10 +338,17 @@ impl Violation {
                 INVALID_REQUEST,
                 "Invalid request: a message is a JSON object",
             ),
-            Self::Batch => ErrorObject::new(
+            Self::BatchLength => ErrorObject::new(
                 INVALID_REQUEST,
-                "Invalid request: batches are not served; send one message per request",
+                format!("Invalid request: a batch has from 1 to {MAX_BATCH} messages"),
             ),
+        }
+    }
+
+    fn into_malformed(self) -> Malformed {
+        Malformed {
+            id: None,
+            error: self.into_error(),
         }
     }
 }
@@ -432,25 +458,55 @@ impl Envelope {
     }
 }
 
-struct EnvelopeSeed<'b>(&'b Budget);
+/// What stands where a message should.
+enum Item {
+    Object(Box<Envelope>),
+    List(Vec<Self>),
+    Other,
+}
 
-impl<'de> DeserializeSeed<'de> for EnvelopeSeed<'_> {
-    type Value = Envelope;
+impl Item {
+    fn into_message(self) -> Result<Message, Malformed> {
+        match self {
+            Self::Object(envelope) => envelope.into_message(),
+            Self::List(_) | Self::Other => Err(Violation::NotAnObject.into_malformed()),
+        }
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Envelope, D::Error> {
+/// Reads a message, or at depth 1 a list of messages.
+#[derive(Clone, Copy)]
+struct ItemSeed<'b> {
+    budget: &'b Budget,
+    depth: usize,
+}
+
+impl ItemSeed<'_> {
+    fn value(&self) -> StrictValue<'_> {
+        StrictValue {
+            budget: self.budget,
+            depth: self.depth + 1,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ItemSeed<'_> {
+    type Value = Item;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
-    type Value = Envelope;
+impl<'de> Visitor<'de> for ItemSeed<'_> {
+    type Value = Item;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON-RPC message")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
-        let budget = self.0;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
+        let budget = self.budget;
         let mut envelope = Envelope::default();
         let mut seen: HashSet<String> = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
@@ -458,7 +514,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
             if seen.contains(&key) {
                 return Err(budget.refuse(Violation::DuplicateKey(key)));
             }
-            let value = StrictValue { budget, depth: 2 };
+            let value = self.value();
             match key.as_str() {
                 "jsonrpc" => envelope.jsonrpc = Some(map.next_value_seed(value)?),
                 "id" => envelope.id = Some(map.next_value()?),
@@ -477,42 +533,47 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
             }
             seen.insert(key);
         }
-        Ok(envelope)
+        Ok(Item::Object(Box::new(envelope)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Envelope, A::Error> {
-        while seq
-            .next_element_seed(StrictValue {
-                budget: self.0,
-                depth: 2,
-            })?
-            .is_some()
-        {}
-        Err(self.0.refuse(Violation::Batch))
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
+        if self.depth > 1 {
+            while seq.next_element_seed(self.value())?.is_some() {}
+            return Ok(Item::Other);
+        }
+        let mut items = Vec::new();
+        let element = Self { depth: 2, ..self };
+        while let Some(item) = seq.next_element_seed(element)? {
+            // One more than a batch may have shows that it is too long.
+            if items.len() <= MAX_BATCH {
+                items.push(item);
+            }
+        }
+        Ok(Item::List(items))
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Envelope, E> {
-        Err(self.0.refuse(Violation::NotAnObject))
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Item, E> {
+        Ok(Item::Other)
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Envelope, E> {
-        Err(self.0.refuse(Violation::NotAnObject))
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Item, E> {
+        Ok(Item::Other)
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Envelope, E> {
-        Err(self.0.refuse(Violation::NotAnObject))
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Item, E> {
+        Ok(Item::Other)
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Envelope, E> {
-        Err(self.0.refuse(Violation::NotAnObject))
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Item, E> {
+        Ok(Item::Other)
     }
 
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Envelope, E> {
-        Err(self.0.refuse(Violation::NotAnObject))
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Item, E> {
+        Ok(Item::Other)
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Envelope, E> {
-        Err(self.0.refuse(Violation::NotAnObject))
+    fn visit_unit<E: de::Error>(self) -> Result<Item, E> {
+        Ok(Item::Other)
     }
 }
 
@@ -619,6 +680,17 @@ mod tests {
 
     fn outcome(body: &str) -> String {
         match parse(body.as_bytes()) {
+            Ok(Body::Message(message)) => told(Ok(message)),
+            Ok(Body::Batch(messages)) => {
+                let told: Vec<_> = messages.into_iter().map(told).collect();
+                format!("[{}]", told.join(", "))
+            }
+            Err(malformed) => told(Err(malformed)),
+        }
+    }
+
+    fn told(message: Result<Message, Malformed>) -> String {
+        match message {
             Ok(Message::Request(request)) => format!("request {} {}", request.id, request.method),
             Ok(Message::Notification(notification)) => {
                 format!("notification {}", notification.method)
@@ -786,7 +858,17 @@ mod tests {
             ),
             (
                 "batch",
-                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"n"},7,[[]]]"#,
+                "[request 1 ping, notification n, - -32600, - -32600]",
+            ),
+            (
+                "nested batch",
+                r#"[[{"jsonrpc":"2.0","id":1,"method":"ping"}]]"#,
+                "[- -32600]",
+            ),
+            (
+                "duplicate key in a batch",
+                r#"[{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}]"#,
                 "- -32600",
             ),
             ("empty batch", "[]", "- -32600"),
@@ -863,6 +945,17 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_bounded_exactly() {
+        let batch = |messages: usize| format!("[{}]", vec!["7"; messages].join(","));
+        assert_eq!(
+            outcome(&batch(MAX_BATCH)),
+            format!("[{}]", vec!["- -32600"; MAX_BATCH].join(", "))
+        );
+        assert_eq!(outcome(&batch(MAX_BATCH + 1)), "- -32600");
+        assert_eq!(outcome(&batch(50_000)), "- -32600");
+    }
+
+    #[test]
     fn values_are_bounded_exactly() {
         // The version, the method, the params, the array in them and its items.
         let with_values = |values: usize| {
@@ -876,7 +969,7 @@ mod tests {
     #[test]
     fn integers_keep_their_digits() {
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":9007199254740993,"b":18446744073709551615}}"#;
-        let Ok(Message::Request(request)) = parse(body.as_bytes()) else {
+        let Ok(Body::Message(Message::Request(request))) = parse(body.as_bytes()) else {
             panic!("a request");
         };
         assert_eq!(request.params["a"].to_string(), "9007199254740993");

@@ -156,12 +156,12 @@ pub struct DiscoverResult<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::jsonrpc::{Message, parse};
+    use crate::protocol::jsonrpc::{Body, Message, parse};
 
     fn request(method: &str, params: &Value) -> Request {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         match parse(body.to_string().as_bytes()) {
-            Ok(Message::Request(request)) => request,
+            Ok(Body::Message(Message::Request(request))) => request,
             other => panic!("{other:?}"),
         }
     }

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use crate::execute::{Outcome, Running};
 
 /// A comment, which carries nothing and is ignored by clients.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -37,49 +36,44 @@ fn heartbeats(every: Duration) -> Interval {
     heartbeats
 }
 
-/// Streams comments until the call has its outcome, then the reply, then ends. `keep` is dropped
-/// with the stream.
-pub(super) fn of_call<K: Send + 'static>(
-    running: Running,
+/// Streams the replies as they come, with comments between them, then ends. `keep` is dropped with
+/// the stream.
+pub(super) fn of_replies<K: Send + 'static>(
+    replies: impl Stream<Item = Vec<u8>> + Send + 'static,
     heartbeat: Duration,
-    encode: impl FnOnce(Outcome) -> Vec<u8> + Send + 'static,
     keep: K,
 ) -> Body {
-    struct Answer<F, K> {
-        running: Running,
+    struct Answer<K> {
+        replies: BoxStream<'static, Vec<u8>>,
         heartbeats: Interval,
-        encode: F,
         keep: K,
     }
-    enum Step<F, K> {
-        Open(Answer<F, K>),
-        Wait(Answer<F, K>),
-        Sent(K),
-    }
     let answer = Answer {
-        running,
+        replies: replies.boxed(),
         heartbeats: heartbeats(heartbeat),
-        encode,
         keep,
     };
-    Body::from_stream(stream::unfold(Step::Open(answer), |step| async move {
-        let (chunk, next) = match step {
-            // The first comment goes out at once, with the status line.
-            Step::Open(answer) => (COMMENT, Step::Wait(answer)),
-            Step::Wait(mut answer) => tokio::select! {
-                outcome = answer.running.outcome() => {
-                    (event(&(answer.encode)(outcome)), Step::Sent(answer.keep))
-                }
-                _ = answer.heartbeats.tick() => (COMMENT, Step::Wait(answer)),
-            },
-            // The stream is asked for more only when little of the reply is still unsent.
-            Step::Sent(keep) => {
-                drop(keep);
-                return None;
+    // The first comment goes out at once, with the status line.
+    Body::from_stream(stream::unfold(
+        (answer, true),
+        |(mut answer, first)| async move {
+            if first {
+                return Some((Ok::<_, Infallible>(COMMENT), (answer, false)));
             }
-        };
-        Some((Ok::<_, Infallible>(chunk), next))
-    }))
+            let chunk = tokio::select! {
+                reply = answer.replies.next() => match reply {
+                    Some(reply) => event(&reply),
+                    // The stream is asked for more only when little of the last reply is unsent.
+                    None => {
+                        drop(answer.keep);
+                        return None;
+                    }
+                },
+                _ = answer.heartbeats.tick() => COMMENT,
+            };
+            Some((Ok(chunk), (answer, false)))
+        },
+    ))
 }
 
 /// The stream of a GET: comments until the session ends, a newer stream replaces it, or the server
