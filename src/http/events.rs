@@ -61,14 +61,15 @@ pub(super) fn of_replies<K: Send + 'static>(
                 return Some((Ok::<_, Infallible>(COMMENT), (answer, false)));
             }
             let chunk = tokio::select! {
-                reply = answer.replies.next() => match reply {
-                    Some(reply) => event(&reply),
-                    // The stream is asked for more only when little of the last reply is unsent.
-                    None => {
+                reply = answer.replies.next() => {
+                    let Some(reply) = reply else {
+                        // The stream is asked for more only when little of the last reply is
+                        // unsent.
                         drop(answer.keep);
                         return None;
-                    }
-                },
+                    };
+                    event(&reply)
+                }
                 _ = answer.heartbeats.tick() => COMMENT,
             };
             Some((Ok(chunk), (answer, false)))
