@@ -15,6 +15,7 @@
 
 mod support;
 
+mod arguments;
 mod documents;
 mod layers;
 mod real_client;
