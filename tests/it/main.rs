@@ -17,6 +17,7 @@ mod support;
 
 mod arguments;
 mod documents;
+mod execution;
 mod layers;
 mod real_client;
 mod tools_files;
