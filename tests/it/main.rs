@@ -20,4 +20,5 @@ mod documents;
 mod execution;
 mod layers;
 mod real_client;
+mod startup;
 mod tools_files;
