@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
@@ -1218,4 +1218,47 @@ tools:
     let answer = eventually(|| Some(echo()).filter(|response| response.status == 200));
     assert_eq!(outcome(&answer.unwrap()), ("x\n".to_owned(), false));
     assert!(group_members(group.parse().unwrap()).is_empty());
+}
+
+#[test]
+fn a_program_does_not_get_what_the_server_inherited() {
+    let server = TestServer::start_with(INSIDE, &[], |prepare| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "exec 7</etc/passwd; exec \"$0\" \"$@\""])
+            .arg(prepare.command.get_program())
+            .args(prepare.command.get_args())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        *prepare.command = shell;
+    });
+    for era in ERAS {
+        // The fourth is the folder that ls itself has open.
+        let descriptors = server.client(era).call_text("descriptors", &json!({}));
+        assert_eq!(descriptors, "0\n1\n2\n3\n", "{era:?}");
+    }
+}
+
+#[test]
+fn a_private_folder_is_removed_whatever_its_modes_are() {
+    const TOOLS: &str = "
+tools:
+  lock:
+    description: Fills its folder, and takes its own rights away.
+    exec: sh -c 'mkdir -p a/b && echo x > a/b/c && chmod 0500 a/b && chmod 0000 a'
+";
+    let mut temporary = PathBuf::new();
+    let server = TestServer::start_with(TOOLS, &[], |prepare| {
+        temporary = prepare.folder.join("temporary");
+        fs::create_dir(&temporary).unwrap();
+        prepare.command.env("TMPDIR", &temporary);
+    });
+    for era in ERAS {
+        server.client(era).call_text("lock", &json!({}));
+        eventually(|| names_in(&temporary).is_empty().then_some(()))
+            .unwrap_or_else(|| panic!("{era:?}: {:?} is left", names_in(&temporary)));
+    }
 }
