@@ -15,7 +15,10 @@
 
 mod support;
 
+mod arguments;
 mod documents;
+mod execution;
 mod layers;
 mod real_client;
+mod startup;
 mod tools_files;

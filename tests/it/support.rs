@@ -560,3 +560,46 @@ pub(crate) fn modern_meta() -> Value {
         "io.modelcontextprotocol/clientCapabilities": {}
     })
 }
+
+/// Writes a shell script that can be executed, for `exec: ./NAME`.
+pub(crate) fn write_script(folder: &Path, name: &str, body: &str) {
+    let file = folder.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Waits for a file with a whole line, and returns the line.
+pub(crate) fn wait_for_line(file: &Path) -> String {
+    let line = eventually(|| {
+        let text = fs::read_to_string(file).ok()?;
+        Some(text.strip_suffix('\n')?.to_owned())
+    });
+    line.unwrap_or_else(|| panic!("no line in {}", file.display()))
+}
+
+/// The living members of a process group, whoever their parent is by now.
+pub(crate) fn group_members(group: u32) -> Vec<u32> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        // "PID (name) STATE PPID PGRP …", where the name may hold anything.
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<_> = after_name.split_ascii_whitespace().collect();
+        if let [state, _, member_of, ..] = fields.as_slice()
+            && !["Z", "X"].contains(state)
+            && member_of.parse() == Ok(group)
+        {
+            members.push(pid);
+        }
+    }
+    members
+}
+
+/// Waits until nothing lives in a process group.
+pub(crate) fn wait_for_end_of_group(group: u32) {
+    eventually(|| group_members(group).is_empty().then_some(()))
+        .unwrap_or_else(|| panic!("{:?} are left in group {group}", group_members(group)));
+}
