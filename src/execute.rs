@@ -278,13 +278,16 @@ impl CallTask {
     }
 }
 
-/// Sets on the server what every process that it starts inherits: files are private to its user,
-/// and nothing writes core dumps, which could hold secrets.
+/// Sets on the server what every process that it starts inherits: no descriptor that the server
+/// was started with, files that are private to its user, and no core dumps, which could hold
+/// secrets. To be called before the first process is started.
 ///
 /// # Errors
 ///
 /// The operating system's, when the limit cannot be set.
 pub fn prepare_children() -> io::Result<()> {
+    const FIRST_AFTER_STDERR: i32 = 3;
+    close_fds::set_fds_cloexec(FIRST_AFTER_STDERR, &[]);
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let none = Rlimit {
         current: Some(0),
@@ -333,10 +336,26 @@ fn remove_empty(folder: TempDir) -> Option<TempDir> {
 
 /// Removes a call's folder with what is in it, off the reactor.
 async fn remove(folder: TempDir) {
-    let removed = tokio::task::spawn_blocking(move || folder.close()).await;
-    if let Ok(Err(error)) = removed {
+    let removed = tokio::task::spawn_blocking(move || {
+        // A folder that its owner may not write keeps what is in it.
+        open_folders(folder.path())?;
+        folder.close()
+    });
+    if let Ok(Err(error)) = removed.await {
         tracing::warn!(%error, "the folder of a call could not be removed");
     }
+}
+
+/// Lets the owner into every folder below one. Links are not followed.
+fn open_folders(folder: &Path) -> io::Result<()> {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_folders(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn os_signal(signal: Signal) -> rustix::process::Signal {

@@ -39,7 +39,7 @@ pub(super) async fn admit(
             .and_then(|host| check_origin(request.headers(), host, &app.options));
         if let Err(refusal) = checked {
             let response = refuse(refusal, request.headers());
-            return reply::without_reading(response, request.into_body()).await;
+            return unread(response, request).await;
         }
     }
     if !public {
@@ -47,11 +47,17 @@ pub(super) async fn admit(
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => {
                 let response = challenge(error, request.headers());
-                return reply::without_reading(response, request.into_body()).await;
+                return unread(response, request).await;
             }
         };
     }
     next.run(request).await
+}
+
+/// Answers a request whose body nobody read.
+async fn unread(response: Response, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    reply::without_reading(response, &parts.headers, body).await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -109,7 +109,7 @@ async fn post(exchange: Exchange, body: Body) -> Response {
             headers,
             "Invalid request: the Content-Type must be application/json",
         );
-        return reply::without_reading(refusal, body).await;
+        return reply::without_reading(refusal, headers, body).await;
     }
     if !headers::accepts(headers, "application/json")
         || !headers::accepts(headers, "text/event-stream")
@@ -119,7 +119,7 @@ async fn post(exchange: Exchange, body: Body) -> Response {
             headers,
             "Invalid request: the Accept header must name application/json and text/event-stream",
         );
-        return reply::without_reading(refusal, body).await;
+        return reply::without_reading(refusal, headers, body).await;
     }
     let limit = exchange.app.options.max_body;
     let body = match body::read(body, limit, headers.contains_key(EXPECT)).await {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -165,10 +165,17 @@ pub(super) fn stopping(id: Option<&RequestId>) -> Response {
 }
 
 /// A refusal of a request whose body was not read. A part of it is read and dropped, so that a
-/// client which is still writing can read the answer.
-pub(super) async fn without_reading(mut response: Response, body: Body) -> Response {
+/// client which is still writing can read the answer; one that waits to be asked for its body is
+/// not asked.
+pub(super) async fn without_reading(
+    mut response: Response,
+    headers: &HeaderMap,
+    body: Body,
+) -> Response {
     if !http_body::Body::is_end_stream(&body) {
-        body::discard(body, body::MAX_UNREAD, body::UNREAD_TIMEOUT).await;
+        if !headers.contains_key(EXPECT) {
+            body::discard(body, body::MAX_UNREAD, body::UNREAD_TIMEOUT).await;
+        }
         close(&mut response);
     }
     response

@@ -116,7 +116,7 @@ impl TestServer {
         };
         let listening = server.wait_for_log("\"message\":\"listening\"");
         let listening: Value = serde_json::from_str(&listening).unwrap();
-        server.address = listening["address"].as_str().unwrap().to_owned();
+        server.address = text(&listening["address"]);
         server
     }
 
@@ -280,11 +280,11 @@ impl Response {
     pub(crate) fn json(&self) -> Value {
         let text = match self.header("content-type") {
             Some("text/event-stream") => {
-                let data = self
+                let mut data = self
                     .text()
                     .lines()
                     .filter_map(|line| line.strip_prefix("data: "));
-                data.last().expect("an event")
+                data.next_back().expect("an event")
             }
             _ => self.text(),
         };
@@ -330,9 +330,10 @@ impl Http {
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([*name, ": ", *value, "\r\n"]);
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        let length = body.len().to_string();
+        head.extend(["Content-Length: ", &length, "\r\n\r\n", body]);
         self.write(head.as_bytes());
     }
 
@@ -351,20 +352,17 @@ impl Http {
     /// Reads a whole response.
     pub(crate) fn read(&mut self) -> Response {
         let mut response = self.read_head();
-        response.body = match response.header("transfer-encoding") {
-            Some("chunked") => {
-                let mut body = Vec::new();
-                while let Some(chunk) = self.read_chunk() {
-                    body.extend(chunk);
-                }
-                body
+        response.body = if response.header("transfer-encoding") == Some("chunked") {
+            let mut body = Vec::new();
+            while let Some(chunk) = self.read_chunk() {
+                body.extend(chunk);
             }
-            _ => {
-                let length = response.header("content-length").unwrap_or("0");
-                let mut body = vec![0; length.parse().unwrap()];
-                self.stream.read_exact(&mut body).unwrap();
-                body
-            }
+            body
+        } else {
+            let length = response.header("content-length").unwrap_or("0");
+            let mut body = vec![0; length.parse().unwrap()];
+            self.stream.read_exact(&mut body).unwrap();
+            body
         };
         response
     }
@@ -602,4 +600,84 @@ pub(crate) fn group_members(group: u32) -> Vec<u32> {
 pub(crate) fn wait_for_end_of_group(group: u32) {
     eventually(|| group_members(group).is_empty().then_some(()))
         .unwrap_or_else(|| panic!("{:?} are left in group {group}", group_members(group)));
+}
+
+impl TestServer {
+    /// The session statistics, as SIGUSR1 has them written to the log.
+    pub(crate) fn statistics(&self) -> Value {
+        let reports = |lines: Vec<String>| -> Vec<String> {
+            let is_report = |line: &String| line.contains("\"message\":\"session statistics\"");
+            lines.into_iter().filter(is_report).collect()
+        };
+        let before = reports(self.log()).len();
+        self.signal("USR1");
+        let line = eventually(|| reports(self.log()).get(before).cloned());
+        statistics_of(&line.expect("statistics in the log"))
+    }
+
+    /// Waits for the process to end by itself, for at most this long.
+    pub(crate) fn wait_for_at_most(&mut self, most: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + most;
+        loop {
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > deadline {
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The statistics that a line of the log holds.
+pub(crate) fn statistics_of(line: &str) -> Value {
+    let line: Value = serde_json::from_str(line).unwrap();
+    serde_json::from_str(&text(&line["statistics"])).unwrap()
+}
+
+/// True if a process runs, and is not just waiting to be taken note of.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// A tool that runs until a test lets it through: `exec` is [`GATE`], `path` its argument.
+#[derive(Debug)]
+pub(crate) struct Gate(PathBuf);
+
+/// A tool that makes `PATH.started` and waits for `PATH.open`.
+pub(crate) const GATE: &str = "
+  gate:
+    description: Runs until its gate is opened.
+    exec:
+      - sh
+      - -c
+      - 'touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done; printf through'
+      - sh
+      - '{path}'
+    params: {path: string}
+";
+
+impl Gate {
+    /// A closed gate.
+    pub(crate) fn new(server: &TestServer, name: &str) -> Self {
+        Self(server.folder().join(name))
+    }
+
+    /// The arguments of the call.
+    pub(crate) fn arguments(&self) -> Value {
+        json!({"path": self.0})
+    }
+
+    /// Waits until the tool runs.
+    pub(crate) fn wait(&self) {
+        let started = self.0.with_extension("started");
+        let ran = eventually(|| started.exists().then_some(()));
+        assert!(ran.is_some(), "{} does not start", self.0.display());
+    }
+
+    /// Lets the tool end.
+    pub(crate) fn open(&self) {
+        fs::write(self.0.with_extension("open"), "").unwrap();
+    }
 }
