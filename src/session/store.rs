@@ -281,7 +281,7 @@ impl SessionStore {
         );
     }
 
-    /// Ends what is due `now`, at most [`MAX_SWEEP`] of it, and says when to look again.
+    /// Ends what is due `now`, at most a thousand sessions, and says when to look again.
     pub fn sweep(&self, now: Millis) -> Swept {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         let mut ended = 0;

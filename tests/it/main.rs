@@ -16,6 +16,7 @@
 mod support;
 
 mod arguments;
+mod batch;
 mod documents;
 mod execution;
 mod in_process;
