@@ -158,8 +158,8 @@ pub struct Sessions {
     )]
     pub max_sessions: NonZeroUsize,
 
-    /// Serve revisions up to 2025-11-25 without sessions: no session ids, and GET and DELETE are
-    /// refused.
+    /// Serve revisions up to 2025-11-25 without sessions: no session ids, and GET, DELETE and
+    /// batches are refused.
     #[arg(long, env = "MCP_SERVE_STATELESS", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]

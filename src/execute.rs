@@ -210,7 +210,7 @@ impl CallTask {
             Ok(command) => command,
             Err(error) => return Outcome::Result(CallToolResult::error(error.to_string())),
         };
-        // A call that was given up while it waited for its turn does nothing at all.
+        // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
         }
@@ -257,7 +257,12 @@ impl CallTask {
 
     /// Ends what still runs, then gives folder and permit back: behind the outcome, not before it.
     fn clean_up(&self, process: Process, folder: Option<TempDir>, permit: OwnedSemaphorePermit) {
-        let folder = folder.and_then(remove_empty);
+        // A process that is being ended may still need the folder it runs in.
+        let folder = if process.is_over() {
+            folder.and_then(remove_empty)
+        } else {
+            folder
+        };
         if process.is_over() && folder.is_none() {
             return;
         }

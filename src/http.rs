@@ -51,7 +51,7 @@ pub struct App {
     pub options: Options,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
-    /// Holds a token for each call whose client still waits for the answer.
+    /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }
 

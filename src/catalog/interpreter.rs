@@ -30,6 +30,8 @@ enum Takes {
 /// Programs that run another program named in their arguments.
 const WRAPPERS: &[&str] = &[
     "busybox",
+    "bwrap",
+    "cargo",
     "chroot",
     "chrt",
     "doas",
@@ -42,7 +44,10 @@ const WRAPPERS: &[&str] = &[
     "nerdctl",
     "nice",
     "nohup",
+    "npm",
+    "npx",
     "nsenter",
+    "oc",
     "podman",
     "runuser",
     "setpriv",
@@ -56,7 +61,19 @@ const WRAPPERS: &[&str] = &[
     "time",
     "timeout",
     "unshare",
+    "uv",
+    "uvx",
     "xargs",
+];
+
+/// Wrappers that run another program by some of their subcommands only.
+const WITH_SUBCOMMANDS: &[&str] = &[
+    "cargo", "docker", "find", "kubectl", "nerdctl", "npm", "oc", "podman", "uv",
+];
+
+/// Those subcommands.
+const RUNNING: &[&str] = &[
+    "compose", "debug", "exec", "run", "x", "-exec", "-execdir", "-ok", "-okdir",
 ];
 
 fn takes(program: &str) -> Option<Takes> {
@@ -93,9 +110,25 @@ fn takes(program: &str) -> Option<Takes> {
 }
 
 /// True for a program that runs another one named in its arguments.
-pub(crate) fn is_wrapper(program: &str) -> bool {
-    let name = program.rsplit('/').next().unwrap_or(program);
-    WRAPPERS.contains(&name)
+fn is_wrapper(program: &str) -> bool {
+    WRAPPERS.contains(&base_name(program))
+}
+
+fn base_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// How many `--` must stand in a command before what follows cannot be an option: one, and one for
+/// each wrapper, since `sudo -- tool {x}` ends the options of `sudo` and not those of the tool.
+/// Words that only look like a wrapper are counted too, which errs on the safe side.
+pub(crate) fn separators(template: &Template) -> usize {
+    let literals = || template.words().filter_map(Word::literal);
+    let runs = literals().any(|word| RUNNING.contains(&word));
+    let wraps = |word: &&str| {
+        let name = base_name(word);
+        WRAPPERS.contains(&name) && (runs || !WITH_SUBCOMMANDS.contains(&name))
+    };
+    1 + literals().filter(wraps).count()
 }
 
 /// Reports each placeholder that an interpreter would run.

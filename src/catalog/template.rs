@@ -30,6 +30,7 @@ mod render;
 mod split;
 
 use super::diagnostic::Span;
+use super::interpreter;
 pub(crate) use check::{check, check_declared};
 pub(crate) use list::words_of_list;
 pub(crate) use render::Renderer;
@@ -41,6 +42,8 @@ pub(crate) struct Template {
     pub(crate) items: Vec<Item>,
     /// Whether words and groups are certain to be where the author meant them.
     pub(crate) is_sound: bool,
+    /// How many literal `--` must stand before what follows cannot be an option.
+    pub(crate) separators: usize,
 }
 
 /// A part of a command line.
@@ -84,17 +87,24 @@ pub(crate) struct Slot {
 }
 
 impl Template {
+    fn new(items: Vec<Item>, is_sound: bool) -> Self {
+        let template = Self {
+            items,
+            is_sound,
+            separators: 1,
+        };
+        Self {
+            separators: interpreter::separators(&template),
+            ..template
+        }
+    }
+
     /// All words in order, those of groups included.
     pub(crate) fn words(&self) -> impl Iterator<Item = &Word> {
         self.items.iter().flat_map(|item| match item {
             Item::Word(word) => std::slice::from_ref(word),
             Item::Group(group) => group.words.as_slice(),
         })
-    }
-
-    /// The first word, which is the program.
-    pub(crate) fn program(&self) -> Option<&str> {
-        self.words().next().and_then(Word::literal)
     }
 
     /// All parameters that the command names, flags included.

@@ -143,7 +143,7 @@ impl Process {
         let missing = || io::Error::other("a pipe is missing");
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
         #[expect(
             deprecated,
             reason = "sound for an OwnedFd, and its successor needs an unsafe block"

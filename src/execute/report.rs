@@ -53,11 +53,16 @@ fn overflow(tool: &Tool, stdout: &[u8]) -> CallToolResult {
     let limit = tool.max_output;
     match tool.output {
         catalog::Output::Text => {
-            let note = format!("[output cut: the tool printed more than {limit} bytes]");
-            CallToolResult::text(with_notes(whole_characters(stdout), Some(&note)))
+            let note =
+                format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
+            CallToolResult {
+                // What a tool that changes things left undone, nobody knows.
+                is_error: tool.annotations.read_only != Some(true),
+                ..CallToolResult::text(with_notes(whole_characters(stdout), Some(&note)))
+            }
         }
         catalog::Output::Json => CallToolResult::error(format!(
-            "the tool printed more than {limit} bytes of JSON; ask for less"
+            "the tool printed more than {limit} bytes of JSON, and was stopped; ask for less"
         )),
     }
 }

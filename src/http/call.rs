@@ -62,7 +62,6 @@ pub(super) async fn answer<K: Send + Unpin + 'static>(
     mut pending: PendingReply,
     keep: K,
 ) -> Response {
-    let keep = (keep, app.unanswered.token());
     tokio::select! {
         (status, message) = &mut pending => reply::json(status, message, keep),
         () = becomes_stream(app) => {
@@ -78,7 +77,6 @@ pub(super) async fn answer_batch<K: Send + Unpin + 'static>(
     pending: Vec<PendingReply>,
     keep: K,
 ) -> Response {
-    let keep = (keep, app.unanswered.token());
     let mut pending: FuturesUnordered<_> = pending.into_iter().collect();
     let mut ready: Vec<Vec<u8>> = Vec::new();
     let all = async {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::call::{self, PendingReply};
 use super::endpoint::Exchange;
@@ -26,6 +27,8 @@ use crate::session::{EndReason, SessionGuard, SessionId, SessionInfo, SessionSto
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
+    // Before the look at `draining`: a server that stops waits for what was taken before it.
+    let waiting = exchange.app.unanswered.token();
     if let Message::Request(request) = &message {
         if exchange.app.draining.is_cancelled() {
             return reply::stopping(Some(&request.id));
@@ -42,7 +45,7 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
         },
     };
     match message {
-        Message::Request(request) => serve_request(&exchange, session, request).await,
+        Message::Request(request) => serve_request(&exchange, session, waiting, request).await,
         Message::Notification(notification) => {
             if let Some(session) = session {
                 notified(&session, &notification);
@@ -156,13 +159,20 @@ fn notified(session: &SessionGuard, notification: &Notification) {
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
+    waiting: TaskTrackerToken,
     request: Request,
 ) -> Response {
     let id = request.id.clone();
-    match begin(exchange, session.as_ref(), request) {
-        Begun::Ready(outcome) => reply::reply(&id, &outcome, StatusCode::OK, session),
-        Begun::Pending(pending) => call::answer(&exchange.app, pending, session).await,
+    let begun = begin(exchange, session.as_ref(), request);
+    let keep = (session, waiting);
+    match begun {
+        Begun::Ready(outcome) => reply::reply(&id, &outcome, StatusCode::OK, keep),
+        Begun::Pending(pending) => call::answer(&exchange.app, pending, keep).await,
         Begun::Busy => call::busy(&id),
+        Begun::Ended => {
+            let (status, error) = NoSession::Unknown.error();
+            reply::error(status, &id, &error)
+        }
     }
 }
 
@@ -173,7 +183,11 @@ pub(super) async fn post_batch(
     messages: Vec<Result<Message, Malformed>>,
 ) -> Response {
     let app = &exchange.app;
-    if app.draining.is_cancelled() {
+    let waiting = app.unanswered.token();
+    let has_request = messages
+        .iter()
+        .any(|message| matches!(message, Ok(Message::Request(_))));
+    if has_request && app.draining.is_cancelled() {
         return reply::stopping(None);
     }
     let session = match app
@@ -202,7 +216,7 @@ pub(super) async fn post_batch(
     if pending.is_empty() {
         return reply::empty(StatusCode::ACCEPTED);
     }
-    call::answer_batch(app, pending, session).await
+    call::answer_batch(app, pending, (session, waiting)).await
 }
 
 /// Refuses a batch outside the sessions that have them.
@@ -226,6 +240,7 @@ fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request) -> Pe
         Begun::Pending(pending) => return pending,
         Begun::Ready(outcome) => outcome,
         Begun::Busy => Err(call::busy_error()),
+        Begun::Ended => Err(NoSession::Unknown.error().1),
     };
     ready(reply::encode(&id, &outcome, StatusCode::OK).1)
 }
@@ -238,7 +253,10 @@ fn ready(message: Vec<u8>) -> PendingReply {
 enum Begun {
     Ready(Result<Box<RawValue>, ErrorObject>),
     Pending(PendingReply),
+    /// The server runs as many calls as it may.
     Busy,
+    /// The session ended meanwhile.
+    Ended,
 }
 
 fn begin(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Begun {
@@ -272,7 +290,7 @@ fn run(app: &Arc<App>, session: Option<&SessionGuard>, id: RequestId, call: Call
         None => None,
         Some(guard) => {
             let Some(another) = guard.another() else {
-                return Begun::Ready(Err(NoSession::Unknown.error().1));
+                return Begun::Ended;
             };
             let session = guard.session();
             session.register_call(request.number, id.key(), stop.client.clone());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::call;
 use super::endpoint::Exchange;
@@ -40,6 +41,8 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
 
 async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
+    // Before the look at `draining`: a server that stops waits for what was taken before it.
+    let waiting = app.unanswered.token();
     if app.draining.is_cancelled() {
         return reply::stopping(Some(&request.id));
     }
@@ -49,9 +52,9 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     match dispatch::plan(Era::Modern, &mut request, &app.catalog, &exchange.caller) {
         Plan::Reply(outcome) => {
             let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
-            reply::reply(&request.id, &outcome, status, ())
+            reply::reply(&request.id, &outcome, status, waiting)
         }
-        Plan::Call(call) => run(app, request.id, call).await,
+        Plan::Call(call) => run(app, request.id, call, waiting).await,
     }
 }
 
@@ -81,7 +84,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(app: &Arc<App>, id: RequestId, call: Call) -> Response {
+async fn run(app: &Arc<App>, id: RequestId, call: Call, waiting: TaskTrackerToken) -> Response {
     let stop = Stop {
         client: CancellationToken::new(),
         session: CancellationToken::new(),
@@ -90,7 +93,7 @@ async fn run(app: &Arc<App>, id: RequestId, call: Call) -> Response {
     let cancel: DropGuard = stop.client.clone().drop_guard();
     let request = call::request(app, call);
     match call::start(app, Era::Modern, id.clone(), request, stop, ()) {
-        Ok(pending) => call::answer(app, pending, cancel).await,
+        Ok(pending) => call::answer(app, pending, (cancel, waiting)).await,
         Err(Busy) => call::busy(&id),
     }
 }

@@ -150,7 +150,7 @@ pub(super) fn unavailable(
     retry_after: RetryAfter,
 ) -> Response {
     let error = ErrorObject::new(INTERNAL_ERROR, message);
-    let body = jsonrpc::encode_error(id, UnreadableId::Omitted, &error);
+    let body = jsonrpc::encode_error(id, UnreadableId::Null, &error);
     let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body, ());
     let seconds = HeaderValue::from(retry_after as u16);
     response.headers_mut().insert(RETRY_AFTER, seconds);

@@ -18,10 +18,10 @@ use serde_json::{Map, Number, Value};
 /// The deepest nesting of objects and arrays in one message; the message itself is level 1.
 pub const MAX_DEPTH: usize = 64;
 
-/// The most object keys in one message, over all levels.
+/// The most object keys in one body, over all levels.
 pub const MAX_KEYS: usize = 10_000;
 
-/// The most values in one message, over all levels. A value takes far more memory than its text:
+/// The most values in one body, over all levels. A value takes far more memory than its text:
 /// this bounds a message of four million empty arrays.
 pub const MAX_VALUES: usize = 100_000;
 
@@ -105,7 +105,7 @@ impl RequestId {
     fn from_raw(raw: Box<RawValue>) -> Option<Self> {
         let text = raw.get();
         let valid = if text.starts_with('"') {
-            text.len() <= MAX_ID_BYTES + 2
+            text.len() <= MAX_ID_BYTES + 2 && serde_json::from_str::<String>(text).is_ok()
         } else {
             text.parse::<i64>().is_ok()
         };
@@ -494,6 +494,9 @@ impl<'de> DeserializeSeed<'de> for ItemSeed<'_> {
     type Value = Item;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item, D::Error> {
+        if self.depth > 1 {
+            self.budget.count_value()?;
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -747,6 +750,11 @@ mod tests {
             (
                 "2^63",
                 r#"{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}"#,
+                "- -32600",
+            ),
+            (
+                "id of half a character",
+                r#"{"jsonrpc":"2.0","id":"\ud800","method":"ping"}"#,
                 "- -32600",
             ),
             (

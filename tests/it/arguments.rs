@@ -2,7 +2,9 @@
 //! template. Nothing else can happen to it.
 
 use std::fs;
+use std::path::Path;
 
+use mcp_serve::catalog::{Catalog, Environment};
 use serde_json::{Value, json};
 
 use crate::support::{Client, ERAS, Http, TestServer, write_script};
@@ -537,4 +539,46 @@ fn half_a_character_is_no_text() {
         }
     }
     assert_eq!(runs(&server), 0, "nothing ran");
+}
+
+#[test]
+fn each_wrapper_has_a_separator_of_its_own() {
+    // Templates, and whether a value that looks like an option may fill the place.
+    let cases = [
+        ("tool {x}", false),
+        ("tool -- {x}", true),
+        ("sudo -- tool {x}", false),
+        ("sudo -- tool -- {x}", true),
+        ("sudo -n -- env -- tool {x}", false),
+        ("sudo -n -- env -- tool -- {x}", true),
+        ("kubectl exec pod -- ls {x}", false),
+        ("kubectl exec pod -- ls -- {x}", true),
+        ("kubectl get pod -- {x}", true),
+        ("docker inspect -- {x}", true),
+        ("docker run image -- {x}", false),
+        ("uv run -- tool {x}", false),
+        ("/usr/bin/sudo -- tool {x}", false),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let programs = ["tool", "sudo", "env", "kubectl", "docker", "uv"];
+    for program in programs {
+        write_script(folder.path(), program, "exit 0");
+    }
+    let environment: Environment = [("PATH", folder.path())].into_iter().collect();
+    for (template, allowed) in cases {
+        let template = template.replace(
+            "/usr/bin/sudo",
+            &folder.path().join("sudo").display().to_string(),
+        );
+        let tools = format!(
+            "tools:\n  t:\n    description: x\n    exec: {template}\n    params: {{x: string}}\n"
+        );
+        let loaded = Catalog::parse(&tools, Path::new("tools.yaml"), &environment).unwrap();
+        let tool = loaded.catalog.tool("t").unwrap();
+        for (value, expected) in [("plain", true), ("--output=x", allowed), ("-rf", allowed)] {
+            let arguments = json!({"x": value}).as_object().cloned();
+            let command = tool.command(&tool.arguments(arguments).unwrap());
+            assert_eq!(command.is_ok(), expected, "{template} with {value}");
+        }
+    }
 }

@@ -39,11 +39,12 @@ fn post(http: &mut Http, headers: &[(&str, &str)], body: &Value) -> Response {
     http.request("POST", "/mcp", &all, &body.to_string())
 }
 
-fn request(id: Value, method: &str, params: &Value) -> Value {
+fn request(id: impl Into<Value>, method: &str, params: &Value) -> Value {
+    let id: Value = id.into();
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
-fn echo(id: Value, word: &str) -> Value {
+fn echo(id: impl Into<Value>, word: &str) -> Value {
     let params = json!({"name": "echo", "arguments": {"word": word}});
     request(id, "tools/call", &params)
 }
@@ -72,10 +73,10 @@ fn each_message_is_answered_as_if_posted_alone() {
     let server = TestServer::start(TOOLS, &[]);
     let (mut http, id) = session(&server, "2025-03-26");
     let batch = json!([
-        request(json!(1), "ping", &json!({})),
+        request(1, "ping", &json!({})),
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        echo(json!("two"), "hello"),
-        request(json!(3), "unknown/method", &json!({})),
+        echo("two", "hello"),
+        request(3, "unknown/method", &json!({})),
         initialize("2025-03-26"),
         7,
         {"jsonrpc": "2.0", "id": 9, "result": {}},
@@ -120,8 +121,8 @@ fn a_batch_without_requests_is_only_taken() {
 fn a_slow_call_holds_up_no_other_reply() {
     let server = TestServer::start(TOOLS, &["--heartbeat", "100ms"]);
     let (mut http, id) = session(&server, "2025-03-26");
-    let slow = request(json!("slow"), "tools/call", &json!({"name": "slow"}));
-    let batch = json!([slow, echo(json!("fast"), "x")]);
+    let slow = request("slow", "tools/call", &json!({"name": "slow"}));
+    let batch = json!([slow, echo("fast", "x")]);
     let response = post(&mut http, &[("Mcp-Session-Id", &id)], &batch);
     assert_eq!(response.header("content-type"), Some("text/event-stream"));
     let order: Vec<&str> = response
@@ -144,7 +145,7 @@ fn a_slow_call_holds_up_no_other_reply() {
 #[test]
 fn batches_are_refused_elsewhere_and_run_nothing() {
     let server = TestServer::start(TOOLS, &[]);
-    let mark = request(json!(1), "tools/call", &json!({"name": "mark"}));
+    let mark = request(1, "tools/call", &json!({"name": "mark"}));
     let batch = json!([mark]);
     for version in ["2025-06-18", "2025-11-25"] {
         let (mut http, id) = session(&server, version);

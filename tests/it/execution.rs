@@ -230,6 +230,7 @@ tools:
 #[test]
 fn output_is_cut_at_its_limit() {
     const TOOLS: &str = r"
+defaults: {effect: read}
 tools:
   digits:
     description: Prints digits.
@@ -253,6 +254,11 @@ tools:
   default:
     description: Prints for ever.
     exec: yes
+  changes_things:
+    description: Prints for ever while it changes things.
+    effect: write
+    exec: yes
+    max_output: 4KiB
 ";
     let server = TestServer::start_with(TOOLS, &[], |prepare| {
         let deaf = "trap '' TERM\necho $$ > group\nyes";
@@ -264,7 +270,7 @@ tools:
         assert_eq!(digits("0123456789"), "0123456789", "{era:?}");
         assert_eq!(
             digits("0123456789x"),
-            "0123456789\n[output cut: the tool printed more than 10 bytes]",
+            "0123456789\n[output cut: the tool printed more than 10 bytes, and was stopped]",
             "{era:?}"
         );
         let cases = [
@@ -279,7 +285,8 @@ tools:
             let text = client.call_text(tool, &json!({}));
             let elapsed = started.elapsed();
             assert!(elapsed < Duration::from_secs(5), "{case}: {elapsed:?}");
-            let note = format!("[output cut: the tool printed more than {limit} bytes]");
+            let note =
+                format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
             let kept = text.strip_suffix(&note).expect(&case);
             assert!(kept.starts_with(start), "{case}: {kept:.20?}");
             assert_eq!(
@@ -288,6 +295,12 @@ tools:
                 "{case}"
             );
         }
+        // What it left undone, nobody knows: that is no success.
+        let told = client.call_error("changes_things", &json!({}));
+        assert!(
+            told.starts_with("y\n") && told.ends_with("and was stopped]"),
+            "{era:?}"
+        );
         let group = wait_for_line(&server.folder().join("group"));
         wait_for_end_of_group(group.parse().unwrap());
         eventually(|| server.descendants().is_empty().then_some(())).expect("no process is left");
@@ -450,7 +463,7 @@ tools:
         (
             "overflow",
             format!("[{}1]", "1, ".repeat(100)),
-            "the tool printed more than 100 bytes of JSON; ask for less",
+            "the tool printed more than 100 bytes of JSON, and was stopped; ask for less",
         ),
     ];
     for era in ERAS {
@@ -485,12 +498,13 @@ fn bytes_that_are_no_text_are_marked() {
 tools:
   bytes:
     description: Prints bytes.
+    effect: read
     exec: printf {bytes}
     params: {bytes: string}
     max_output: 8
 ";
     let server = TestServer::start(TOOLS, &[]);
-    let cut = "[output cut: the tool printed more than 8 bytes]";
+    let cut = "[output cut: the tool printed more than 8 bytes, and was stopped]";
     let cases = [
         ("text", r"\303\244", "ä".to_owned()),
         ("NUL", r"a\0b", "a\0b".to_owned()),

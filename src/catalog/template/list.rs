@@ -9,7 +9,7 @@ pub(crate) fn words_of_list(nodes: &[Node], report: &mut Report) -> Template {
     let errors = report.errors();
     let items = nodes.iter().filter_map(|node| item(node, report)).collect();
     let is_sound = report.errors() == errors;
-    Template { items, is_sound }
+    Template::new(items, is_sound)
 }
 
 fn item(node: &Node, report: &mut Report) -> Option<Item> {

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::{Group, Item, Segment, Slot, Template, Word};
 use crate::catalog::argument_error::{ArgumentError, Violation};
-use crate::catalog::interpreter;
 use crate::catalog::params::{Kind, Parameters};
 
 /// The longest word that is passed on, in bytes. Linux takes 128 KiB for one argument or variable,
@@ -45,8 +44,7 @@ impl<'a> Renderer<'a> {
     /// Renders the arguments of the program, without the program itself.
     pub(crate) fn words(&mut self, template: &Template) -> Vec<OsString> {
         let mut words = Vec::new();
-        // The `--` after `sudo` or `kubectl exec` is for them; what they run needs one of its own.
-        self.separators = 1 + usize::from(template.program().is_some_and(interpreter::is_wrapper));
+        self.separators = template.separators;
         for item in template.items.iter().skip(1) {
             match item {
                 Item::Word(word) => self.word(word, &mut words),

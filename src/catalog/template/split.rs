@@ -16,7 +16,7 @@ pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
     };
     let items = splitter.items();
     let is_sound = splitter.is_sound;
-    Template { items, is_sound }
+    Template::new(items, is_sound)
 }
 
 /// Reads a text as one word with placeholders, as inside `"…"`.
