@@ -1214,7 +1214,7 @@ tools:
     let group = wait_for_line(&server.folder().join("group"));
     let answer = eventually(|| Some(echo()).filter(|response| response.status == 200));
     assert_eq!(outcome(&answer.unwrap()), ("x\n".to_owned(), false));
-    assert!(group_members(group.parse().unwrap()).is_empty());
+    wait_for_end_of_group(group.parse().unwrap());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, ERAS, GATE, Gate, Http, Response, TOKEN, TestServer, eventually, initialize,
-    is_running, statistics_of, text,
+    statistics_of, text, wait_for_ends,
 };
 
 /// How much later than it should a thing may happen on a slow and busy machine.
@@ -668,9 +668,7 @@ fn a_stopping_server_finishes_what_it_took() {
     }
     assert_eq!(server.wait().code(), Some(0));
     assert!(opened.elapsed() < Duration::from_secs(20));
-    for pid in processes {
-        assert!(!is_running(pid), "process {pid} is left");
-    }
+    wait_for_ends(&processes, "drain");
     let complete = server.wait_for_log("shutdown complete");
     let complete: Value = serde_json::from_str(&complete).unwrap();
     assert_eq!(
@@ -710,9 +708,7 @@ fn a_call_that_outlasts_the_drain_gets_an_answer() {
             assert_eq!(call.read_line(), None, "{era:?} {options:?}");
         }
         assert_eq!(server.wait().code(), Some(0), "{options:?}");
-        for pid in processes {
-            assert!(!is_running(pid), "{options:?}: process {pid} is left");
-        }
+        wait_for_ends(&processes, &format!("{options:?}"));
     };
     at_once(&[&|| body(modes[0]), &|| body(modes[1])]);
 }
@@ -739,9 +735,7 @@ fn a_second_signal_ends_everything_at_once() {
         assert_eq!(server.wait().code(), Some(code), "{signal}");
         let elapsed = again.elapsed();
         assert!(elapsed < ALLOWANCE, "{signal}: {elapsed:?}");
-        for pid in processes {
-            assert!(!is_running(pid), "{signal}: process {pid} is left");
-        }
+        wait_for_ends(&processes, signal);
     };
     at_once(&[&|| body("TERM", 143), &|| body("INT", 130)]);
 }

@@ -635,10 +635,22 @@ pub(crate) fn statistics_of(line: &str) -> Value {
 }
 
 /// True if a process runs, and is not just waiting to be taken note of.
-pub(crate) fn is_running(pid: u32) -> bool {
+fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Waits until none of these processes runs. They were killed; the kernel may take a moment.
+pub(crate) fn wait_for_ends(processes: &[u32], case: &str) {
+    let left = || {
+        processes
+            .iter()
+            .filter(|pid| is_running(**pid))
+            .collect::<Vec<_>>()
+    };
+    let gone = eventually(|| left().is_empty().then_some(()));
+    assert!(gone.is_some(), "{case}: {:?} are left", left());
 }
 
 /// A tool that runs until a test lets it through: `exec` is [`GATE`], `path` its argument.
