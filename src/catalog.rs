@@ -183,7 +183,14 @@ impl Catalog {
 /// Reads a file that is small enough and UTF-8.
 fn read_file(path: &Path) -> Result<String, Problem> {
     let unreadable = |message: String| Problem::without_place(Code::Unreadable, message);
-    let failed = |error: std::io::Error| unreadable(format!("cannot be read: {error}"));
+    let failed = |error: std::io::Error| {
+        let problem = unreadable(format!("cannot be read: {error}"));
+        if error.kind() == std::io::ErrorKind::NotFound {
+            problem.help("name another file with --tools")
+        } else {
+            problem
+        }
+    };
     let too_large = || {
         unreadable(format!("larger than {} MiB", yaml::MAX_BYTES / 1024 / 1024))
             .help("serve fewer tools from one file")

@@ -185,7 +185,15 @@ fn call_tool(
             arguments,
             caller: Arc::clone(caller),
         }),
-        Err(error) => Err(CallToolResult::error(error.to_string())),
+        Err(error) => {
+            tracing::info!(
+                tool = tool.name,
+                principal = %caller.principal,
+                outcome = "invalid arguments",
+                "call"
+            );
+            Err(CallToolResult::error(error.to_string()))
+        }
     })
 }
 

@@ -7,6 +7,7 @@
 mod process;
 mod report;
 
+use std::borrow::Cow;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -85,7 +86,12 @@ pub enum Stopped {
 #[derive(Debug)]
 pub enum Outcome {
     /// The tool has a result, good or bad.
-    Result(CallToolResult),
+    Result {
+        /// What the model is told.
+        result: CallToolResult,
+        /// How the tool ended, in a few words for the log.
+        how: Cow<'static, str>,
+    },
     /// The call ended before the tool did.
     Stopped(Stopped),
     /// The task that ran the call panicked.
@@ -208,7 +214,7 @@ impl CallTask {
     async fn run(&self, arguments: &Arguments, permit: OwnedSemaphorePermit) -> Outcome {
         let command = match self.tool.command(arguments) {
             Ok(command) => command,
-            Err(error) => return Outcome::Result(CallToolResult::error(error.to_string())),
+            Err(error) => return report::refused(&error),
         };
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
@@ -218,17 +224,15 @@ impl CallTask {
             Ok(started) => started,
             Err(error) => {
                 tracing::warn!(tool = self.tool.name, program = %command.program.display(), %error, "a tool could not be started");
-                return Outcome::Result(report::not_started(&error));
+                return report::not_started(&error);
             }
         };
         let outcome = tokio::select! {
             output = process.output(self.tool.max_output) => match output {
-                Ok(output) => Outcome::Result(report::result(&self.tool, &output)),
-                Err(error) => Outcome::Result(report::unreadable(&error)),
+                Ok(output) => report::outcome(&self.tool, &output),
+                Err(error) => report::unreadable(&error),
             },
-            () = tokio::time::sleep(self.deadline) => {
-                Outcome::Result(report::timed_out(self.deadline))
-            }
+            () = tokio::time::sleep(self.deadline) => report::timed_out(self.deadline),
             stopped = self.stopped() => Outcome::Stopped(stopped),
         };
         self.clean_up(process, folder, permit);

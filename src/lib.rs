@@ -107,6 +107,9 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
         tracing::warn!("{warning}");
     }
     let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
+    if catalog.tools().next().is_none() {
+        tracing::warn!(file = %config.tools.display(), "no tool is served: the file defines none, or all are hidden");
+    }
     for warning in &warnings {
         let (line, column) = warning.position().unwrap_or_default();
         tracing::warn!(

@@ -79,7 +79,7 @@ pub enum Permissions {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
     /// The file could not be opened or read.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it")]
     Unreadable(#[from] std::io::Error),
     /// The path is a folder, a pipe or a device.
     #[error("it is not a regular file")]

@@ -166,7 +166,12 @@ impl Server {
             tasks: TaskTracker::new(),
         };
         for address in self.local_addresses() {
-            tracing::info!(%address, path = self.app.options.path, "listening");
+            let path = &self.app.options.path;
+            if address.starts_with("unix:") {
+                tracing::info!(%address, path, "listening");
+            } else {
+                tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
+            }
         }
         for listener in self.listeners {
             tasks.spawn(accept(listener, connections.clone(), closing.clone()));

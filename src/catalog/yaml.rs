@@ -460,8 +460,13 @@ fn syntax_problem(error: &ScanError, text: &str) -> Problem {
 /// What to do about the slips that people make most often.
 fn advice(kind: &ErrorKind) -> Option<String> {
     let text = match kind {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => "indent with spaces",
-        ErrorKind::MappingValueNotAllowed => "quote a text that holds a colon and a space",
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabInPlainScalar => "indent with spaces, here and in the lines after",
+        ErrorKind::MappingValueNotAllowed => {
+            "quote a text that holds a colon and a space; if there is none, mend the indentation"
+        }
         ErrorKind::UnknownAnchor => {
             "name a value with `&` first, or quote a text that starts with `*`"
         }
@@ -473,9 +478,11 @@ fn advice(kind: &ErrorKind) -> Option<String> {
         ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator
-        | ErrorKind::ExpectedBlockMappingKey => {
+        | ErrorKind::ExpectedFlowSequenceSeparator => {
             "quote a text that starts with `{`, `[`, `\"` or `'`, such as a template"
+        }
+        ErrorKind::ExpectedBlockMappingKey => {
+            "indent this line as the keys above it; quote a text that starts with `{`, `[`, `\"` or `'`"
         }
         _ => return None,
     };

@@ -10,14 +10,38 @@ use serde_json::Value;
 
 use super::process::{End, Output};
 use super::{Outcome, Stopped};
-use crate::catalog::{self, ExitMeaning, Tool};
+use crate::catalog::{self, ArgumentError, ExitMeaning, Tool};
 use crate::protocol::mcp::CallToolResult;
 
 /// How much of an output an error repeats, in bytes from its end.
 const MAX_ERROR_OUTPUT: usize = 4096;
 
-/// The result of a process that ended by itself, or printed too much.
-pub(super) fn result(tool: &Tool, output: &Output) -> CallToolResult {
+/// What came of a process that ended by itself, or printed too much.
+pub(super) fn outcome(tool: &Tool, output: &Output) -> Outcome {
+    let result = result(tool, output);
+    let how = match &output.end {
+        End::Overflow => "too much output".into(),
+        End::Exited(_) | End::ExitedLeaving(_) if !result.is_error => "ok".into(),
+        End::Exited(status) | End::ExitedLeaving(status) => {
+            match (status.code(), status.signal()) {
+                (Some(0), _) => "invalid JSON".into(),
+                (Some(code), _) => format!("exit status {code}").into(),
+                (None, signal) => format!("signal {}", signal.unwrap_or_default()).into(),
+            }
+        }
+    };
+    Outcome::Result { result, how }
+}
+
+/// A failure: what the model is told, and what the log is.
+fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
+    Outcome::Result {
+        result: CallToolResult::error(text),
+        how: how.into(),
+    }
+}
+
+fn result(tool: &Tool, output: &Output) -> CallToolResult {
     let status = match &output.end {
         End::Exited(status) | End::ExitedLeaving(status) => *status,
         End::Overflow => return overflow(tool, &output.stdout),
@@ -124,12 +148,16 @@ fn end_of(bytes: &[u8]) -> String {
     format!("…\n{whole_lines}")
 }
 
-/// The result of a call at its deadline.
-pub(super) fn timed_out(deadline: Duration) -> CallToolResult {
-    CallToolResult::error(format!(
-        "the tool was stopped after its time limit of {}",
-        humanly(deadline)
-    ))
+/// The outcome of a call whose arguments the template refuses.
+pub(super) fn refused(error: &ArgumentError) -> Outcome {
+    failed(error.to_string(), "invalid arguments")
+}
+
+/// The outcome of a call at its deadline.
+pub(super) fn timed_out(deadline: Duration) -> Outcome {
+    let limit = humanly(deadline);
+    let text = format!("the tool was stopped after its time limit of {limit}");
+    failed(text, "timeout")
 }
 
 /// Whole seconds as humantime writes them; a fraction as it is.
@@ -137,9 +165,9 @@ fn humanly(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// The result of a call whose program could not be started. The cause has no path in it; the log
+/// The outcome of a call whose program could not be started. The cause has no path in it; the log
 /// has.
-pub(super) fn not_started(error: &io::Error) -> CallToolResult {
+pub(super) fn not_started(error: &io::Error) -> Outcome {
     let cause = match error.kind() {
         io::ErrorKind::NotFound => "its program or folder is gone",
         io::ErrorKind::PermissionDenied => "its program may not be run",
@@ -150,20 +178,23 @@ pub(super) fn not_started(error: &io::Error) -> CallToolResult {
         }
         _ => "the log of the server says why",
     };
-    CallToolResult::error(format!("the tool could not be started: {cause}"))
+    let text = format!("the tool could not be started: {cause}");
+    failed(text, "could not be started")
 }
 
-/// The result of a call whose output could not be read.
-pub(super) fn unreadable(error: &io::Error) -> CallToolResult {
+/// The outcome of a call whose output could not be read.
+pub(super) fn unreadable(error: &io::Error) -> Outcome {
     tracing::error!(%error, "the output of a tool could not be read");
-    CallToolResult::error("the output of the tool could not be read")
+    failed(
+        "the output of the tool could not be read",
+        "unreadable output",
+    )
 }
 
-/// One word for the log.
-pub(super) fn label(outcome: &Outcome) -> &'static str {
+/// A few words for the log.
+pub(super) fn label(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Result(result) if result.is_error => "error",
-        Outcome::Result(_) => "ok",
+        Outcome::Result { how, .. } => how,
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",

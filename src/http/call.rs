@@ -117,7 +117,7 @@ const BUSY: &str = "The server is running as many calls as it may; try again lat
 
 fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
     let message = match outcome {
-        Outcome::Result(result) => return dispatch::call_result(era, result, &app.catalog),
+        Outcome::Result { result, .. } => return dispatch::call_result(era, result, &app.catalog),
         Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
         Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
         Outcome::Stopped(Stopped::ByShutdown) => {

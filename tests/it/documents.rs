@@ -88,7 +88,15 @@ fn row(argument: &Arg) -> String {
         .iter()
         .map(|default| format!("`{}`", default.to_string_lossy()))
         .collect();
-    let help = argument.get_help().unwrap().to_string();
+    let mut help = argument.get_help().unwrap().to_string();
+    let values = argument.get_possible_values();
+    if value.ends_with("FORMAT") || value.ends_with("LEVEL") {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
+        help = format!("{help}: {}", values.join(", "));
+    }
     format!(
         "| `--{}{}`<br>`{}` | {} | {} |",
         argument.get_long().unwrap(),
@@ -176,15 +184,18 @@ fn the_definitions_in_the_documents_load() {
 #[test]
 fn the_error_in_the_readme_is_what_the_program_says() {
     let readme = blocks("README.md", "text");
-    let example = blocks("README.md", "yaml")[1].replace("-n {count}", "-n {cuont}");
+    let example = blocks("README.md", "yaml")[1].replace("timeout: 20s", "timeout: 20sec");
     let error = Catalog::parse(
         &example,
         Path::new("my-tools.yaml"),
         &Environment::from_process(),
     );
     let said = error.unwrap_err().to_string();
-    let first = said.split("\n\n").next().unwrap();
-    assert_eq!(readme[0], first, "the README shows another message");
+    assert_eq!(
+        readme[0],
+        said.trim_end(),
+        "the README shows another message"
+    );
 }
 
 #[test]

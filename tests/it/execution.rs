@@ -1259,3 +1259,63 @@ tools:
             .unwrap_or_else(|| panic!("{era:?}: {:?} is left", names_in(&temporary)));
     }
 }
+
+#[test]
+fn the_log_says_how_each_call_ended() {
+    const TOOLS: &str = r#"
+tools:
+  fine:
+    description: Ends well.
+    exec: echo x
+  five:
+    description: Fails.
+    exec: sh -c 'exit 5'
+  killed:
+    description: Is killed.
+    exec: sh -c 'kill -KILL $$'
+  slow:
+    description: Takes too long.
+    exec: sleep 300
+    timeout: 100ms
+  loud:
+    description: Prints too much.
+    exec: yes
+    max_output: 100
+  no_json:
+    description: Prints no JSON.
+    exec: echo x
+    output: json
+  typed:
+    description: Takes an argument.
+    exec: echo {x}
+    params: {x: string}
+"#;
+    let server = TestServer::start(TOOLS, &[]);
+    let client = server.client(Era::Modern);
+    let cases = [
+        ("fine", json!({}), "ok"),
+        ("five", json!({}), "exit status 5"),
+        ("killed", json!({}), "signal 9"),
+        ("slow", json!({}), "timeout"),
+        ("loud", json!({}), "too much output"),
+        ("no_json", json!({}), "invalid JSON"),
+        ("typed", json!({"x": 7}), "invalid arguments"),
+        ("typed", json!({"x": "-x"}), "invalid arguments"),
+    ];
+    for (tool, arguments, how) in cases {
+        let before = server.log().len();
+        client.call(tool, &arguments);
+        let line = eventually(|| {
+            let log = server.log();
+            let call = |line: &&String| line.contains("\"message\":\"call\"");
+            log.iter().skip(before).find(call).cloned()
+        });
+        let line: Value = serde_json::from_str(&line.expect(tool)).unwrap();
+        assert_eq!(
+            (&line["tool"], &line["outcome"]),
+            (&json!(tool), &json!(how)),
+            "{line}"
+        );
+        assert_eq!(line["principal"], "anonymous", "{line}");
+    }
+}
