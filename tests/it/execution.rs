@@ -1262,7 +1262,7 @@ tools:
 
 #[test]
 fn the_log_says_how_each_call_ended() {
-    const TOOLS: &str = r#"
+    const TOOLS: &str = r"
 tools:
   fine:
     description: Ends well.
@@ -1289,7 +1289,7 @@ tools:
     description: Takes an argument.
     exec: echo {x}
     params: {x: string}
-"#;
+";
     let server = TestServer::start(TOOLS, &[]);
     let client = server.client(Era::Modern);
     let cases = [
