@@ -39,12 +39,18 @@ pub struct Cli {
     /// Who may call.
     #[command(flatten)]
     pub access: Access,
-    /// Sessions and streams.
+    /// Sessions.
     #[command(flatten)]
     pub sessions: Sessions,
+    /// Event streams.
+    #[command(flatten)]
+    pub streams: Streams,
     /// What one request or call may use.
     #[command(flatten)]
     pub limits: Limits,
+    /// Metrics.
+    #[command(flatten)]
+    pub metrics: Metrics,
     /// The log.
     #[command(flatten)]
     pub log: Log,
@@ -83,6 +89,15 @@ pub struct Serve {
         default_value = "/mcp"
     )]
     pub path: EndpointPath,
+
+    /// Protocol revisions to serve: legacy means those up to 2025-11-25, modern means 2026-07-28.
+    #[arg(
+        long,
+        env = "MCP_SERVE_ERAS",
+        value_name = "ERAS",
+        default_value = "both"
+    )]
+    pub eras: Eras,
 }
 
 /// Who may call.
@@ -135,7 +150,7 @@ pub struct Access {
     pub allowed_origin: Vec<Origin>,
 }
 
-/// Sessions and streams.
+/// Sessions.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct Sessions {
@@ -147,9 +162,35 @@ pub struct Sessions {
         value_name = "DURATION|none"
     )]
     #[arg(default_value = "30m")]
-    pub session_idle_timeout: IdleTimeout,
+    pub session_idle_timeout: Timeout,
 
-    /// The most sessions at once; beyond it a client is told to retry later.
+    /// End an idle session that has called no tool this long after its start. Must be shorter
+    /// than the idle timeout.
+    #[arg(
+        long,
+        env = "MCP_SERVE_SESSION_UNUSED_TIMEOUT",
+        value_name = "DURATION|none"
+    )]
+    #[arg(default_value = "none")]
+    pub session_unused_timeout: Timeout,
+
+    /// End an idle session that has sent nothing at all this long after its start. Must be
+    /// shorter than the idle timeout.
+    #[arg(
+        long,
+        env = "MCP_SERVE_SESSION_INIT_TIMEOUT",
+        value_name = "DURATION|none"
+    )]
+    #[arg(default_value = "none")]
+    pub session_init_timeout: Timeout,
+
+    /// End a session this long after its start, however much it is used. Running calls finish
+    /// first.
+    #[arg(long, env = "MCP_SERVE_SESSION_MAX_AGE", value_name = "DURATION|none")]
+    #[arg(default_value = "none")]
+    pub session_max_age: Timeout,
+
+    /// The most sessions at once.
     #[arg(
         long,
         env = "MCP_SERVE_MAX_SESSIONS",
@@ -158,6 +199,36 @@ pub struct Sessions {
     )]
     pub max_sessions: NonZeroUsize,
 
+    /// The most sessions at once of one principal, and without authentication of one peer
+    /// address; 0 is no limit. Users of one --token-file share a principal, so it has no limit.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_SESSIONS_PER_PRINCIPAL",
+        value_name = "N",
+        default_value = "100"
+    )]
+    pub max_sessions_per_principal: usize,
+
+    /// What a new client gets at such a limit: evict ends the session that was idle for longest
+    /// to make room, reject tells the client to retry later.
+    #[arg(
+        long,
+        env = "MCP_SERVE_ON_SESSION_LIMIT",
+        value_name = "ACTION",
+        default_value = "evict"
+    )]
+    pub on_session_limit: OnSessionLimit,
+
+    /// At the limit of all sessions, evict none that was idle for less than this.
+    #[arg(
+        long,
+        env = "MCP_SERVE_SESSION_EVICT_MIN_IDLE",
+        value_name = "DURATION",
+        default_value = "60s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub session_evict_min_idle: Duration,
+
     /// Serve revisions up to 2025-11-25 without sessions: no session ids, and GET, DELETE and
     /// batches are refused.
     #[arg(long, env = "MCP_SERVE_STATELESS", value_name = "BOOL", action = ArgAction::Set)]
@@ -165,8 +236,21 @@ pub struct Sessions {
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub stateless: bool,
 
-    /// Always answer with JSON. Otherwise a call that is still running after one heartbeat is
-    /// answered with an event stream, so that proxies do not cut it.
+    /// Serve a request that names no session without one, for clients that never send the
+    /// session id back.
+    #[arg(long, env = "MCP_SERVE_LENIENT_SESSIONS", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub lenient_sessions: bool,
+}
+
+/// Event streams.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Streams")]
+pub struct Streams {
+    /// Always answer with JSON. Otherwise the answer to a call is an event stream if the call
+    /// speaks before its result, or is still running after one heartbeat, so that proxies do not
+    /// cut it.
     #[arg(long, env = "MCP_SERVE_JSON_RESPONSE", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -181,6 +265,49 @@ pub struct Sessions {
     )]
     #[arg(value_parser = heartbeat)]
     pub heartbeat: Duration,
+
+    /// End the event stream of a session after this long, give or take a tenth. The session lives
+    /// on, and its client opens another stream.
+    #[arg(
+        long,
+        env = "MCP_SERVE_STREAM_MAX_AGE",
+        value_name = "DURATION",
+        default_value = "30m"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub stream_max_age: Duration,
+
+    /// How long clients are told to wait before they open a stream again that the server ended.
+    #[arg(
+        long,
+        env = "MCP_SERVE_STREAM_RETRY",
+        value_name = "DURATION",
+        default_value = "3s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub stream_retry: Duration,
+
+    /// How much may wait for a slow reader of an event stream. Beyond it, and beyond 1024
+    /// messages, progress is dropped; results never are.
+    #[arg(
+        long,
+        env = "MCP_SERVE_STREAM_BUFFER",
+        value_name = "SIZE",
+        default_value = "64KiB"
+    )]
+    #[arg(value_parser = units::parse_size)]
+    pub stream_buffer: usize,
+
+    /// How much a session of 2025-11-25 keeps of what it sent, up to 100 events and for 5 minutes,
+    /// so that a client which lost its connection gets the rest; 0 keeps nothing.
+    #[arg(
+        long,
+        env = "MCP_SERVE_RESUME_BUFFER",
+        value_name = "SIZE",
+        default_value = "256KiB"
+    )]
+    #[arg(value_parser = units::parse_size_or_zero)]
+    pub resume_buffer: usize,
 }
 
 /// What one request or call may use.
@@ -205,6 +332,27 @@ pub struct Limits {
         default_value = "10000"
     )]
     pub max_connections: NonZeroUsize,
+
+    /// Close a connection on which no request has come for this long. It says nothing about the
+    /// session.
+    #[arg(
+        long,
+        env = "MCP_SERVE_KEEP_ALIVE",
+        value_name = "DURATION",
+        default_value = "60s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub keep_alive: Duration,
+
+    /// Cut a connection whose client has taken nothing of what was sent to it for this long.
+    #[arg(
+        long,
+        env = "MCP_SERVE_TCP_USER_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "30s"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub tcp_user_timeout: Duration,
 
     /// The most tool calls at once; beyond it a client is told to retry later.
     #[arg(
@@ -234,6 +382,28 @@ pub struct Limits {
     )]
     #[arg(value_parser = units::parse_duration)]
     pub drain_timeout: Duration,
+}
+
+/// Metrics.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Metrics")]
+pub struct Metrics {
+    /// Address to serve /metrics on, and the health checks: IP:PORT, or unix:PATH. No credential
+    /// is asked for there, so bind it to a private address. Port 0 takes a free port, which the
+    /// log names.
+    #[arg(long, env = "MCP_SERVE_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<ListenAddress>,
+
+    /// Serve /debug/sessions beside /metrics, to clients on this machine.
+    #[arg(long, env = "MCP_SERVE_DEBUG_SESSIONS", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub debug_sessions: bool,
+
+    /// Write a summary of the sessions to the log this often.
+    #[arg(long, env = "MCP_SERVE_STATS_INTERVAL", value_name = "DURATION|none")]
+    #[arg(default_value = "5m")]
+    pub stats_interval: Timeout,
 }
 
 /// The log, on standard error.
@@ -351,16 +521,36 @@ impl FromStr for EndpointPath {
     }
 }
 
-/// When an unused session ends.
+/// Protocol revisions to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Eras {
+    /// All of them.
+    Both,
+    /// Those up to 2025-11-25.
+    Legacy,
+    /// 2026-07-28.
+    Modern,
+}
+
+/// What a new client gets at a limit of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnSessionLimit {
+    /// The place of the session that was idle for longest.
+    Evict,
+    /// A refusal.
+    Reject,
+}
+
+/// A duration that may be off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdleTimeout {
+pub enum Timeout {
     /// After this long.
     After(Duration),
     /// Never.
     Never,
 }
 
-impl IdleTimeout {
+impl Timeout {
     /// The duration, if there is one.
     pub fn duration(self) -> Option<Duration> {
         match self {
@@ -370,7 +560,7 @@ impl IdleTimeout {
     }
 }
 
-impl FromStr for IdleTimeout {
+impl FromStr for Timeout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -608,7 +798,7 @@ mod tests {
         assert_eq!(cli.serve.path.as_str(), "/mcp");
         assert_eq!(cli.sessions.session_idle_timeout, "30m".parse().unwrap());
         assert_eq!(idle_timeout_source, Source::Default);
-        assert!(!cli.sessions.stateless && !cli.sessions.json_response);
+        assert!(!cli.sessions.stateless && !cli.streams.json_response);
     }
 
     #[test]
@@ -645,7 +835,7 @@ mod tests {
             Some(Duration::from_secs(90))
         );
         assert_eq!(parsed.idle_timeout_source, Source::Explicit);
-        assert!(sessions.stateless && !sessions.json_response);
+        assert!(sessions.stateless && !parsed.cli.streams.json_response);
         let hosts = ["mcp.example.com", "[::1]"].map(|host| host.parse().unwrap());
         assert_eq!(parsed.cli.access.allowed_host, hosts);
         let origin = parsed.cli.access.allowed_origin[0].to_string();
@@ -670,6 +860,16 @@ mod tests {
             ("--max-body=4MB", "try 65536, 64KiB or 4MiB"),
             ("--max-sessions=0", "number would be zero"),
             ("--max-sessions=-1", "invalid digit"),
+            ("--session-unused-timeout=0", "or none"),
+            ("--max-sessions-per-principal=-1", "invalid digit"),
+            ("--on-session-limit=wait", "possible values: evict, reject"),
+            ("--session-evict-min-idle=none", "try 30s, 5m or 1h"),
+            ("--stream-max-age=none", "try 30s, 5m or 1h"),
+            ("--stream-buffer=0", "try 64KiB or 4MiB"),
+            ("--resume-buffer=none", "try 65536, 64KiB or 4MiB"),
+            ("--eras=old", "possible values: both, legacy, modern"),
+            ("--metrics-listen=9090", "try 127.0.0.1:8080"),
+            ("--stats-interval=0", "or none"),
             ("--listen=8080", "try 127.0.0.1:8080"),
             ("--listen=localhost:8080", "try 127.0.0.1:8080"),
             ("--listen=unix:", "try 127.0.0.1:8080"),

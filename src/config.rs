@@ -2,13 +2,14 @@
 //!
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::auth::Authenticator;
-use crate::cli::{Cli, EndpointPath, ListenAddress, Parsed, Source};
+use crate::cli::{Cli, EndpointPath, Eras, ListenAddress, OnSessionLimit, Parsed, Source, Streams};
 use crate::host::{HostName, Origin};
 use crate::secret::{self, Permissions};
 
@@ -27,22 +28,34 @@ pub struct Config {
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
     pub allowed_origins: Vec<Origin>,
-    /// Whether legacy clients get sessions, and for how long.
+    /// Protocol revisions to serve.
+    pub eras: Eras,
+    /// Whether legacy clients get sessions, and what bounds them.
     pub sessions: SessionMode,
-    /// Never answer with an event stream.
-    pub json_response: bool,
-    /// How often a silent event stream gets a comment.
-    pub heartbeat: Duration,
+    /// Serve a legacy request that names no session without one.
+    pub lenient_sessions: bool,
+    /// How answers are streamed.
+    pub streams: Streams,
     /// The largest request body in bytes.
     pub max_body: usize,
     /// The most connections at once.
     pub max_connections: usize,
+    /// How long a connection may be without a request.
+    pub keep_alive: Duration,
+    /// How long a client may take nothing of what was sent to it.
+    pub tcp_user_timeout: Duration,
     /// The most calls at once.
     pub max_calls: usize,
     /// How long a call may take by default.
     pub call_timeout: Duration,
     /// How long a stopping server waits for calls.
     pub drain_timeout: Duration,
+    /// Where to serve metrics.
+    pub metrics_listen: Option<ListenAddress>,
+    /// Serve the list of sessions beside the metrics.
+    pub debug_sessions: bool,
+    /// How often a summary of the sessions is logged; `None` never.
+    pub stats_interval: Option<Duration>,
     /// What the operator should know, to be logged once the log works.
     pub warnings: Vec<String>,
 }
@@ -51,14 +64,28 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionMode {
     /// They do.
-    Stateful {
-        /// How long a session may be idle; `None` for ever.
-        idle_timeout: Option<Duration>,
-        /// The most sessions at once.
-        max_sessions: usize,
-    },
+    Stateful(SessionLimits),
     /// They do not.
     Stateless,
+}
+
+/// What bounds the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// How long a session may be idle; `None` for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How long after its start an idle session may have called nothing.
+    pub unused_timeout: Option<Duration>,
+    /// How long after its start an idle session may have sent nothing.
+    pub init_timeout: Option<Duration>,
+    /// How long a session may live.
+    pub max_age: Option<Duration>,
+    /// The most sessions at once.
+    pub max_sessions: usize,
+    /// The most sessions at once of one principal.
+    pub max_sessions_per_principal: Option<NonZeroUsize>,
+    /// How long a session must have been idle to be evicted; `None` evicts none.
+    pub evict_min_idle: Option<Duration>,
 }
 
 impl Config {
@@ -77,12 +104,14 @@ impl Config {
             rustix::process::geteuid().is_root(),
             &mut warnings,
         )?;
-        let sessions = session_mode(&parsed, &mut warnings);
+        let sessions = session_mode(&parsed, &mut warnings)?;
         let Cli {
             serve,
             access,
             sessions: session_options,
+            streams,
             limits,
+            metrics,
             log: _,
         } = parsed.cli;
         Ok(Self {
@@ -92,14 +121,20 @@ impl Config {
             authenticator,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
+            eras: serve.eras,
             sessions,
-            json_response: session_options.json_response,
-            heartbeat: session_options.heartbeat,
+            lenient_sessions: session_options.lenient_sessions,
+            streams,
             max_body: limits.max_body,
             max_connections: limits.max_connections.get(),
+            keep_alive: limits.keep_alive,
+            tcp_user_timeout: limits.tcp_user_timeout,
             max_calls: limits.max_calls.get(),
             call_timeout: limits.call_timeout,
             drain_timeout: limits.drain_timeout,
+            metrics_listen: metrics.metrics_listen,
+            debug_sessions: metrics.debug_sessions,
+            stats_interval: metrics.stats_interval.duration(),
             warnings,
         })
     }
@@ -156,20 +191,58 @@ fn check_exposure(
     Ok(())
 }
 
-fn session_mode(parsed: &Parsed, warnings: &mut Vec<String>) -> SessionMode {
+/// How long a client may take to open a stream again, beyond the time it was told to wait.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+fn session_mode(parsed: &Parsed, warnings: &mut Vec<String>) -> anyhow::Result<SessionMode> {
     let options = &parsed.cli.sessions;
-    if !options.stateless {
-        return SessionMode::Stateful {
-            idle_timeout: options.session_idle_timeout.duration(),
-            max_sessions: options.max_sessions.get(),
-        };
+    if options.stateless {
+        if parsed.idle_timeout_source == Source::Explicit {
+            warnings.push(
+                "--session-idle-timeout is ignored: with --stateless there are no sessions"
+                    .to_owned(),
+            );
+        }
+        return Ok(SessionMode::Stateless);
     }
-    if parsed.idle_timeout_source == Source::Explicit {
-        warnings.push(
-            "--session-idle-timeout is ignored: with --stateless there are no sessions".to_owned(),
-        );
+    let limits = SessionLimits {
+        idle_timeout: options.session_idle_timeout.duration(),
+        unused_timeout: options.session_unused_timeout.duration(),
+        init_timeout: options.session_init_timeout.duration(),
+        max_age: options.session_max_age.duration(),
+        max_sessions: options.max_sessions.get(),
+        max_sessions_per_principal: NonZeroUsize::new(options.max_sessions_per_principal),
+        evict_min_idle: match options.on_session_limit {
+            OnSessionLimit::Evict => Some(options.session_evict_min_idle),
+            OnSessionLimit::Reject => None,
+        },
+    };
+    let Some(idle) = limits.idle_timeout else {
+        return Ok(SessionMode::Stateful(limits));
+    };
+    for (flag, shorter) in [
+        ("--session-unused-timeout", limits.unused_timeout),
+        ("--session-init-timeout", limits.init_timeout),
+    ] {
+        if let Some(shorter) = shorter.filter(|shorter| *shorter >= idle) {
+            bail!(
+                "{flag} {} would never take effect: it must be shorter than \
+                 --session-idle-timeout {}",
+                humantime::format_duration(shorter),
+                humantime::format_duration(idle),
+            );
+        }
     }
-    SessionMode::Stateless
+    let retry = parsed.cli.streams.stream_retry;
+    if idle <= retry + RECONNECT {
+        warnings.push(format!(
+            "--session-idle-timeout {} is so short that a session may end before its client has \
+             opened a stream again: make it longer than --stream-retry {} and a second",
+            humantime::format_duration(idle),
+            humantime::format_duration(retry),
+        ));
+    }
+    Ok(SessionMode::Stateful(limits))
 }
 
 #[cfg(test)]
@@ -233,16 +306,46 @@ mod tests {
     }
 
     #[test]
-    fn only_an_explicit_idle_timeout_beside_stateless_is_worth_a_warning() {
-        let cases: [(&[&str], usize); 3] = [
+    fn unfortunate_timeouts_are_worth_a_warning() {
+        let cases: [(&[&str], usize); 6] = [
             (&["--stateless"], 0),
             (&["--stateless", "--session-idle-timeout=30m"], 1),
             (&["--session-idle-timeout=30m"], 0),
+            (&["--session-idle-timeout=4s"], 1),
+            (&["--session-idle-timeout=4s", "--stream-retry=1s"], 0),
+            (&["--session-idle-timeout=none"], 0),
         ];
         for (arguments, expected) in cases {
             let mut warnings = Vec::new();
-            session_mode(&parsed(arguments), &mut warnings);
+            session_mode(&parsed(arguments), &mut warnings).unwrap();
             assert_eq!(warnings.len(), expected, "{arguments:?}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_that_could_not_take_effect_is_refused() {
+        let cases: [&[&str]; 3] = [
+            &["--session-unused-timeout=30m"],
+            &["--session-init-timeout=1h"],
+            &["--session-idle-timeout=10s", "--session-unused-timeout=10s"],
+        ];
+        for arguments in cases {
+            let error = session_mode(&parsed(arguments), &mut Vec::new()).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains("shorter than --session-idle-timeout"),
+                "{arguments:?}: {message}"
+            );
+        }
+        let cases: [&[&str]; 2] = [
+            &["--session-unused-timeout=10m", "--session-init-timeout=1m"],
+            &[
+                "--session-idle-timeout=none",
+                "--session-unused-timeout=10h",
+            ],
+        ];
+        for arguments in cases {
+            assert!(session_mode(&parsed(arguments), &mut Vec::new()).is_ok());
         }
     }
 }

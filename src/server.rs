@@ -109,12 +109,9 @@ impl Server {
         }
         let sessions = match config.sessions {
             SessionMode::Stateless => None,
-            SessionMode::Stateful {
-                idle_timeout,
-                max_sessions,
-            } => Some(SessionStore::new(SessionLimits {
-                idle_timeout,
-                max_sessions,
+            SessionMode::Stateful(limits) => Some(SessionStore::new(SessionLimits {
+                idle_timeout: limits.idle_timeout,
+                max_sessions: limits.max_sessions,
             })),
         };
         let app = App {
@@ -129,8 +126,8 @@ impl Server {
                 path: config.path.as_str().to_owned(),
                 allowed_hosts: config.allowed_hosts,
                 allowed_origins: config.allowed_origins,
-                json_response: config.json_response,
-                heartbeat: config.heartbeat,
+                json_response: config.streams.json_response,
+                heartbeat: config.streams.heartbeat,
                 max_body: config.max_body,
             },
             draining: CancellationToken::new(),

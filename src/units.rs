@@ -55,6 +55,18 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a size in bytes, or `0`, which turns off what the size is for.
+///
+/// # Errors
+///
+/// As [`parse_size`].
+pub fn parse_size_or_zero(text: &str) -> Result<usize, String> {
+    match text.trim() {
+        "0" => Ok(0),
+        text => parse_size(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
