@@ -16,6 +16,7 @@ use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, excerpt};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
 use crate::protocol::mcp::{self, CallToolResult, Implementation, ToolAnnotations};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
+use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What to do about a request.
@@ -36,6 +37,8 @@ pub struct Call {
     pub arguments: Arguments,
     /// Who makes this request: not whoever opened the session.
     pub caller: Arc<Caller>,
+    /// Names the progress that the caller wants to hear of; `None` wants none.
+    pub progress_token: Option<ProgressToken>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -175,6 +178,7 @@ fn call_tool(
             ));
         }
     };
+    let progress_token = ProgressToken::read(&request.params)?;
     let tool = catalog
         .tool(name)
         .filter(|tool| may_use(caller, tool))
@@ -184,6 +188,7 @@ fn call_tool(
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),
+            progress_token,
         }),
         Err(error) => {
             tracing::info!(
@@ -245,7 +250,7 @@ mod tests {
     use super::*;
     use crate::auth::Principal;
     use crate::catalog::Environment;
-    use crate::protocol::jsonrpc::{Body, Message, parse};
+    use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
 
     const TOOLS: &str = "
 name: test-server
@@ -443,6 +448,33 @@ tools:
                 assert_eq!(result["isError"], true, "{era:?} {name}");
                 let text = result["content"][0]["text"].as_str().unwrap();
                 assert!(text.contains(place), "{era:?} {name}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_knows_the_progress_token_of_its_request() {
+        let planned = |era, token: Option<Value>| {
+            let mut params = json!({"name": "wipe", "_meta": {}});
+            if let Some(token) = token {
+                params["_meta"]["progressToken"] = token;
+            }
+            planned(era, "tools/call", &params)
+        };
+        let good = [None, Some(json!(7)), Some(json!("7")), Some(json!("a\nb"))];
+        let bad = [json!(null), json!(1.5), json!(true), json!(["a"])];
+        for era in [Era::Legacy, Era::Modern] {
+            for token in &good {
+                let Plan::Call(call) = planned(era, token.clone()) else {
+                    panic!("{era:?} {token:?}");
+                };
+                assert_eq!(call.progress_token.map(|token| json!(token)), *token);
+            }
+            for token in &bad {
+                let Plan::Reply(Err(error)) = planned(era, Some(token.clone())) else {
+                    panic!("{era:?} {token:?}");
+                };
+                assert_eq!(error.code, INVALID_PARAMS, "{era:?} {token:?}");
             }
         }
     }

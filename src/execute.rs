@@ -11,15 +11,17 @@ use std::borrow::Cow;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 use tempfile::TempDir;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Command, Signal, Tool};
 use crate::protocol::mcp::CallToolResult;
+use crate::protocol::progress::Progress;
 use process::{Process, Spawn};
 
 /// What bounds the calls.
@@ -98,19 +101,24 @@ pub enum Outcome {
     Lost,
 }
 
-/// A call that is being run.
-#[derive(Debug)]
-pub struct Running(oneshot::Receiver<Outcome>);
+/// Where the words of a call and its outcome go. It belongs to the call, and is there also after a
+/// connection was lost.
+///
+/// Both functions run in the task of the call, and must not block.
+pub trait Listener: Send + 'static {
+    /// The tool said something before its result.
+    fn said(&mut self, said: Said);
 
-impl Running {
-    /// The outcome of the call, exactly once.
-    ///
-    /// # Cancel safety
-    ///
-    /// The outcome is not lost if this is dropped before it completes.
-    pub async fn outcome(&mut self) -> Outcome {
-        (&mut self.0).await.unwrap_or(Outcome::Lost)
-    }
+    /// The call is over. Called exactly once, also when the task of the call panicked. What the
+    /// listener holds is dropped with it.
+    fn done(self: Box<Self>, outcome: Outcome);
+}
+
+/// What a tool says before its result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// How far it has come. Each is further than the one before.
+    Progress(Progress),
 }
 
 /// The server runs as many calls as it may.
@@ -135,21 +143,20 @@ impl Executor {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts a call in a task of its own. `keep` is dropped when its outcome is there.
+    /// Starts a call in a task of its own.
     ///
     /// # Errors
     ///
-    /// [`Busy`] at the limit of calls.
-    pub fn start<K: Send + 'static>(
+    /// [`Busy`] at the limit of calls. The listener is dropped then, and hears of nothing.
+    pub fn start(
         &self,
         request: CallRequest,
         stop: Stop,
-        keep: K,
-    ) -> Result<Running, Busy> {
+        listener: Box<dyn Listener>,
+    ) -> Result<(), Busy> {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Busy)?;
-        let (sender, receiver) = oneshot::channel();
         let call = CallTask {
             deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
             tool: request.tool,
@@ -160,7 +167,10 @@ impl Executor {
         };
         self.tasks.spawn(async move {
             let started = Instant::now();
-            let outcome = call.run(&request.arguments, permit).await;
+            // A panic ends this call only. Its process is killed, and permit and folder are given
+            // back, by what it drops.
+            let running = AssertUnwindSafe(call.run(&request.arguments, permit));
+            let outcome = running.catch_unwind().await.unwrap_or(Outcome::Lost);
             tracing::info!(
                 call = request.number,
                 tool = call.tool.name,
@@ -169,11 +179,9 @@ impl Executor {
                 duration_seconds = started.elapsed().as_secs_f64(),
                 "call"
             );
-            drop(keep);
-            // The receiver is gone when the connection was lost; the outcome has no use then.
-            drop(sender.send(outcome));
+            listener.done(outcome);
         });
-        Ok(Running(receiver))
+        Ok(())
     }
 
     /// How many calls run now.

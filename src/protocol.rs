@@ -8,6 +8,7 @@
 
 pub mod jsonrpc;
 pub mod mcp;
+pub mod progress;
 pub mod version;
 
 pub mod legacy;

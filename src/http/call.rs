@@ -8,11 +8,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use super::reply::{self, RetryAfter};
 use super::{App, events};
 use crate::dispatch::{self, Call};
-use crate::execute::{Busy, CallRequest, Outcome, Stop, Stopped};
+use crate::execute::{Busy, CallRequest, Listener, Outcome, Said, Stop, Stopped};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, RequestId};
 use crate::protocol::version::Era;
 
@@ -45,13 +46,31 @@ pub(super) fn start<K: Send + 'static>(
     stop: Stop,
     keep: K,
 ) -> Result<PendingReply, Busy> {
-    let mut running = app.executor.start(request, stop, keep)?;
+    let (outcome, receiver) = oneshot::channel();
+    let listener = Box::new(Waiting { outcome, keep });
+    app.executor.start(request, stop, listener)?;
     let app = Arc::clone(app);
     Ok(Box::pin(async move {
-        let outcome = running.outcome().await;
+        let outcome = receiver.await.unwrap_or(Outcome::Lost);
         let status = error_status(era, &outcome);
         reply::encode(&id, &encoded(&app, era, outcome), status)
     }))
+}
+
+/// An exchange that waits for the outcome of its call.
+struct Waiting<K> {
+    outcome: oneshot::Sender<Outcome>,
+    keep: K,
+}
+
+impl<K: Send + 'static> Listener for Waiting<K> {
+    fn said(&mut self, _: Said) {}
+
+    fn done(self: Box<Self>, outcome: Outcome) {
+        drop(self.keep);
+        // The receiver is gone when the connection was lost; the outcome has no use then.
+        drop(self.outcome.send(outcome));
+    }
 }
 
 /// Answers with the reply to a call: plain JSON, or an event stream if the call is still running

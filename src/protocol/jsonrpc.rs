@@ -240,10 +240,26 @@ pub fn encode_error(
     })
 }
 
-#[expect(clippy::expect_used, reason = "our reply types have string keys only")]
-fn encode(reply: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(reply).expect("a reply is always valid JSON")
+/// Encodes a notification as one line of compact JSON.
+pub fn encode_notification(method: &str, params: &impl Serialize) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Notification<'a, T> {
+        jsonrpc: &'static str,
+        method: &'a str,
+        params: &'a T,
+    }
+    encode(&Notification {
+        jsonrpc: "2.0",
+        method,
+        params,
+    })
 }
+
+#[expect(clippy::expect_used, reason = "our types have string keys only")]
+fn encode(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).expect("a message is always valid JSON")
+}
+
 /// At most 64 characters of a client's text, for a message.
 pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(64) {
