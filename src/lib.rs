@@ -19,6 +19,7 @@
 //! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
 //! - [`catalog`] is what is served: loaded, checked, immutable.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
 //!
@@ -33,6 +34,7 @@ pub mod execute;
 pub mod host;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod protocol;
 pub mod secret;
 pub mod server;

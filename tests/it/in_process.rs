@@ -84,6 +84,7 @@ impl InProcess {
                 heartbeat: PATIENCE,
                 max_body: 4 << 20,
             },
+            metrics: Arc::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };
@@ -112,6 +113,7 @@ impl InProcess {
             .uri(&request.target)
             .extension(Connection {
                 local: Some(LOCAL.parse().unwrap()),
+                ..Connection::default()
             })
             .body(Body::from(request.body.clone()))
             .unwrap();
