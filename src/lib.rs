@@ -18,6 +18,7 @@
 //! - [`protocol`] is the vocabulary of both eras. It does no I/O.
 //! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
 //! - [`catalog`] is what is served: loaded, checked, immutable.
+//! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`execute`] runs a call as a process that ends with it.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
@@ -29,6 +30,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod document;
 pub mod execute;
 pub mod host;
 pub mod http;
@@ -49,7 +51,8 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, LoadError, Loaded};
+use catalog::{Environment, Loaded};
+use document::LoadError;
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;
