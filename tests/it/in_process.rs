@@ -75,7 +75,7 @@ impl InProcess {
                 max_calls: 100,
                 call_timeout: PATIENCE,
             }),
-            authenticator: Authenticator::Open,
+            authenticator: Authenticator::open(),
             options: Options {
                 path: "/mcp".to_owned(),
                 allowed_hosts: vec!["mcp.example.com".parse().unwrap()],
