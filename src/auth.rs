@@ -4,8 +4,13 @@
 //! travels with the message; the token itself goes no further. An empty set of tokens lets nobody
 //! in.
 
-use std::fmt;
+mod principal;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use principal::{Identity, Issuer, Principal};
 
 use crate::secret::{Secret, SecretDigest};
 
@@ -15,29 +20,34 @@ pub const MIN_TOKEN_CHARS: usize = 22;
 /// The subject that the one token of a token file stands for.
 const TOKEN_FILE_SUBJECT: &str = "default";
 
-/// The stable identity behind a credential. Two tokens of one subject are one principal.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Principal {
-    /// Nobody presented a credential, and none is needed.
-    Anonymous,
-    /// The subject of a verified credential.
-    Subject(Arc<str>),
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anonymous => f.write_str("anonymous"),
-            Self::Subject(subject) => f.write_str(subject),
-        }
-    }
-}
-
-/// The caller of one request.
+/// The caller of one request: who it is, and what this request's credential says besides. Two
+/// credentials of one principal need not say the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Who it is.
     pub principal: Principal,
+    /// What the credential was issued for, in the order of its issuer.
+    pub scopes: Vec<String>,
+    /// What the principal is to the operator.
+    pub roles: Vec<String>,
+    /// When the credential ends; `None` if it does not.
+    pub expires: Option<SystemTime>,
+}
+
+impl Caller {
+    /// A caller without scopes and roles, whose credential does not expire.
+    pub fn new(principal: Principal) -> Self {
+        Self {
+            principal,
+            scopes: Vec::new(),
+            roles: Vec::new(),
+            expires: None,
+        }
+    }
+
+    fn is_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// Why a request was not let in.
@@ -49,6 +59,20 @@ pub enum AuthError {
     Malformed,
     /// The token is unknown.
     Invalid,
+    /// The token was good once.
+    Expired,
+}
+
+impl AuthError {
+    /// The name in logs and statistics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// A token that cannot be used.
@@ -66,14 +90,54 @@ pub enum TokenError {
 
 /// Decides who a request comes from.
 #[derive(Debug)]
-pub enum Authenticator {
-    /// Everybody is anonymous.
-    Open,
+pub struct Authenticator(Rule);
+
+#[derive(Debug)]
+enum Rule {
+    /// Everybody is this anonymous caller.
+    Open(Arc<Caller>),
     /// Only these tokens are let in.
-    Tokens(Vec<(SecretDigest, Arc<Caller>)>),
+    Tokens(Tokens),
+}
+
+/// Tokens by their digests.
+///
+/// A look-up takes the same time whatever a token has in common with a real one: the bucket comes
+/// from a hash with a random key over the SHA-256 digest of what was presented, so that bytes
+/// which were guessed right lead nowhere near the right digest, and two digests compare in
+/// constant time.
+#[derive(Debug)]
+struct Tokens {
+    callers: HashMap<SecretDigest, Arc<Caller>>,
+    /// Until when each principal has a token; `None` for ever.
+    latest: HashMap<Principal, Option<SystemTime>>,
 }
 
 impl Authenticator {
+    /// Lets everybody in, as anonymous.
+    pub fn open() -> Self {
+        Self(Rule::Open(Arc::new(Caller::new(Principal::Anonymous))))
+    }
+
+    /// Lets in these tokens, and nobody without one.
+    pub fn tokens(tokens: impl IntoIterator<Item = (SecretDigest, Caller)>) -> Self {
+        let mut callers = HashMap::new();
+        let mut latest: HashMap<Principal, Option<SystemTime>> = HashMap::new();
+        for (digest, caller) in tokens {
+            let principal = caller.principal.clone();
+            latest
+                .entry(principal)
+                .and_modify(|latest| {
+                    *latest = latest
+                        .zip(caller.expires)
+                        .map(|(one, other)| one.max(other));
+                })
+                .or_insert(caller.expires);
+            callers.insert(digest, Arc::new(caller));
+        }
+        Self(Rule::Tokens(Tokens { callers, latest }))
+    }
+
     /// Lets in the one token of a token file. White space around it is ignored.
     ///
     /// # Errors
@@ -88,37 +152,50 @@ impl Authenticator {
         if !is_b64token(token) {
             return Err(TokenError::NotAToken);
         }
-        let caller = Caller {
-            principal: Principal::Subject(TOKEN_FILE_SUBJECT.into()),
-        };
+        let principal = Principal::user(Issuer::TokenFile, TOKEN_FILE_SUBJECT, None);
         let digest = Secret::new(token).digest();
-        Ok(Self::Tokens(vec![(digest, Arc::new(caller))]))
+        Ok(Self::tokens([(digest, Caller::new(principal))]))
     }
 
-    /// Checks the value of an `Authorization` header.
+    /// Whether everybody is let in.
+    pub fn is_open(&self) -> bool {
+        matches!(self.0, Rule::Open(_))
+    }
+
+    /// Checks the value of an `Authorization` header at this time of the wall clock, which is the
+    /// one that issuers go by.
     ///
     /// # Errors
     ///
     /// [`AuthError`], of which the client learns no more than RFC 6750 says.
-    pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Arc<Caller>, AuthError> {
-        let tokens = match self {
-            Self::Open => {
-                return Ok(Arc::new(Caller {
-                    principal: Principal::Anonymous,
-                }));
-            }
-            Self::Tokens(tokens) => tokens,
+    pub fn authenticate(
+        &self,
+        authorization: Option<&[u8]>,
+        now: SystemTime,
+    ) -> Result<Arc<Caller>, AuthError> {
+        let tokens = match &self.0 {
+            Rule::Open(anonymous) => return Ok(Arc::clone(anonymous)),
+            Rule::Tokens(tokens) => tokens,
         };
         let token = bearer_token(authorization.ok_or(AuthError::Missing)?)?;
         let presented = SecretDigest::of(token.as_bytes());
-        // Every digest is compared, so that the position of a match does not show either.
-        let mut found = None;
-        for (digest, caller) in tokens {
-            if *digest == presented {
-                found = Some(caller);
-            }
+        let caller = tokens.callers.get(&presented).ok_or(AuthError::Invalid)?;
+        if caller.is_expired(now) {
+            return Err(AuthError::Expired);
         }
-        found.map(Arc::clone).ok_or(AuthError::Invalid)
+        Ok(Arc::clone(caller))
+    }
+
+    /// Whether a principal that lost one credential could still come in with another: an open
+    /// session of it is then not over.
+    pub fn has_other_credential(&self, principal: &Principal, now: SystemTime) -> bool {
+        match &self.0 {
+            Rule::Open(_) => *principal == Principal::Anonymous,
+            Rule::Tokens(tokens) => tokens
+                .latest
+                .get(principal)
+                .is_some_and(|latest| latest.is_none_or(|latest| now < latest)),
+        }
     }
 }
 
@@ -149,6 +226,8 @@ fn is_b64token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const TOKEN: &str = "mfZ3b1mXk0Qy7h2Vn5cR8w";
@@ -212,22 +291,90 @@ mod tests {
             ),
         ];
         for (name, header, expected) in cases {
-            assert_eq!(authenticator.authenticate(header).err(), expected, "{name}");
+            let outcome = authenticator.authenticate(header, SystemTime::UNIX_EPOCH);
+            assert_eq!(outcome.err(), expected, "{name}");
         }
         let caller = authenticator
-            .authenticate(Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w"))
+            .authenticate(
+                Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w"),
+                SystemTime::UNIX_EPOCH,
+            )
             .unwrap();
         assert_eq!(caller.principal.to_string(), "default");
+        assert!(caller.principal.is_shared());
+    }
+
+    #[test]
+    fn an_open_server_knows_one_anonymous_caller() {
+        let authenticator = Authenticator::open();
+        let now = SystemTime::UNIX_EPOCH;
+        let first = authenticator.authenticate(None, now).unwrap();
+        let second = authenticator.authenticate(Some(b"Bearer x"), now).unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(authenticator.is_open());
+        assert!(authenticator.has_other_credential(&Principal::Anonymous, now));
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn token(token: &str, subject: &str, expires: Option<u64>) -> (SecretDigest, Caller) {
+        let caller = Caller {
+            expires: expires.map(at),
+            ..Caller::new(Principal::user(Issuer::AuthFile, subject, None))
+        };
+        (SecretDigest::of(token.as_bytes()), caller)
+    }
+
+    #[test]
+    fn tokens_are_told_apart_and_end() {
+        let authenticator = Authenticator::tokens([
+            token("a1", "alice", Some(10)),
+            token("a2", "alice", Some(20)),
+            token("b1", "bob", Some(10)),
+            token("b2", "bob", None),
+        ]);
+        let cases: [(&[u8], u64, Result<&str, AuthError>); 7] = [
+            (b"Bearer a1", 9, Ok("alice")),
+            (b"Bearer a1", 10, Err(AuthError::Expired)),
+            (b"Bearer a2", 10, Ok("alice")),
+            (b"Bearer a2", 20, Err(AuthError::Expired)),
+            (b"Bearer b1", 11, Err(AuthError::Expired)),
+            (b"Bearer b2", u64::from(u32::MAX), Ok("bob")),
+            (b"Bearer b3", 0, Err(AuthError::Invalid)),
+        ];
+        for (header, now, expected) in cases {
+            let outcome = authenticator.authenticate(Some(header), at(now));
+            let subject = outcome.map(|caller| caller.principal.to_string());
+            assert_eq!(subject, expected.map(str::to_owned), "{header:?} at {now}");
+        }
+        let lasting = [
+            ("alice", 9, true),
+            ("alice", 19, true),
+            ("alice", 20, false),
+            ("bob", u64::from(u32::MAX), true),
+            ("carol", 0, false),
+        ];
+        for (subject, now, expected) in lasting {
+            let principal = Principal::user(Issuer::AuthFile, subject, None);
+            let has_other = authenticator.has_other_credential(&principal, at(now));
+            assert_eq!(has_other, expected, "{subject} at {now}");
+        }
     }
 
     #[test]
     fn no_tokens_let_nobody_in() {
-        let authenticator = Authenticator::Tokens(Vec::new());
+        let authenticator = Authenticator::tokens([]);
+        let now = SystemTime::UNIX_EPOCH;
         assert_eq!(
-            authenticator.authenticate(Some(b"Bearer x")),
+            authenticator.authenticate(Some(b"Bearer x"), now),
             Err(AuthError::Invalid)
         );
-        assert_eq!(authenticator.authenticate(None), Err(AuthError::Missing));
+        assert_eq!(
+            authenticator.authenticate(None, now),
+            Err(AuthError::Missing)
+        );
     }
 
     #[test]

@@ -5,27 +5,24 @@
 //! program, opens a socket or keeps a file open, and nothing of a catalog changes once it is
 //! loaded; a new file is a new catalog.
 //!
-//! A definition becomes a [`Tool`] in these steps: `yaml` gives it places, `definition` reads
-//! its keys, `params` and `schema` its parameters, `template` its command. A call takes the
-//! way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`] makes it words.
+//! A definition becomes a [`Tool`] in these steps: [`crate::document`] gives it places,
+//! `definition` reads its keys, `params` and `schema` its parameters, `template` its command. A
+//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`]
+//! makes it words.
 
 mod argument_error;
 mod definition;
-mod diagnostic;
 mod environment;
 mod interpreter;
 mod params;
 mod program;
-mod reader;
 mod schema;
 mod settings;
-mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
 mod variable;
-mod yaml;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,15 +31,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
-pub use diagnostic::{Code, Diagnostic, LoadError, Severity};
 pub use environment::Environment;
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Output, Signal, Tool,
 };
 
+use crate::document::diagnostic::{Problem, Report, Source};
+use crate::document::{Code, Diagnostic, LoadError, yaml};
 use definition::Context;
-use diagnostic::{Problem, Report, Source};
 
 /// The tools of one file, in its order; nothing of it changes.
 #[derive(Debug)]

@@ -100,7 +100,7 @@ impl Config {
         let authenticator = authenticator(&parsed.cli)?;
         check_exposure(
             &parsed.cli,
-            matches!(authenticator, Authenticator::Open),
+            authenticator.is_open(),
             rustix::process::geteuid().is_root(),
             &mut warnings,
         )?;
@@ -142,7 +142,7 @@ impl Config {
 
 fn authenticator(cli: &Cli) -> anyhow::Result<Authenticator> {
     let Some(path) = &cli.access.token_file else {
-        return Ok(Authenticator::Open);
+        return Ok(Authenticator::open());
     };
     let permissions = if cli.access.insecure_permissions {
         Permissions::Unchecked

@@ -281,9 +281,7 @@ tools:
         else {
             panic!("a request");
         };
-        let caller = Arc::new(Caller {
-            principal: Principal::Anonymous,
-        });
+        let caller = Arc::new(Caller::new(Principal::Anonymous));
         plan(era, &mut request, &catalog(), &caller)
     }
 

@@ -10,6 +10,7 @@
 mod admission;
 mod body;
 mod call;
+mod connection;
 mod endpoint;
 mod events;
 mod headers;
@@ -17,7 +18,6 @@ mod legacy;
 mod modern;
 mod reply;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,10 @@ use crate::auth::Authenticator;
 use crate::catalog::Catalog;
 use crate::execute::Executor;
 use crate::host::{HostName, Origin};
+use crate::metrics::Metrics;
 use crate::session::SessionStore;
+
+pub use connection::{Connection, Cut, Delivery, Link};
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct App {
     pub authenticator: Authenticator,
     /// How requests are answered.
     pub options: Options,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
     /// Holds a token for each request whose client still waits for the answer.
@@ -71,13 +76,6 @@ pub struct Options {
     pub heartbeat: Duration,
     /// The largest body in bytes.
     pub max_body: usize,
-}
-
-/// Where a request came in.
-#[derive(Debug, Clone, Copy)]
-pub struct Connection {
-    /// The address the client connected to; none on a Unix socket.
-    pub local: Option<SocketAddr>,
 }
 
 /// The routes, behind the guards. The caller adds a [`Connection`] to the extensions of each

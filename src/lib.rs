@@ -18,7 +18,9 @@
 //! - [`protocol`] is the vocabulary of both eras. It does no I/O.
 //! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
 //! - [`catalog`] is what is served: loaded, checked, immutable.
+//! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
 //!
@@ -29,10 +31,12 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod document;
 pub mod execute;
 pub mod host;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod protocol;
 pub mod secret;
 pub mod server;
@@ -49,7 +53,8 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, LoadError, Loaded};
+use catalog::{Environment, Loaded};
+use document::LoadError;
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;

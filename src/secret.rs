@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
+use std::hash::{Hash, Hasher};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -50,6 +51,20 @@ impl SecretDigest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+
+    /// Reads 64 hexadecimal digits, as `sha256sum` writes them; `None` for every other text.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut digest = [0; 32];
+        if pairs.len() != digest.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+            let digit = |hex: u8| char::from(hex).to_digit(16);
+            *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
+        }
+        Some(Self(digest))
+    }
 }
 
 impl PartialEq for SecretDigest {
@@ -59,6 +74,12 @@ impl PartialEq for SecretDigest {
 }
 
 impl Eq for SecretDigest {}
+
+impl Hash for SecretDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Debug for SecretDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,5 +193,24 @@ mod tests {
         assert_eq!(secret.digest(), SecretDigest::of(b"a"));
         assert_ne!(secret.digest(), SecretDigest::of(b"b"));
         assert_ne!(secret.digest(), SecretDigest::of(b""));
+    }
+
+    #[test]
+    fn digests_are_read_from_hexadecimal_digits() {
+        let hex = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+        let cases = [
+            (hex.to_owned(), true),
+            (hex.to_uppercase(), true),
+            (String::new(), false),
+            (hex[..63].to_owned(), false),
+            (format!("{hex}0"), false),
+            (format!("{hex}00"), false),
+            (hex.replace('b', "g"), false),
+            (hex.replace("ca", "é"), false),
+        ];
+        for (text, is_digest) in cases {
+            let expected = is_digest.then(|| SecretDigest::of(b"a"));
+            assert_eq!(SecretDigest::from_hex(&text), expected, "{text}");
+        }
     }
 }

@@ -32,6 +32,7 @@ use crate::cli::ListenAddress;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, App, Connection, Options};
+use crate::metrics::Metrics;
 use crate::session::store::Limits as SessionLimits;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
@@ -130,6 +131,7 @@ impl Server {
                 heartbeat: config.streams.heartbeat,
                 max_body: config.max_body,
             },
+            metrics: Arc::new(Metrics::new()),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };
@@ -380,7 +382,15 @@ impl Connections {
         };
         let connections = self.clone();
         self.tasks.spawn(async move {
-            connections.serve(stream, Connection { local }).await;
+            connections
+                .serve(
+                    stream,
+                    Connection {
+                        local,
+                        ..Connection::default()
+                    },
+                )
+                .await;
             drop(permit);
         });
     }
@@ -392,7 +402,7 @@ impl Connections {
     ) {
         let draining = self.app.draining.clone();
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(connection);
+            request.extensions_mut().insert(connection.clone());
             self.router.clone().oneshot(request.map(Body::new))
         });
         let served = http1::Builder::new()

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ServerInfo;
-use super::diagnostic::{Code, Problem, Report, Span};
 use super::environment::Environment;
 use super::params::Parameters;
 use super::program;
-use super::reader;
 use super::schema::InputSchema;
 use super::settings::{self, Settings};
-use super::suggest::nearest;
 use super::template::{self, Template};
 use super::tool::{Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Parts, Tool};
-use super::yaml::{Content, Duplicate, Entry, Key, Node};
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::reader;
+use crate::document::suggest::nearest;
+use crate::document::yaml::{Content, Duplicate, Entry, Key, Node};
 
 /// The version of the language that is read here.
 const VERSION: u64 = 1;

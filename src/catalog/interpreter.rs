@@ -4,8 +4,8 @@
 //! an `awk` program, after `eval`. The list names what people reach for, not everything that can
 //! execute; it guards against the slip, and a sandbox guards against the rest.
 
-use super::diagnostic::{Code, Problem, Report};
 use super::template::{Template, Word};
+use crate::document::diagnostic::{Code, Problem, Report};
 
 /// Where an interpreter takes its code from.
 #[derive(Clone, Copy)]

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::diagnostic::{Code, Problem, Report, Span};
-use super::reader;
 use super::schema::read_schema;
-use super::suggest::did_you_mean;
 use super::template::is_parameter_name;
-use super::yaml::{Content, Entry, Scalar};
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::reader;
+use crate::document::suggest::did_you_mean;
+use crate::document::yaml::{Content, Entry, Scalar};
 
 /// The types that the shorthand knows.
 const TYPES: &[&str] = &["string", "integer", "number", "boolean"];

@@ -11,9 +11,9 @@ mod rule;
 use serde_json::{Map, Value};
 
 use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
-use super::diagnostic::{Code, Problem, Report, Span};
 use super::params::Parameters;
-use super::suggest::did_you_mean;
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::suggest::did_you_mean;
 pub(crate) use read::read_schema;
 
 /// The compiled schema of a tool's arguments.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::diagnostic::{Code, Problem, Report};
-use super::reader;
 use super::template::{Word, segments};
 use super::tool::{Effect, ExitRules, Output, Signal};
 use super::variable;
-use super::yaml::{Entry, Key, Scalar};
+use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::reader;
+use crate::document::yaml::{Entry, Key, Scalar};
 
 /// The keys that are read here.
 pub(crate) const KEYS: &[&str] = &[

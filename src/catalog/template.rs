@@ -29,8 +29,8 @@ mod list;
 mod render;
 mod split;
 
-use super::diagnostic::Span;
 use super::interpreter;
+use crate::document::diagnostic::Span;
 pub(crate) use check::{check, check_declared};
 pub(crate) use list::words_of_list;
 pub(crate) use render::Renderer;

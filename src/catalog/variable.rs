@@ -1,8 +1,8 @@
 //! Names of environment variables, and those that no caller may set.
 
-use super::diagnostic::{Code, Problem, Report, Span};
 use super::template::Word;
-use super::yaml::Key;
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::yaml::Key;
 
 /// Variables that make programs load, run or look up something else.
 const DANGEROUS: &[&str] = &[

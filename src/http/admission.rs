@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -46,6 +47,7 @@ pub(super) async fn admit(
         match authenticate(&app, request.headers()) {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => {
+                tracing::debug!(reason = error.as_str(), "refused by credential");
                 let response = challenge(error, request.headers());
                 return unread(response, request).await;
             }
@@ -157,7 +159,7 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<crate::auth::Calle
     if values.next().is_some() {
         return Err(AuthError::Malformed);
     }
-    app.authenticator.authenticate(value)
+    app.authenticator.authenticate(value, SystemTime::now())
 }
 
 /// Asks for a token in the words of RFC 6750, section 3.
@@ -177,6 +179,11 @@ fn challenge(error: AuthError, headers: &HeaderMap) -> Response {
             StatusCode::UNAUTHORIZED,
             "Unauthorized: the bearer token is not valid",
             "Bearer realm=\"mcp-serve\", error=\"invalid_token\"",
+        ),
+        AuthError::Expired => (
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized: the bearer token has expired",
+            "Bearer realm=\"mcp-serve\", error=\"invalid_token\", error_description=\"The access token expired\"",
         ),
     };
     let mut response = reply::refusal(status, headers, message);

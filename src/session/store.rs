@@ -375,6 +375,7 @@ impl SessionStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Issuer;
     use crate::protocol::version::ProtocolVersion;
 
     fn store(idle_timeout: Option<u64>, max_sessions: usize) -> Arc<SessionStore> {
@@ -386,7 +387,7 @@ mod tests {
 
     fn info(subject: &str) -> SessionInfo {
         SessionInfo {
-            owner: Principal::Subject(subject.into()),
+            owner: Principal::user(Issuer::AuthFile, subject, None),
             version: ProtocolVersion::V2025_11_25,
             client: "test/1".to_owned(),
         }

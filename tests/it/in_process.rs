@@ -75,7 +75,7 @@ impl InProcess {
                 max_calls: 100,
                 call_timeout: PATIENCE,
             }),
-            authenticator: Authenticator::Open,
+            authenticator: Authenticator::open(),
             options: Options {
                 path: "/mcp".to_owned(),
                 allowed_hosts: vec!["mcp.example.com".parse().unwrap()],
@@ -84,6 +84,7 @@ impl InProcess {
                 heartbeat: PATIENCE,
                 max_body: 4 << 20,
             },
+            metrics: Arc::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };
@@ -112,6 +113,7 @@ impl InProcess {
             .uri(&request.target)
             .extension(Connection {
                 local: Some(LOCAL.parse().unwrap()),
+                ..Connection::default()
             })
             .body(Body::from(request.body.clone()))
             .unwrap();

@@ -7,8 +7,8 @@
 use serde_json::Value;
 
 use super::read::{Position, subschemas};
-use crate::catalog::diagnostic::{Code, Problem, Report};
 use crate::catalog::params::{Parameter, Parameters};
+use crate::document::diagnostic::{Code, Problem, Report};
 
 /// How deep subschemas may nest.
 const MAX_DEPTH: usize = 32;

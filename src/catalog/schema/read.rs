@@ -4,9 +4,9 @@
 use serde_json::{Map, Value};
 
 use super::rule;
-use crate::catalog::diagnostic::{Code, Problem, Report, Span};
-use crate::catalog::suggest::{did_you_mean, nearest};
-use crate::catalog::yaml::{Content, Entry, Node, Scalar};
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::suggest::{did_you_mean, nearest};
+use crate::document::yaml::{Content, Entry, Node, Scalar};
 
 /// Every keyword of draft 2020-12, and those of older drafts that it still tolerates.
 const KEYWORDS: &[&str] = &[

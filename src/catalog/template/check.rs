@@ -1,10 +1,10 @@
 //! What a template may say, given the parameters of its tool.
 
 use super::{Group, Item, Segment, Slot, Template, Word};
-use crate::catalog::diagnostic::{Code, Problem, Report};
 use crate::catalog::interpreter;
 use crate::catalog::params::{Kind, Parameter, Parameters};
-use crate::catalog::suggest::did_you_mean;
+use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::suggest::did_you_mean;
 
 /// Checks every placeholder of a command against the parameters.
 ///

@@ -1,8 +1,8 @@
 //! The list form of a command: every item is one word, a nested list is a group.
 
 use super::{Group, Item, Slot, Template, Word, segments};
-use crate::catalog::diagnostic::{Code, Problem, Report};
-use crate::catalog::yaml::{Content, Entry, Node, Scalar};
+use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::yaml::{Content, Entry, Node, Scalar};
 
 /// Reads the list form; what is wrong with it is reported, and the rest is read.
 pub(crate) fn words_of_list(nodes: &[Node], report: &mut Report) -> Template {
@@ -56,11 +56,11 @@ fn conditional(entries: &[Entry], node: &Node, report: &mut Report) -> Option<It
     };
     for entry in entries {
         if !matches!(entry.key.text.as_str(), "if" | "then") {
-            crate::catalog::reader::unknown_key(entry, "a group", &["if", "then"], report);
+            crate::document::reader::unknown_key(entry, "a group", &["if", "then"], report);
         }
     }
-    let name = crate::catalog::reader::text(condition, report)?;
-    let nodes = crate::catalog::reader::list(then, report)?;
+    let name = crate::document::reader::text(condition, report)?;
+    let nodes = crate::document::reader::list(then, report)?;
     let flag = Slot {
         name,
         span: condition.place(),

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{Group, Item, Segment, Slot, Template, Word, is_parameter_name};
-use crate::catalog::diagnostic::{Code, Problem, Report, Span};
-use crate::catalog::yaml::Scalar;
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::yaml::Scalar;
 
 /// Splits a synopsis; what is wrong with it is reported, and the rest is split as well as it goes.
 pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {

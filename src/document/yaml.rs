@@ -1,7 +1,7 @@
 //! YAML as a tree that knows where everything stands.
 //!
 //! Why a tree, and not a derived deserializer: a deserializer stops at its first error and has
-//! forgotten the places by the time a meaning is checked. The checks of a tools.yaml report every
+//! forgotten the places by the time a meaning is checked. The checks of a file report every
 //! problem in one pass, each with its line, and need a scalar exactly as it was written: `NO`,
 //! `010` and `12:30` are text wherever a text is expected.
 //!

@@ -1,7 +1,7 @@
-//! What is wrong with a tools.yaml, where, and what to do about it.
+//! What is wrong with a file, where, and what to do about it.
 //!
-//! Every part of the catalog reports into one [`Report`] and goes on, so that a file is corrected
-//! in one round and not error by error. Nothing here decides what is wrong; it only keeps the
+//! Every check of a file reports into one [`Report`] and goes on, so that a file is corrected in
+//! one round and not error by error. Nothing here decides what is wrong; it only keeps the
 //! problems with their places, in the order of the file, and draws them.
 
 use std::fmt;
@@ -291,7 +291,7 @@ impl Report {
     }
 }
 
-/// One problem of a tools.yaml: a stable code, a place, what is wrong and what to do.
+/// One problem of a file: a stable code, a place, what is wrong and what to do.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     problem: Problem,
@@ -304,7 +304,7 @@ impl Diagnostic {
         self.problem.code
     }
 
-    /// Returns whether the file can still be served.
+    /// Returns whether the file can still be used.
     pub fn severity(&self) -> Severity {
         self.problem.severity
     }
@@ -389,7 +389,7 @@ impl Diagnostic {
     }
 }
 
-/// A tools.yaml that cannot be served, with everything that is wrong with it.
+/// A file that cannot be used, with everything that is wrong with it.
 ///
 /// Displays as the plain rendering of every diagnostic and a line that counts them.
 #[derive(Clone, Debug)]

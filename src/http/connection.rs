@@ -1,0 +1,160 @@
+//! What a request may know of the connection it came on.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+
+/// Where a request came in, and from whom.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    /// The address the client connected to; none on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// The address of the client; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// What becomes of what is written.
+    pub link: Arc<Link>,
+}
+
+/// Why a connection was cut while something was being written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The client took nothing for as long as a client may.
+    Stalled,
+    /// The client is gone.
+    WriteError,
+}
+
+/// What became of something that was to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The kernel took it, for a client that had not left by then.
+    Done,
+    /// It was not written, or not for anybody.
+    Failed,
+}
+
+type OnDelivery = Box<dyn FnOnce(Delivery) + Send>;
+
+/// The state that a connection shares with the requests on it. Whoever owns the socket reports what
+/// happens there; requests read it.
+#[derive(Default)]
+pub struct Link {
+    /// 0, or one more than the number of a [`Cut`].
+    cut: AtomicU8,
+    /// True while `waiting` may hold something, so that a write without it takes no lock.
+    is_waiting: AtomicBool,
+    waiting: Mutex<Option<OnDelivery>>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("cut", &self.cut())
+            .field("is_waiting", &self.is_waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Why the connection was cut; `None` while it was not, and when the client just left.
+    pub fn cut(&self) -> Option<Cut> {
+        match self.cut.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Cut::Stalled),
+            _ => Some(Cut::WriteError),
+        }
+    }
+
+    /// Calls back when what is written next has been delivered, or will not be. What was waiting
+    /// before counts as delivered: a response comes before the next one, so it has been written.
+    pub fn on_delivery(&self, callback: impl FnOnce(Delivery) + Send + 'static) {
+        let earlier = self.waiting.lock().replace(Box::new(callback));
+        self.is_waiting.store(true, Ordering::Release);
+        if let Some(earlier) = earlier {
+            earlier(Delivery::Done);
+        }
+    }
+
+    /// True while somebody waits for a delivery.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Ordering::Acquire)
+    }
+
+    /// Reports that the connection is cut. The first reason stays.
+    pub fn set_cut(&self, cut: Cut) {
+        let cut = match cut {
+            Cut::Stalled => 1,
+            Cut::WriteError => 2,
+        };
+        // A failure means that there is a reason already.
+        let _first = self
+            .cut
+            .compare_exchange(0, cut, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Reports what became of what was written, if anybody waits for it.
+    pub fn settle(&self, delivery: Delivery) {
+        if !self.is_waiting.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let waiting = self.waiting.lock().take();
+        if let Some(callback) = waiting {
+            callback(delivery);
+        }
+    }
+}
+
+/// Nothing is written any more when the last owner is gone.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.settle(Delivery::Failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes what a callback is told.
+    fn noting(link: &Link) -> Arc<Mutex<Vec<Delivery>>> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&told);
+        link.on_delivery(move |delivery| note.lock().push(delivery));
+        told
+    }
+
+    #[test]
+    fn a_delivery_is_reported_once() {
+        let link = Link::default();
+        link.settle(Delivery::Failed);
+        let told = noting(&link);
+        assert!(link.is_waiting());
+        link.settle(Delivery::Done);
+        link.settle(Delivery::Failed);
+        drop(link);
+        assert_eq!(*told.lock(), [Delivery::Done]);
+    }
+
+    #[test]
+    fn what_is_never_written_has_failed() {
+        let link = Link::default();
+        let first = noting(&link);
+        let second = noting(&link);
+        assert_eq!(*first.lock(), [Delivery::Done]);
+        assert_eq!(*second.lock(), []);
+        drop(link);
+        assert_eq!(*second.lock(), [Delivery::Failed]);
+    }
+
+    #[test]
+    fn the_first_reason_of_a_cut_stays() {
+        let link = Link::default();
+        assert_eq!(link.cut(), None);
+        link.set_cut(Cut::Stalled);
+        link.set_cut(Cut::WriteError);
+        assert_eq!(link.cut(), Some(Cut::Stalled));
+    }
+}
