@@ -32,13 +32,16 @@ use crate::cli::ListenAddress;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, App, Connection, Options};
-use crate::session::store::Limits as SessionLimits;
+use crate::session::store::{Limits as SessionLimits, WhenFull};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 
 /// How long a connection may take to send the whole header of its next request. It bounds idle
 /// keep-alive connections too.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long a session must have been idle to make room for another.
+const EVICT_MIN_IDLE: Duration = Duration::from_mins(1);
 
 /// The largest request header, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -114,7 +117,14 @@ impl Server {
                 max_sessions,
             } => Some(SessionStore::new(SessionLimits {
                 idle_timeout,
+                unused_timeout: None,
+                init_timeout: None,
+                max_age: None,
                 max_sessions,
+                max_sessions_per_principal: None,
+                when_full: WhenFull::Evict {
+                    min_idle: EVICT_MIN_IDLE,
+                },
             })),
         };
         let app = App {
