@@ -12,6 +12,7 @@ use crate::auth::Authenticator;
 use crate::cli::{Cli, EndpointPath, Eras, ListenAddress, OnSessionLimit, Parsed, Source, Streams};
 use crate::host::{HostName, Origin};
 use crate::secret::{self, Permissions};
+use crate::session::store::{Limits, WhenFull};
 
 /// Settings of the server.
 #[derive(Debug)]
@@ -64,28 +65,9 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionMode {
     /// They do.
-    Stateful(SessionLimits),
+    Stateful(Limits),
     /// They do not.
     Stateless,
-}
-
-/// What bounds the sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// How long a session may be idle; `None` for ever.
-    pub idle_timeout: Option<Duration>,
-    /// How long after its start an idle session may have called nothing.
-    pub unused_timeout: Option<Duration>,
-    /// How long after its start an idle session may have sent nothing.
-    pub init_timeout: Option<Duration>,
-    /// How long a session may live.
-    pub max_age: Option<Duration>,
-    /// The most sessions at once.
-    pub max_sessions: usize,
-    /// The most sessions at once of one principal.
-    pub max_sessions_per_principal: Option<NonZeroUsize>,
-    /// How long a session must have been idle to be evicted; `None` evicts none.
-    pub evict_min_idle: Option<Duration>,
 }
 
 impl Config {
@@ -205,16 +187,18 @@ fn session_mode(parsed: &Parsed, warnings: &mut Vec<String>) -> anyhow::Result<S
         }
         return Ok(SessionMode::Stateless);
     }
-    let limits = SessionLimits {
+    let limits = Limits {
         idle_timeout: options.session_idle_timeout.duration(),
         unused_timeout: options.session_unused_timeout.duration(),
         init_timeout: options.session_init_timeout.duration(),
         max_age: options.session_max_age.duration(),
         max_sessions: options.max_sessions.get(),
         max_sessions_per_principal: NonZeroUsize::new(options.max_sessions_per_principal),
-        evict_min_idle: match options.on_session_limit {
-            OnSessionLimit::Evict => Some(options.session_evict_min_idle),
-            OnSessionLimit::Reject => None,
+        when_full: match options.on_session_limit {
+            OnSessionLimit::Evict => WhenFull::Evict {
+                min_idle: options.session_evict_min_idle,
+            },
+            OnSessionLimit::Reject => WhenFull::Reject,
         },
     };
     let Some(idle) = limits.idle_timeout else {

@@ -33,13 +33,14 @@ use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, App, Connection, Options};
 use crate::metrics::Metrics;
-use crate::session::store::Limits as SessionLimits;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 
 /// How long a connection may take to send the whole header of its next request. It bounds idle
 /// keep-alive connections too.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long a session must have been idle to make room for another.
 
 /// The largest request header, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -110,10 +111,7 @@ impl Server {
         }
         let sessions = match config.sessions {
             SessionMode::Stateless => None,
-            SessionMode::Stateful(limits) => Some(SessionStore::new(SessionLimits {
-                idle_timeout: limits.idle_timeout,
-                max_sessions: limits.max_sessions,
-            })),
+            SessionMode::Stateful(limits) => Some(SessionStore::new(limits)),
         };
         let app = App {
             catalog: Arc::new(catalog),
