@@ -17,7 +17,7 @@ use crate::protocol::legacy::{InitializeParams, InitializeResult};
 use crate::protocol::mcp::{self, CallToolResult, Implementation, ToolAnnotations};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::{Era, Served};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -63,10 +63,16 @@ pub fn initialize(
 
 /// Plans a request of either era, other than a legacy `initialize`.
 /// Takes the arguments of a call out of the request.
-pub fn plan(era: Era, request: &mut Request, catalog: &Catalog, caller: &Arc<Caller>) -> Plan {
+pub fn plan(
+    era: Era,
+    served: Served,
+    request: &mut Request,
+    catalog: &Catalog,
+    caller: &Arc<Caller>,
+) -> Plan {
     match (era, request.method.as_str()) {
         (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
-        (Era::Modern, "server/discover") => Plan::Reply(discover(catalog)),
+        (Era::Modern, "server/discover") => Plan::Reply(discover(served, catalog)),
         (_, "tools/list") => Plan::Reply(list_tools(era, request, catalog, caller)),
         (_, "tools/call") => match call_tool(request, catalog, caller) {
             Ok(Ok(call)) => Plan::Call(call),
@@ -75,6 +81,19 @@ pub fn plan(era: Era, request: &mut Request, catalog: &Catalog, caller: &Arc<Cal
         },
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
+}
+
+/// The method for a metric: one that is served, or `other`.
+pub fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 5] = [
+        "initialize",
+        "ping",
+        "server/discover",
+        "tools/list",
+        "tools/call",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method);
+    known.unwrap_or("other")
 }
 
 /// Encodes the result of a call for an era.
@@ -97,9 +116,9 @@ pub fn call_result(
     }
 }
 
-fn discover(catalog: &Catalog) -> Result<Box<RawValue>, ErrorObject> {
+fn discover(served: Served, catalog: &Catalog) -> Result<Box<RawValue>, ErrorObject> {
     let result = DiscoverResult {
-        supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str).into(),
+        supported_versions: served.versions(),
         capabilities: capabilities(),
         instructions: catalog.server().instructions.as_deref(),
     };
@@ -251,6 +270,7 @@ mod tests {
     use crate::auth::Principal;
     use crate::catalog::Environment;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
+    use crate::protocol::version::ProtocolVersion;
 
     const TOOLS: &str = "
 name: test-server
@@ -282,7 +302,7 @@ tools:
             panic!("a request");
         };
         let caller = Arc::new(Caller::new(Principal::Anonymous));
-        plan(era, &mut request, &catalog(), &caller)
+        plan(era, Served::Both, &mut request, &catalog(), &caller)
     }
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {

@@ -35,7 +35,9 @@ use crate::catalog::Catalog;
 use crate::execute::Executor;
 use crate::host::{HostName, Origin};
 use crate::metrics::Metrics;
+use crate::protocol::version::Served;
 use crate::session::SessionStore;
+use crate::stream::Histories;
 
 pub use connection::{Connection, Cut, Delivery, Link};
 
@@ -56,12 +58,14 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
+    /// What the sessions sent lately.
+    pub histories: Histories,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }
 
 /// How requests are answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Path of the endpoint, without a trailing slash.
     pub path: String,
@@ -71,11 +75,43 @@ pub struct Options {
     pub allowed_origins: Vec<Origin>,
     /// Never answer with an event stream.
     pub json_response: bool,
+    /// Which eras are served.
+    pub served: Served,
+    /// Serve a legacy request that names no session without one.
+    pub lenient_sessions: bool,
     /// How often a silent event stream gets a comment, and how long a call may be silent before
     /// its answer becomes an event stream.
     pub heartbeat: Duration,
+    /// When the stream of a session ends, give or take a tenth.
+    pub stream_max_age: Duration,
+    /// How long a client is told to wait before it opens a stream again that the server ended.
+    pub stream_retry: Duration,
+    /// How many bytes may wait for the reader of a stream, replies aside.
+    pub stream_buffer: usize,
+    /// How many bytes a session of 2025-11-25 keeps of what it sent; 0 keeps nothing.
+    pub resume_buffer: usize,
     /// The largest body in bytes.
     pub max_body: usize,
+}
+
+/// The defaults of the command line.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            path: "/mcp".to_owned(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            json_response: false,
+            served: Served::Both,
+            lenient_sessions: false,
+            heartbeat: Duration::from_secs(15),
+            stream_max_age: Duration::from_mins(30),
+            stream_retry: Duration::from_secs(3),
+            stream_buffer: 64 << 10,
+            resume_buffer: 256 << 10,
+            max_body: 4 << 20,
+        }
+    }
 }
 
 /// The routes, behind the guards. The caller adds a [`Connection`] to the extensions of each

@@ -42,6 +42,7 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod stream;
 pub mod units;
 
 use std::ffi::OsString;

@@ -28,19 +28,19 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::catalog::Catalog;
-use crate::cli::ListenAddress;
+use crate::cli::{Eras, ListenAddress};
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, App, Connection, Options};
 use crate::metrics::Metrics;
+use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
+use crate::stream::Histories;
 
 /// How long a connection may take to send the whole header of its next request. It bounds idle
 /// keep-alive connections too.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// How long a session must have been idle to make room for another.
 
 /// The largest request header, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -125,12 +125,23 @@ impl Server {
                 path: config.path.as_str().to_owned(),
                 allowed_hosts: config.allowed_hosts,
                 allowed_origins: config.allowed_origins,
+                served: match config.eras {
+                    Eras::Both => Served::Both,
+                    Eras::Legacy => Served::Only(Era::Legacy),
+                    Eras::Modern => Served::Only(Era::Modern),
+                },
+                lenient_sessions: config.lenient_sessions,
                 json_response: config.streams.json_response,
                 heartbeat: config.streams.heartbeat,
+                stream_max_age: config.streams.stream_max_age,
+                stream_retry: config.streams.stream_retry,
+                stream_buffer: config.streams.stream_buffer,
+                resume_buffer: config.streams.resume_buffer,
                 max_body: config.max_body,
             },
             metrics: Arc::new(Metrics::new()),
             draining: CancellationToken::new(),
+            histories: Histories::default(),
             unanswered: TaskTracker::new(),
         };
         Ok(Self {

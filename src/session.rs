@@ -25,8 +25,8 @@ mod atomic {
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,8 @@ use uuid::Uuid;
 use crate::auth::Principal;
 use crate::protocol::jsonrpc::RequestKey;
 use crate::protocol::version::ProtocolVersion;
-use activity::{Activity, Expiry, Use};
+use crate::stream::{History, Outbox};
+use activity::{Activity, Class, Expiry, Use};
 use registry::Place;
 use statistics::LookupFailure;
 
@@ -214,6 +215,8 @@ pub struct Session {
     requests: AtomicU64,
     last_method: AtomicU8,
     running: Mutex<Running>,
+    history: OnceLock<Arc<History>>,
+    listening: OnceLock<Arc<Outbox>>,
 }
 
 /// What runs in a session, and how it is told of the end.
@@ -250,6 +253,8 @@ impl Session {
             requests: AtomicU64::new(0),
             last_method: AtomicU8::new(0),
             running: Mutex::default(),
+            history: OnceLock::new(),
+            listening: OnceLock::new(),
         }
     }
 
@@ -342,6 +347,17 @@ impl Session {
         }
     }
 
+    /// What the session sent lately; made when it is asked for first.
+    pub fn history(&self, create: impl FnOnce() -> Arc<History>) -> Arc<History> {
+        Arc::clone(self.history.get_or_init(create))
+    }
+
+    /// Where messages wait that belong to no request; made when it is asked for first. Its newest
+    /// reader is the session's one event stream.
+    pub fn listening(&self, create: impl FnOnce() -> Arc<Outbox>) -> Arc<Outbox> {
+        Arc::clone(self.listening.get_or_init(create))
+    }
+
     /// Cancels every running call with this id, and returns how many there were. A client may
     /// reuse an id; nobody can tell which call it means then.
     pub fn cancel_calls(&self, key: &RequestKey) -> usize {
@@ -401,6 +417,14 @@ impl SessionGuard {
     /// Ends the session. Returns false when something else ended it first.
     pub fn end(&self, reason: EndReason) -> bool {
         self.store.end(&self.session, reason)
+    }
+
+    /// Ends a session whose client never got its id. One that was used since must be known to
+    /// somebody.
+    pub fn end_undelivered(&self) {
+        if self.session.activity.view().class == Some(Class::Initializing) {
+            self.end(EndReason::InitFailed);
+        }
     }
 
     /// A second guard for work that outlives this one; `None` when the session has ended, or is

@@ -199,12 +199,9 @@ mod tests {
 
     fn options() -> Options {
         Options {
-            path: "/mcp".to_owned(),
             allowed_hosts: vec!["mcp.example.com".parse().unwrap()],
             allowed_origins: vec!["https://app.example.com".parse().unwrap()],
-            json_response: false,
-            heartbeat: std::time::Duration::from_secs(15),
-            max_body: 1024,
+            ..Options::default()
         }
     }
 

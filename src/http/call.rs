@@ -1,117 +1,163 @@
-//! Answering a tool call, in either era: with JSON, or with an event stream when it takes long.
+//! Answering tool calls, in either era: with JSON, or with an event stream when a call speaks
+//! before its result or takes long.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::response::Response;
-use futures_util::StreamExt as _;
-use futures_util::stream::{self, FuturesUnordered};
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{App, events};
+use super::{App, Connection};
+use crate::catalog::Tool;
 use crate::dispatch::{self, Call};
 use crate::execute::{Busy, CallRequest, Listener, Outcome, Said, Stop, Stopped};
+use crate::metrics::{ErrorType, MessageKind, RequestEra, RequestInFlight, StreamKind};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, RequestId};
-use crate::protocol::version::Era;
+use crate::protocol::progress::ProgressToken;
+use crate::protocol::version::{Era, ProtocolVersion};
+use crate::stream::{Answer, History, Outbox, Reader, Reply};
 
-/// Gives a planned call its number.
-pub(super) fn request(app: &App, call: Call) -> CallRequest {
-    CallRequest {
-        number: app.executor.number(),
-        tool: call.tool,
-        arguments: call.arguments,
-        caller: call.caller,
-    }
+/// An outbox for the replies to so many requests, and its reader.
+pub(super) fn outbox(app: &App, replies: usize) -> (Arc<Outbox>, Reader) {
+    let metrics = Arc::clone(&app.metrics);
+    let outbox = Outbox::for_replies(replies, app.options.stream_buffer, metrics);
+    let reader = outbox.read();
+    (outbox, reader)
 }
 
-/// The reply to a call: its status, should it be the whole response, and its message.
-pub(super) type Reply = (StatusCode, Vec<u8>);
+/// Where a call comes from, and where its words and its reply go.
+#[derive(Debug)]
+pub(super) struct From {
+    pub(super) number: u64,
+    pub(super) id: RequestId,
+    pub(super) version: ProtocolVersion,
+    pub(super) era: RequestEra,
+    pub(super) outbox: Arc<Outbox>,
+}
 
-/// A reply that is not there yet.
-pub(super) type PendingReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
-
-/// Starts a call. `keep` is dropped when it has its outcome.
+/// Starts a call. `keep` is dropped when its reply is in the outbox.
 ///
 /// # Errors
 ///
 /// [`Busy`] at the limit of calls.
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
-    era: Era,
-    id: RequestId,
-    request: CallRequest,
+    from: From,
+    call: Call,
     stop: Stop,
     keep: K,
-) -> Result<PendingReply, Busy> {
-    let (outcome, receiver) = oneshot::channel();
-    let listener = Box::new(Waiting { outcome, keep });
-    app.executor.start(request, stop, listener)?;
-    let app = Arc::clone(app);
-    Ok(Box::pin(async move {
-        let outcome = receiver.await.unwrap_or(Outcome::Lost);
-        let status = error_status(era, &outcome);
-        reply::encode(&id, &encoded(&app, era, outcome), status)
-    }))
+) -> Result<(), Busy> {
+    let request = CallRequest {
+        number: from.number,
+        tool: Arc::clone(&call.tool),
+        arguments: call.arguments,
+        caller: call.caller,
+    };
+    let listener = Box::new(Answering {
+        app: Arc::clone(app),
+        // Where nothing can be sent before the reply, nothing needs to be said.
+        progress_token: call.progress_token.filter(|_| !app.options.json_response),
+        tool: call.tool,
+        started: Instant::now(),
+        in_flight: app.metrics.request_started(from.era),
+        from,
+        keep,
+    });
+    app.executor.start(request, stop, listener)
 }
 
-/// An exchange that waits for the outcome of its call.
-struct Waiting<K> {
-    outcome: oneshot::Sender<Outcome>,
+/// A call on its way to the outbox of its exchange.
+struct Answering<K> {
+    app: Arc<App>,
+    from: From,
+    tool: Arc<Tool>,
+    progress_token: Option<ProgressToken>,
+    started: Instant,
+    #[expect(dead_code, reason = "counts the request until it is dropped")]
+    in_flight: RequestInFlight,
+    #[expect(dead_code, reason = "kept for its destructor")]
     keep: K,
 }
 
-impl<K: Send + 'static> Listener for Waiting<K> {
-    fn said(&mut self, _: Said) {}
+impl<K: Send + 'static> Listener for Answering<K> {
+    fn said(&mut self, said: Said) {
+        let Said::Progress(progress) = said;
+        if let Some(token) = &self.progress_token {
+            let message = token.notification(&progress).into();
+            self.from.outbox.say(MessageKind::Progress, message);
+        }
+    }
 
     fn done(self: Box<Self>, outcome: Outcome) {
-        drop(self.keep);
-        // The receiver is gone when the connection was lost; the outcome has no use then.
-        drop(self.outcome.send(outcome));
+        let era = self.from.version.era();
+        let status = error_status(era, &outcome);
+        let error_type = error_type(&outcome);
+        let encoded = encoded(&self.app, era, outcome);
+        let (status, data) = reply::encode(&self.from.id, &encoded, status);
+        self.app.metrics.operation(
+            "tools/call",
+            Some(&self.tool.name),
+            error_type,
+            self.from.version.as_str(),
+            self.started.elapsed(),
+        );
+        self.from.outbox.reply(Reply {
+            status,
+            data: data.into(),
+        });
     }
 }
 
-/// Answers with the reply to a call: plain JSON, or an event stream if the call is still running
-/// after one heartbeat, which keeps proxies from cutting it. `keep` is dropped when the response
-/// was sent, or the connection was lost.
+/// How an exchange may be answered.
+#[derive(Debug)]
+pub(super) struct Exchanged<'a> {
+    pub(super) app: &'a App,
+    pub(super) connection: Option<&'a Connection>,
+    /// Keeps what is streamed, if the client can come back for it.
+    pub(super) history: Option<Arc<History>>,
+    /// True if the replies go into one JSON array.
+    pub(super) is_batch: bool,
+}
+
+/// Answers with what comes out of the outbox: plain JSON when nothing is said before the replies
+/// and they are there within one heartbeat, else an event stream, which keeps proxies from cutting
+/// it. `keep` is dropped when the response was sent, or the connection was lost.
 pub(super) async fn answer<K: Send + Unpin + 'static>(
-    app: &App,
-    mut pending: PendingReply,
+    exchanged: Exchanged<'_>,
+    mut reader: Reader,
     keep: K,
 ) -> Response {
+    let app = exchanged.app;
     tokio::select! {
-        (status, message) = &mut pending => reply::json(status, message, keep),
-        () = becomes_stream(app) => {
-            let replies = stream::once(pending).map(|(_, message)| message);
-            reply::event_stream(events::of_replies(replies, app.options.heartbeat, keep))
-        }
-    }
-}
-
-/// Answers with the replies to a batch: one JSON array, or one event for each reply.
-pub(super) async fn answer_batch<K: Send + Unpin + 'static>(
-    app: &App,
-    pending: Vec<PendingReply>,
-    keep: K,
-) -> Response {
-    let mut pending: FuturesUnordered<_> = pending.into_iter().collect();
-    let mut ready: Vec<Vec<u8>> = Vec::new();
-    let all = async {
-        while let Some((_, message)) = pending.next().await {
-            ready.push(message);
-        }
-    };
-    tokio::select! {
-        () = all => {
-            let array = [b"[", ready.join(&b',').as_slice(), b"]"].concat();
-            return reply::json(StatusCode::OK, array, keep);
-        }
+        answer = reader.answer() => if let Answer::Replies(replies) = answer {
+            return whole(replies, exchanged.is_batch, keep);
+        },
         () = becomes_stream(app) => {}
     }
-    let replies = stream::iter(ready).chain(pending.map(|(_, message)| message));
-    reply::event_stream(events::of_replies(replies, app.options.heartbeat, keep))
+    let beginning = exchanged.history.map(|history| reader.keep_in(&history));
+    let opened = Opened::new(app, StreamKind::Post, exchanged.connection);
+    let heartbeat = app.options.heartbeat;
+    reply::event_stream(events::of_replies(
+        opened, reader, beginning, heartbeat, keep,
+    ))
+}
+
+/// The replies as one JSON body.
+fn whole<K: Send + Unpin + 'static>(replies: Vec<Reply>, is_batch: bool, keep: K) -> Response {
+    if is_batch {
+        let messages: Vec<Bytes> = replies.into_iter().map(|reply| reply.data).collect();
+        let array = [b"[", messages.join(&b',').as_slice(), b"]"].concat();
+        return reply::json(StatusCode::OK, array, keep);
+    }
+    match replies.into_iter().next() {
+        Some(Reply { status, data }) => reply::json(status, data, keep),
+        // An exchange has at least one request.
+        None => reply::empty(StatusCode::ACCEPTED),
+    }
 }
 
 /// Completes when an answer must not stay silent any longer.
@@ -145,6 +191,14 @@ fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, Error
         Outcome::Lost => "Internal error: the call was lost",
     };
     Err(ErrorObject::new(INTERNAL_ERROR, message))
+}
+
+/// What the metrics call the error of a call.
+fn error_type(outcome: &Outcome) -> Option<ErrorType> {
+    match outcome {
+        Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
+        Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
+    }
 }
 
 /// The status of a reply without a result. A legacy client sees every reply to a valid request as

@@ -12,9 +12,10 @@ use http::header::EXPECT;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Map;
+use tokio::time::Instant;
 
 use super::body::{self, BodyError};
-use super::{App, headers, legacy, modern, reply};
+use super::{App, Connection, headers, legacy, modern, reply};
 use crate::auth::Caller;
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
@@ -27,6 +28,8 @@ pub(super) struct Exchange {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
     pub(super) headers: HeaderMap,
+    pub(super) connection: Option<Connection>,
+    pub(super) started: Instant,
 }
 
 /// Serves every method of the endpoint.
@@ -49,6 +52,8 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         app,
         caller,
         headers,
+        connection: extensions.remove::<Connection>(),
+        started: Instant::now(),
     };
     match method {
         Method::POST => post(exchange, body).await,
@@ -60,21 +65,25 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
 
 /// The HTTP methods that the endpoint serves.
 fn allowed(app: &App) -> &'static str {
-    if app.sessions.is_some() {
+    if has_sessions(app) {
         "GET, POST, DELETE"
     } else {
         "POST"
     }
 }
 
+fn has_sessions(app: &App) -> bool {
+    app.sessions.is_some() && app.options.served.includes(Era::Legacy)
+}
+
 /// Serves GET or DELETE, which only legacy sessions have.
 fn session_method(exchange: &Exchange, serve: fn(&Exchange) -> Response) -> Response {
-    match version(&exchange.headers) {
+    if !has_sessions(&exchange.app) {
+        return reply::method_not_allowed(&exchange.headers, "POST");
+    }
+    match version(exchange) {
         Err(response) => response,
         Ok(Some(ProtocolVersion::V2026_07_28)) => {
-            reply::method_not_allowed(&exchange.headers, "POST")
-        }
-        Ok(_) if exchange.app.sessions.is_none() => {
             reply::method_not_allowed(&exchange.headers, "POST")
         }
         Ok(_) => serve(exchange),
@@ -83,11 +92,14 @@ fn session_method(exchange: &Exchange, serve: fn(&Exchange) -> Response) -> Resp
 
 /// The version that the header names, if it is served.
 #[expect(clippy::result_large_err, reason = "the error is the response itself")]
-fn version(headers: &HeaderMap) -> Result<Option<ProtocolVersion>, Response> {
+fn version(exchange: &Exchange) -> Result<Option<ProtocolVersion>, Response> {
+    let headers = &exchange.headers;
+    let served = exchange.app.options.served;
     match headers::single(headers, &headers::MCP_PROTOCOL_VERSION) {
         Ok(None) => Ok(None),
-        Ok(Some(text)) => ProtocolVersion::parse(text).map(Some).ok_or_else(|| {
-            reply::error_without_id(StatusCode::BAD_REQUEST, headers, &unsupported(text))
+        Ok(Some(text)) => served.parse(text).map(Some).ok_or_else(|| {
+            let error = unsupported(served, text);
+            reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
         }),
         Err(headers::Unusable) => Err(unusable(headers)),
     }
@@ -141,7 +153,7 @@ async fn post(exchange: Exchange, body: Body) -> Response {
 
 /// Serves a batch, if it is a legacy client's.
 async fn batch(exchange: Exchange, messages: Vec<Result<Message, Malformed>>) -> Response {
-    match version(&exchange.headers) {
+    match version(&exchange) {
         Err(response) => response,
         Ok(Some(ProtocolVersion::V2026_07_28)) => legacy::no_batch(&exchange.headers),
         Ok(_) => legacy::post_batch(exchange, messages).await,
@@ -167,7 +179,7 @@ async fn route(exchange: Exchange, message: Message) -> Response {
         ),
         Message::Response(_) => (None, None, &none),
     };
-    match classify(header, method, params) {
+    match classify(exchange.app.options.served, header, method, params) {
         Ok(Era::Legacy) => legacy::post(exchange, message).await,
         Ok(Era::Modern) => modern::post(exchange, message).await,
         Err(error) => match id {

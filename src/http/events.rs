@@ -1,33 +1,51 @@
-//! Event streams: a call's answer that takes its time, and the stream a legacy client keeps open.
+//! Event streams: a call's answer that speaks or takes its time, and the stream a legacy client
+//! keeps open.
 //!
 //! A silent stream gets a comment every heartbeat. That keeps proxies from cutting it, and it is
-//! how a lost client is noticed.
+//! how a lost client is noticed. A stream that the server ends tells its client when to come back.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use futures_util::stream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use super::connection::{Cut, Link};
+use super::{App, Connection};
+use crate::metrics::{OpenStream, StreamEnd, StreamKind};
+use crate::stream::{Event, EventId, Next, Reader};
 
 /// A comment, which carries nothing and is ignored by clients.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// How long a client waits before it opens a stream again that the server ended, in milliseconds.
-const RETRY: Bytes = Bytes::from_static(b"retry: 3000\n\n");
-
 /// One message as an event. JSON on one line cannot break the framing.
-fn event(message: &[u8]) -> Bytes {
-    let mut event = Vec::with_capacity(message.len() + 24);
+fn event(Event { id, data }: &Event) -> Bytes {
+    let mut event = Vec::with_capacity(data.len() + 64);
+    if let Some(id) = id {
+        event.extend_from_slice(format!("id: {id}\n").as_bytes());
+    }
     event.extend_from_slice(b"event: message\ndata: ");
-    event.extend_from_slice(message);
+    event.extend_from_slice(data);
     event.extend_from_slice(b"\n\n");
     event.into()
+}
+
+/// The first bytes of a stream, which go out at once, with the status line: an empty event that
+/// the client can come back to, or a comment.
+fn first(beginning: Option<EventId>) -> Bytes {
+    match beginning {
+        Some(id) => format!("id: {id}\ndata: \n\n").into(),
+        None => COMMENT,
+    }
+}
+
+/// How long a client waits before it opens a stream again that the server ended.
+fn retry(after: Duration) -> Bytes {
+    format!("retry: {}\n\n", after.as_millis()).into()
 }
 
 fn heartbeats(every: Duration) -> Interval {
@@ -36,81 +54,210 @@ fn heartbeats(every: Duration) -> Interval {
     heartbeats
 }
 
-/// Streams the replies as they come, with comments between them, then ends. `keep` is dropped with
-/// the stream.
+/// Counts a stream while it is open, and says why it ended.
+#[derive(Debug)]
+pub(super) struct Opened {
+    stream: Option<OpenStream>,
+    link: Option<Arc<Link>>,
+}
+
+impl Opened {
+    pub(super) fn new(app: &App, kind: StreamKind, connection: Option<&Connection>) -> Self {
+        Self {
+            stream: Some(app.metrics.stream_opened(kind)),
+            link: connection.map(|connection| Arc::clone(&connection.link)),
+        }
+    }
+
+    fn end(&mut self, reason: StreamEnd) {
+        if let Some(stream) = self.stream.take() {
+            stream.end(reason);
+        }
+    }
+}
+
+/// A stream that is dropped before its end was cut.
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.end(match self.link.as_ref().and_then(|link| link.cut()) {
+            Some(Cut::Stalled) => StreamEnd::Slow,
+            Some(Cut::WriteError) => StreamEnd::WriteError,
+            None => StreamEnd::Client,
+        });
+    }
+}
+
+/// Streams the messages of an exchange as they come, with comments between them, then ends. `keep`
+/// is dropped with the stream.
 pub(super) fn of_replies<K: Send + 'static>(
-    replies: impl Stream<Item = Vec<u8>> + Send + 'static,
+    opened: Opened,
+    reader: Reader,
+    beginning: Option<EventId>,
     heartbeat: Duration,
     keep: K,
 ) -> Body {
-    struct Answer<K> {
-        replies: BoxStream<'static, Vec<u8>>,
+    struct Answering<K> {
+        opened: Opened,
+        reader: Reader,
         heartbeats: Interval,
         keep: K,
     }
-    let answer = Answer {
-        replies: replies.boxed(),
+    enum State<K> {
+        Beginning(Option<EventId>, Answering<K>),
+        Going(Answering<K>),
+    }
+    let answering = Answering {
+        opened,
+        reader,
         heartbeats: heartbeats(heartbeat),
         keep,
     };
-    // The first comment goes out at once, with the status line.
-    Body::from_stream(stream::unfold(
-        (answer, true),
-        |(mut answer, first)| async move {
-            if first {
-                return Some((Ok::<_, Infallible>(COMMENT), (answer, false)));
+    let state = State::Beginning(beginning, answering);
+    Body::from_stream(stream::unfold(state, |state| async move {
+        let mut answering = match state {
+            State::Beginning(beginning, answering) => {
+                return Some((
+                    Ok::<_, Infallible>(first(beginning)),
+                    State::Going(answering),
+                ));
             }
-            let chunk = tokio::select! {
-                reply = answer.replies.next() => {
-                    let Some(reply) = reply else {
-                        // The stream is asked for more only when little of the last reply is
-                        // unsent.
-                        drop(answer.keep);
-                        return None;
-                    };
-                    event(&reply)
+            State::Going(answering) => answering,
+        };
+        let chunk = tokio::select! {
+            next = answering.reader.next() => match next {
+                Next::Event(next) => event(&next),
+                // The stream is asked for more only when little of the last reply is unsent.
+                Next::End => {
+                    answering.opened.end(StreamEnd::Complete);
+                    drop(answering.keep);
+                    return None;
                 }
-                _ = answer.heartbeats.tick() => COMMENT,
-            };
-            Some((Ok(chunk), (answer, false)))
-        },
-    ))
+                Next::Replaced => {
+                    answering.opened.end(StreamEnd::Takeover);
+                    return None;
+                }
+            },
+            _ = answering.heartbeats.tick() => COMMENT,
+        };
+        Some((Ok(chunk), State::Going(answering)))
+    }))
 }
 
-/// The stream of a GET: comments until the session ends, a newer stream replaces it, or the server
-/// stops.
+/// What a client missed of a stream that is over.
+pub(super) fn of_past(mut opened: Opened, events: &[Event]) -> Body {
+    let chunks: Vec<Bytes> = std::iter::once(COMMENT)
+        .chain(events.iter().map(event))
+        .collect();
+    opened.end(StreamEnd::Complete);
+    Body::from(chunks.concat())
+}
+
+/// What ends the stream of a session.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) heartbeat: Duration,
+    /// How long the client is told to wait before it comes back.
+    pub(super) retry: Duration,
+    pub(super) max_age: Duration,
+    /// When the credential that opened it expires.
+    pub(super) expires: Option<SystemTime>,
+    /// Cancelled when the session ends.
+    pub(super) ended: CancellationToken,
+    /// Cancelled when the server stops.
+    pub(super) draining: CancellationToken,
+}
+
+/// The stream of a session: its messages, with comments between them, until something ends it.
+/// `keep` is dropped with the stream; it is told when the credential has expired.
 pub(super) fn of_session<K: Send + 'static>(
-    app: &Arc<App>,
-    replaced: CancellationToken,
+    opened: Opened,
+    reader: Reader,
+    beginning: Option<EventId>,
+    limits: Limits,
     keep: K,
+    on_expired: fn(&K),
 ) -> Body {
     struct Listening<K> {
+        opened: Opened,
+        reader: Reader,
         heartbeats: Interval,
-        replaced: CancellationToken,
-        draining: CancellationToken,
+        until: Instant,
+        expired: Instant,
+        limits: Limits,
         keep: K,
     }
-    let listening = Listening {
-        heartbeats: heartbeats(app.options.heartbeat),
-        replaced,
-        draining: app.draining.clone(),
-        keep,
-    };
-    let state = Some((listening, true));
-    Body::from_stream(stream::unfold(state, |state| async move {
-        let (mut listening, first) = state?;
-        if first {
-            return Some((Ok::<_, Infallible>(COMMENT), Some((listening, false))));
-        }
-        tokio::select! {
-            () = listening.replaced.cancelled() => None,
-            () = listening.draining.cancelled() => {
-                drop(listening.keep);
-                Some((Ok(RETRY), None))
+    enum State<K> {
+        Beginning(Option<EventId>, Listening<K>),
+        Going(Listening<K>),
+        Over,
+    }
+    let now = Instant::now();
+    let state = State::Beginning(
+        beginning,
+        Listening {
+            opened,
+            reader,
+            heartbeats: heartbeats(limits.heartbeat),
+            until: now + jittered(limits.max_age),
+            expired: limits.expires.map_or_else(
+                || now + FAR,
+                |expires| {
+                    let left = expires.duration_since(SystemTime::now());
+                    now + left.unwrap_or_default().min(FAR)
+                },
+            ),
+            limits,
+            keep,
+        },
+    );
+    Body::from_stream(stream::unfold(state, move |state| async move {
+        let mut listening = match state {
+            State::Beginning(beginning, listening) => {
+                return Some((
+                    Ok::<_, Infallible>(first(beginning)),
+                    State::Going(listening),
+                ));
             }
-            _ = listening.heartbeats.tick() => Some((Ok(COMMENT), Some((listening, false)))),
+            State::Going(listening) => listening,
+            State::Over => return None,
+        };
+        let end = tokio::select! {
+            next = listening.reader.next() => match next {
+                Next::Event(next) => {
+                    return Some((Ok(event(&next)), State::Going(listening)));
+                }
+                Next::End | Next::Replaced => StreamEnd::Takeover,
+            },
+            _ = listening.heartbeats.tick() => {
+                return Some((Ok(COMMENT), State::Going(listening)));
+            }
+            () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
+            () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
+            () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,
+            () = tokio::time::sleep_until(listening.expired) => {
+                on_expired(&listening.keep);
+                StreamEnd::Revoked
+            }
+        };
+        listening.opened.end(end);
+        match end {
+            StreamEnd::Shutdown | StreamEnd::MaxAge => {
+                Some((Ok(retry(listening.limits.retry)), State::Over))
+            }
+            _ => None,
         }
     }))
+}
+
+/// Longer than any stream.
+const FAR: Duration = Duration::from_hours(366 * 24);
+
+/// A duration give or take a tenth, so that streams which began together do not end together.
+fn jittered(duration: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = RandomState::new().hash_one(duration) % 2001;
+    let permille = u32::try_from(random).unwrap_or(1000);
+    duration.saturating_mul(9000 + permille) / 10_000
 }
 
 #[cfg(test)]
@@ -119,6 +266,19 @@ mod tests {
 
     #[test]
     fn an_event_is_framed() {
-        assert_eq!(event(b"{}"), "event: message\ndata: {}\n\n");
+        let data = Bytes::from_static(b"{}");
+        let plain = Event { id: None, data };
+        assert_eq!(event(&plain), "event: message\ndata: {}\n\n");
+        assert_eq!(first(None), ":\n\n");
+        assert_eq!(retry(Duration::from_millis(2500)), "retry: 2500\n\n");
+    }
+
+    #[test]
+    fn ages_differ_by_a_tenth_at_most() {
+        let hour = Duration::from_hours(1);
+        let ages: Vec<_> = (0..100).map(|_| jittered(hour)).collect();
+        assert!(ages.iter().all(|age| *age >= hour * 9 / 10));
+        assert!(ages.iter().all(|age| *age <= hour * 11 / 10));
+        assert!(ages.iter().any(|age| age != &ages[0]));
     }
 }

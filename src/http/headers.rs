@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue};
 pub(super) const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The revision that a request speaks.
 pub(super) const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The last event that a client saw of a stream it lost.
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The method of a modern request.
 pub(super) const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The tool, prompt or resource of a modern request.

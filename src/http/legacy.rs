@@ -4,7 +4,9 @@
 //! lives in its own task and ends by itself, by `notifications/cancelled`, by the end of its
 //! session, at its deadline or at shutdown.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -12,43 +14,45 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::call::{self, PendingReply};
+use super::call::{self, Exchanged};
 use super::endpoint::Exchange;
+use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{App, events, headers};
+use super::{App, Delivery, headers};
+use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
+use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Notification, Request,
     RequestId, RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
-use crate::session::{Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
+use crate::session::{
+    Bucket, EndReason, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
+};
+use crate::stream::{History, HistoryLimits, Outbox, Reply, Resumed};
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     // Before the look at `draining`: a server that stops waits for what was taken before it.
     let waiting = exchange.app.unanswered.token();
     if let Message::Request(request) = &message {
+        let is_initialize = request.method == "initialize";
         if exchange.app.draining.is_cancelled() {
-            if request.method == "initialize"
-                && let Some(sessions) = &exchange.app.sessions
-            {
+            if let Some(sessions) = exchange.app.sessions.as_ref().filter(|_| is_initialize) {
                 sessions.note_rejected(Rejection::Draining);
             }
             return reply::stopping(Some(&request.id));
         }
-        if request.method == "initialize" {
+        if is_initialize {
             return initialize(&exchange, request);
         }
     }
-    let session = match &exchange.app.sessions {
-        None => None,
-        Some(sessions) => match enter(&exchange, sessions) {
-            Ok(guard) => Some(guard),
-            Err(missing) => return missing.into_response(&exchange, &message),
-        },
+    let session = match session_of(&exchange) {
+        Ok(session) => session,
+        Err(missing) => return missing.into_response(&exchange, &message),
     };
     match message {
         Message::Request(request) => serve_request(&exchange, session, waiting, request).await,
@@ -66,7 +70,14 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
-    let (params, result) = match dispatch::initialize(&app.catalog, &request.params) {
+    let opened = dispatch::initialize(&app.catalog, &request.params);
+    let version = match &opened {
+        Ok((params, _)) => params.version,
+        Err(_) => version_without_session(exchange),
+    };
+    let outcome = opened.as_ref().map(|_| ());
+    count(exchange, "initialize", version, outcome.err());
+    let (params, result) = match opened {
         Ok(opened) => opened,
         Err(error) => return reply::error(StatusCode::OK, &request.id, &error),
     };
@@ -75,33 +86,97 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
     };
     let info = SessionInfo {
         owner: exchange.caller.principal.clone(),
-        bucket: None,
         version: params.version,
         client: params.client.into(),
+        bucket: bucket(exchange),
     };
     match sessions.create(info) {
-        Ok(guard) => {
-            let session = guard.session();
-            tracing::info!(
-                session = %session.id(),
-                version = %session.info().version,
-                client = &*session.info().client,
-                principal = %session.info().owner,
-                "session started"
-            );
-            let id = HeaderValue::from_str(&session.id().expose());
-            let mut response = reply::reply(&request.id, &Ok(result), StatusCode::OK, guard);
-            if let Ok(id) = id {
-                response.headers_mut().insert(headers::MCP_SESSION_ID, id);
-            }
-            response
-        }
-        Err(_) => reply::unavailable(
-            Some(&request.id),
-            "The server has no room for another session; try again later",
-            RetryAfter::Full,
-        ),
+        Ok(guard) => opened_session(exchange, request, &result, guard),
+        Err(refused) => no_room(request, refused),
     }
+}
+
+fn opened_session(
+    exchange: &Exchange,
+    request: &Request,
+    result: &RawValue,
+    guard: SessionGuard,
+) -> Response {
+    let session = guard.session();
+    tracing::info!(
+        session = %session.id(),
+        version = %session.info().version,
+        client = session.info().client,
+        principal = %session.info().owner,
+        "session started"
+    );
+    let id = HeaderValue::from_str(&session.id().expose());
+    let mut response = reply::reply(&request.id, &Ok(result.to_owned()), StatusCode::OK, ());
+    if let Ok(id) = id {
+        response.headers_mut().insert(headers::MCP_SESSION_ID, id);
+    }
+    // The session is held until its client has its id, and ends if it never gets it.
+    match &exchange.connection {
+        Some(connection) => connection.link.on_delivery(move |delivery| {
+            if delivery == Delivery::Failed {
+                guard.end_undelivered();
+            }
+        }),
+        None => drop(guard),
+    }
+    response
+}
+
+/// What the limit of sessions per principal counts by. Users of one shared token are not limited
+/// by each other. Without credentials it is the address; of IPv6 the first half, which is what one
+/// customer of a network gets.
+fn bucket(exchange: &Exchange) -> Option<Bucket> {
+    match &exchange.caller.principal {
+        Principal::Anonymous => {
+            let peer = exchange.connection.as_ref().and_then(|c| c.peer);
+            let address = peer.map(|peer| match peer.ip().to_canonical() {
+                IpAddr::V6(address) => {
+                    let network = address.to_bits() >> 64 << 64;
+                    IpAddr::V6(Ipv6Addr::from_bits(network))
+                }
+                address @ IpAddr::V4(_) => address,
+            });
+            Some(Bucket::Address(address))
+        }
+        principal @ Principal::User(_) if principal.is_shared() => None,
+        principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
+    }
+}
+
+/// Refuses a session without telling the limit.
+fn no_room(request: &Request, refused: Refused) -> Response {
+    const FULL: &str = "The server has no room for another session; try again later";
+    const TOO_MANY: &str = "Too many sessions are open already; end some, or try again later";
+    match refused {
+        Refused::PrincipalFull => reply::too_many(&request.id, TOO_MANY),
+        Refused::Full | Refused::NotFound | Refused::Crowded => {
+            reply::unavailable(Some(&request.id), FULL, RetryAfter::Full)
+        }
+    }
+}
+
+/// Counts a request that was answered at once.
+fn count(exchange: &Exchange, method: &str, version: ProtocolVersion, error: Option<&ErrorObject>) {
+    exchange.app.metrics.operation(
+        dispatch::known_method(method),
+        None,
+        error.map(|error| ErrorType::JsonRpc(error.code)),
+        version.as_str(),
+        exchange.started.elapsed(),
+    );
+}
+
+/// The version of a request in no session: what its header says, and else the oldest.
+fn version_without_session(exchange: &Exchange) -> ProtocolVersion {
+    headers::single(&exchange.headers, &headers::MCP_PROTOCOL_VERSION)
+        .unwrap_or_default()
+        .and_then(ProtocolVersion::parse)
+        .unwrap_or(ProtocolVersion::UNSTATED)
 }
 
 /// Why a request is in no session.
@@ -111,8 +186,17 @@ enum NoSession {
     Missing,
     /// It names one that does not exist, any more or for this caller.
     Unknown,
-    /// It names one that is used as often at once as it can be.
+    /// Its session is used as often at once as it can be.
     Crowded,
+}
+
+impl From<Refused> for NoSession {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Crowded => Self::Crowded,
+            Refused::NotFound | Refused::Full | Refused::PrincipalFull => Self::Unknown,
+        }
+    }
 }
 
 impl NoSession {
@@ -130,10 +214,10 @@ impl NoSession {
                 ErrorObject::new(SESSION_NOT_FOUND, "Session not found"),
             ),
             Self::Crowded => (
-                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::TOO_MANY_REQUESTS,
                 ErrorObject::new(
                     INTERNAL_ERROR,
-                    "The session serves as many requests as it may; try again later",
+                    "Too many requests of this session are open; try again later",
                 ),
             ),
         }
@@ -148,31 +232,39 @@ impl NoSession {
     }
 }
 
-impl From<Refused> for NoSession {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Crowded => Self::Crowded,
-            Refused::NotFound | Refused::Full | Refused::PrincipalFull => Self::Unknown,
-        }
+/// Enters the session of a message; `None` where it is served without one.
+fn session_of(exchange: &Exchange) -> Result<Option<SessionGuard>, NoSession> {
+    let Some(sessions) = &exchange.app.sessions else {
+        return Ok(None);
+    };
+    match id_of(exchange) {
+        Err(NoSession::Missing) if exchange.app.options.lenient_sessions => Ok(None),
+        Err(missing) => Err(refused(exchange, sessions, missing)),
+        Ok(id) => sessions
+            .enter(id, &exchange.caller.principal)
+            .map(Some)
+            .map_err(NoSession::from),
     }
 }
 
-/// Enters the session that a request names, to serve a message in it.
-fn enter(exchange: &Exchange, sessions: &Arc<SessionStore>) -> Result<SessionGuard, NoSession> {
-    let id = named_session(exchange, sessions)?;
-    Ok(sessions.enter(id, &exchange.caller.principal)?)
-}
-
-fn named_session(exchange: &Exchange, sessions: &SessionStore) -> Result<SessionId, NoSession> {
-    let unknown = || {
-        sessions.note_lookup_failed(LookupFailure::Unknown);
-        NoSession::Unknown
-    };
+/// The session id of a request, if it can be one.
+fn id_of(exchange: &Exchange) -> Result<SessionId, NoSession> {
     let id = headers::single(&exchange.headers, &headers::MCP_SESSION_ID)
-        .map_err(|_| unknown())?
+        .map_err(|_| NoSession::Unknown)?
         .filter(|id| !id.is_empty())
         .ok_or(NoSession::Missing)?;
-    SessionId::parse(id).ok_or_else(unknown)
+    SessionId::parse(id).ok_or(NoSession::Unknown)
+}
+
+/// Counts a request without a usable session id.
+fn refused(exchange: &Exchange, sessions: &SessionStore, missing: NoSession) -> NoSession {
+    match missing {
+        NoSession::Missing => exchange.app.metrics.missing_session_id(),
+        NoSession::Unknown | NoSession::Crowded => {
+            sessions.note_lookup_failed(LookupFailure::Unknown);
+        }
+    }
+    missing
 }
 
 /// Takes note of a notification. Those that mean nothing here are ignored.
@@ -195,17 +287,39 @@ async fn serve_request(
     request: Request,
 ) -> Response {
     let id = request.id.clone();
-    let begun = begin(exchange, session.as_ref(), request);
-    let keep = (session, waiting);
-    match begun {
-        Begun::Ready(outcome) => reply::reply(&id, &outcome, StatusCode::OK, keep),
-        Begun::Pending(pending) => call::answer(&exchange.app, pending, keep).await,
-        Begun::Busy => call::busy(&id),
-        Begun::Ended => {
+    let call = match plan(exchange, session.as_ref(), request) {
+        Plan::Reply(outcome) => {
+            return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
+        }
+        Plan::Call(call) => call,
+    };
+    let (outbox, reader) = call::outbox(&exchange.app, 1);
+    match run(exchange, session.as_ref(), id.clone(), call, outbox) {
+        Ok(()) => {}
+        Err(NotStarted::Busy) => return call::busy(&id),
+        Err(NotStarted::Ended) => {
             let (status, error) = NoSession::Unknown.error();
-            reply::error(status, &id, &error)
+            return reply::error(status, &id, &error);
         }
     }
+    let exchanged = Exchanged {
+        app: &exchange.app,
+        connection: exchange.connection.as_ref(),
+        history: session
+            .as_ref()
+            .and_then(|session| history(&exchange.app, session)),
+        is_batch: false,
+    };
+    call::answer(exchanged, reader, (session, waiting)).await
+}
+
+/// What keeps the messages of a session for a client that comes back; `None` in sessions where
+/// that cannot be.
+fn history(app: &App, session: &SessionGuard) -> Option<Arc<History>> {
+    let session = session.session();
+    let bytes = app.options.resume_buffer;
+    let resumes = bytes > 0 && session.info().version == ProtocolVersion::V2025_11_25;
+    resumes.then(|| session.history(|| app.histories.create(HistoryLimits::of_bytes(bytes))))
 }
 
 /// Serves a batch: each message as if it had been posted alone. Only sessions of 2025-03-26 have
@@ -222,33 +336,38 @@ pub(super) async fn post_batch(
     if has_request && app.draining.is_cancelled() {
         return reply::stopping(None);
     }
-    let session = match app
-        .sessions
-        .as_ref()
-        .map(|sessions| enter(&exchange, sessions))
-    {
-        Some(Ok(session)) if session.session().info().version == ProtocolVersion::V2025_03_26 => {
+    let session = match session_of(&exchange) {
+        Ok(Some(session)) if session.session().info().version == ProtocolVersion::V2025_03_26 => {
             session
         }
-        Some(Err(missing)) => return no_session(&exchange, missing),
-        None | Some(Ok(_)) => return no_batch(&exchange.headers),
+        Ok(_) => return no_batch(&exchange.headers),
+        Err(missing) => return no_session(&exchange, missing),
     };
-    let mut pending = Vec::new();
+    let has_reply =
+        |message: &&Result<Message, Malformed>| matches!(message, Ok(Message::Request(_)) | Err(_));
+    let replies = messages.iter().filter(has_reply).count();
+    let (outbox, reader) = call::outbox(app, replies);
     for message in messages {
         match message {
-            Ok(Message::Request(request)) => pending.push(in_batch(&exchange, &session, request)),
+            Ok(Message::Request(request)) => in_batch(&exchange, &session, request, &outbox),
             Ok(Message::Notification(notification)) => notified(&session, &notification),
             Ok(Message::Response(_)) => {}
             Err(Malformed { id, error }) => {
-                let message = encode_error(id.as_ref(), UnreadableId::Null, &error);
-                pending.push(ready(message));
+                let data = encode_error(id.as_ref(), UnreadableId::Null, &error);
+                ready(&outbox, data);
             }
         }
     }
-    if pending.is_empty() {
+    if replies == 0 {
         return reply::empty(StatusCode::ACCEPTED);
     }
-    call::answer_batch(app, pending, (session, waiting)).await
+    let exchanged = Exchanged {
+        app,
+        connection: exchange.connection.as_ref(),
+        history: None,
+        is_batch: true,
+    };
+    call::answer(exchanged, reader, (session, waiting)).await
 }
 
 /// Refuses a batch outside the sessions that have them.
@@ -260,45 +379,60 @@ pub(super) fn no_batch(headers: &HeaderMap) -> Response {
     reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
 }
 
-fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request) -> PendingReply {
+fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request, outbox: &Arc<Outbox>) {
     let id = request.id.clone();
-    let begun = if request.method == "initialize" {
+    let outcome = if request.method == "initialize" {
         let text = "Invalid request: initialize cannot be part of a batch";
-        Begun::Ready(Err(ErrorObject::new(INVALID_REQUEST, text)))
+        Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
-        begin(exchange, Some(session), request)
+        match plan(exchange, Some(session), request) {
+            Plan::Reply(outcome) => outcome,
+            Plan::Call(call) => {
+                let outbox = Arc::clone(outbox);
+                match run(exchange, Some(session), id.clone(), call, outbox) {
+                    Ok(()) => return,
+                    Err(NotStarted::Busy) => Err(call::busy_error()),
+                    Err(NotStarted::Ended) => Err(NoSession::Unknown.error().1),
+                }
+            }
+        }
     };
-    let outcome = match begun {
-        Begun::Pending(pending) => return pending,
-        Begun::Ready(outcome) => outcome,
-        Begun::Busy => Err(call::busy_error()),
-        Begun::Ended => Err(NoSession::Unknown.error().1),
-    };
-    ready(reply::encode(&id, &outcome, StatusCode::OK).1)
+    ready(outbox, reply::encode(&id, &outcome, StatusCode::OK).1);
 }
 
-fn ready(message: Vec<u8>) -> PendingReply {
-    Box::pin(std::future::ready((StatusCode::OK, message)))
+fn ready(outbox: &Outbox, data: Vec<u8>) {
+    outbox.reply(Reply {
+        status: StatusCode::OK,
+        data: data.into(),
+    });
 }
 
-/// A request that has been taken on.
-enum Begun {
-    Ready(Result<Box<RawValue>, ErrorObject>),
-    Pending(PendingReply),
-    /// The server runs as many calls as it may.
-    Busy,
-    /// The session ended meanwhile.
-    Ended,
-}
-
-fn begin(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Begun {
+fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Plan {
     let app = &exchange.app;
+    let served = app.options.served;
+    let plan = dispatch::plan(
+        Era::Legacy,
+        served,
+        &mut request,
+        &app.catalog,
+        &exchange.caller,
+    );
     if let Some(session) = session {
-        session.session().note_request(&request.method);
+        session
+            .session()
+            .note_request(dispatch::known_method(&request.method));
     }
-    match dispatch::plan(Era::Legacy, &mut request, &app.catalog, &exchange.caller) {
-        Plan::Reply(outcome) => Begun::Ready(outcome),
-        Plan::Call(call) => run(app, session, request.id, call),
+    if let Plan::Reply(outcome) = &plan {
+        let version = version_of(exchange, session);
+        count(exchange, &request.method, version, outcome.as_ref().err());
+    }
+    plan
+}
+
+fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVersion {
+    match session {
+        Some(session) => session.session().info().version,
+        None => version_without_session(exchange),
     }
 }
 
@@ -314,36 +448,65 @@ impl Drop for Registered {
     }
 }
 
-fn run(app: &Arc<App>, session: Option<&SessionGuard>, id: RequestId, call: Call) -> Begun {
+/// Why a call was not started.
+enum NotStarted {
+    /// The server runs as many calls as it may.
+    Busy,
+    /// The session ended meanwhile.
+    Ended,
+}
+
+impl From<Busy> for NotStarted {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+fn run(
+    exchange: &Exchange,
+    session: Option<&SessionGuard>,
+    id: RequestId,
+    call: Call,
+    outbox: Arc<Outbox>,
+) -> Result<(), NotStarted> {
+    let app = &exchange.app;
+    let number = app.executor.number();
     let ended = session.map(|guard| guard.session().ended());
     let stop = Stop {
         client: CancellationToken::new(),
         session: ended.unwrap_or_default(),
     };
-    let request = call::request(app, call);
     let registered = match session {
         None => None,
         Some(guard) => {
-            let Some(another) = guard.another() else {
-                return Begun::Ended;
-            };
+            let another = guard.another().ok_or(NotStarted::Ended)?;
             let session = guard.session();
             session.note_call();
-            session.register_call(request.number, id.key(), stop.client.clone());
+            if session.register_call(number, id.key(), stop.client.clone()) {
+                app.metrics.duplicate_request_id();
+            }
             Some(Registered {
-                number: request.number,
+                number,
                 session: another,
             })
         }
     };
-    match call::start(app, Era::Legacy, id, request, stop, registered) {
-        Ok(pending) => Begun::Pending(pending),
-        Err(Busy) => Begun::Busy,
-    }
+    let from = call::From {
+        number,
+        id,
+        version: version_of(exchange, session),
+        era: match session {
+            Some(_) => RequestEra::Session,
+            None => RequestEra::Stateless,
+        },
+        outbox,
+    };
+    call::start(app, from, call, stop, registered)?;
+    Ok(())
 }
 
-/// Opens the session's event stream. The newest stream wins, so that a client which lost its
-/// connection is never locked out.
+/// Opens the session's event stream, or goes on with a stream that the client lost. The newest
+/// stream wins, so that a client which lost its connection is never locked out.
 pub(super) fn get(exchange: &Exchange) -> Response {
     if !headers::accepts(&exchange.headers, "text/event-stream") {
         return reply::refusal(
@@ -355,32 +518,87 @@ pub(super) fn get(exchange: &Exchange) -> Response {
     if exchange.app.draining.is_cancelled() {
         return reply::stopping(None);
     }
-    with_session(exchange, |sessions, id| {
-        let session = sessions.enter_stream(id, &exchange.caller.principal)?;
-        let replaced = session.session().replace_stream();
-        let stream = events::of_session(&exchange.app, replaced, session);
-        Ok(reply::event_stream(stream))
+    with_session(exchange, SessionStore::enter_stream, |session| {
+        listen(exchange, session)
     })
+}
+
+fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
+    let app = &exchange.app;
+    let connection = exchange.connection.as_ref();
+    let history = history(app, &session);
+    let last_event_id = headers::single(&exchange.headers, &headers::LAST_EVENT_ID)
+        .unwrap_or_default()
+        .filter(|id| !id.is_empty());
+    let resumed = match (&history, last_event_id) {
+        (Some(history), Some(id)) => history.resume(id),
+        _ => None,
+    };
+    let opened = Opened::new(app, StreamKind::Get, connection);
+    let (reader, beginning) = match resumed {
+        Some(Resumed::Past(events)) => {
+            return reply::event_stream(events::of_past(opened, &events));
+        }
+        Some(Resumed::Live(reader)) if reader.ends() => {
+            let heartbeat = app.options.heartbeat;
+            let body = events::of_replies(opened, reader, None, heartbeat, session);
+            return reply::event_stream(body);
+        }
+        Some(Resumed::Live(reader)) => (reader, None),
+        None => {
+            let outbox = session
+                .session()
+                .listening(|| Outbox::endless(app.options.stream_buffer, Arc::clone(&app.metrics)));
+            let reader = outbox.read();
+            let beginning = history.map(|history| reader.keep_in(&history));
+            (reader, beginning)
+        }
+    };
+    let limits = events::Limits {
+        heartbeat: app.options.heartbeat,
+        retry: app.options.stream_retry,
+        max_age: app.options.stream_max_age,
+        expires: exchange.caller.expires,
+        ended: session.session().ended(),
+        draining: app.draining.clone(),
+    };
+    let keep = (session, Arc::clone(app));
+    let body = events::of_session(opened, reader, beginning, limits, keep, |(session, app)| {
+        let owner = &session.session().info().owner;
+        if !app
+            .authenticator
+            .has_other_credential(owner, SystemTime::now())
+        {
+            session.end(EndReason::Revoked);
+        }
+    });
+    reply::event_stream(body)
 }
 
 /// Ends the session, its calls and its stream.
 pub(super) fn delete(exchange: &Exchange) -> Response {
-    with_session(exchange, |sessions, id| {
-        sessions.delete(id, &exchange.caller.principal)?;
-        Ok(reply::empty(StatusCode::NO_CONTENT))
-    })
+    with_session(
+        exchange,
+        |sessions, id, caller| sessions.delete(id, caller),
+        |()| reply::empty(StatusCode::NO_CONTENT),
+    )
 }
 
-fn with_session(
+fn with_session<S>(
     exchange: &Exchange,
-    serve: impl FnOnce(&Arc<SessionStore>, SessionId) -> Result<Response, NoSession>,
+    enter: impl FnOnce(&Arc<SessionStore>, SessionId, &Principal) -> Result<S, Refused>,
+    serve: impl FnOnce(S) -> Response,
 ) -> Response {
     let Some(sessions) = &exchange.app.sessions else {
         return reply::method_not_allowed(&exchange.headers, "POST");
     };
-    named_session(exchange, sessions)
-        .and_then(|id| serve(sessions, id))
-        .unwrap_or_else(|missing| no_session(exchange, missing))
+    let entered = id_of(exchange)
+        .map_err(|missing| refused(exchange, sessions, missing))
+        .and_then(|id| enter(sessions, id, &exchange.caller.principal).map_err(NoSession::from));
+    match entered {
+        Ok(session) => serve(session),
+        Err(missing) => no_session(exchange, missing),
+    }
 }
 
 fn no_session(exchange: &Exchange, missing: NoSession) -> Response {

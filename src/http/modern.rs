@@ -4,23 +4,22 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
-use std::sync::Arc;
-
 use axum::response::Response;
 use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::call;
+use super::call::{self, Exchanged};
 use super::endpoint::Exchange;
-use super::{App, headers, reply};
+use super::{headers, reply};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
+use crate::metrics::{ErrorType, RequestEra};
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
 use crate::protocol::modern::{check_headers, check_meta};
-use crate::protocol::version::Era;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -49,12 +48,27 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if let Err(error) = check(exchange, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    match dispatch::plan(Era::Modern, &mut request, &app.catalog, &exchange.caller) {
+    let served = app.options.served;
+    match dispatch::plan(
+        Era::Modern,
+        served,
+        &mut request,
+        &app.catalog,
+        &exchange.caller,
+    ) {
         Plan::Reply(outcome) => {
-            let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
+            let error = outcome.as_ref().err();
+            app.metrics.operation(
+                dispatch::known_method(&request.method),
+                None,
+                error.map(|error| ErrorType::JsonRpc(error.code)),
+                ProtocolVersion::V2026_07_28.as_str(),
+                exchange.started.elapsed(),
+            );
+            let status = error.map_or(StatusCode::OK, status_of);
             reply::reply(&request.id, &outcome, status, waiting)
         }
-        Plan::Call(call) => run(app, request.id, call, waiting).await,
+        Plan::Call(call) => run(exchange, request.id, call, waiting).await,
     }
 }
 
@@ -84,16 +98,35 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(app: &Arc<App>, id: RequestId, call: Call, waiting: TaskTrackerToken) -> Response {
+async fn run(
+    exchange: &Exchange,
+    id: RequestId,
+    call: Call,
+    waiting: TaskTrackerToken,
+) -> Response {
+    let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
         session: CancellationToken::new(),
     };
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.client.clone().drop_guard();
-    let request = call::request(app, call);
-    match call::start(app, Era::Modern, id.clone(), request, stop, ()) {
-        Ok(pending) => call::answer(app, pending, (cancel, waiting)).await,
-        Err(Busy) => call::busy(&id),
+    let (outbox, reader) = call::outbox(app, 1);
+    let from = call::From {
+        number: app.executor.number(),
+        id: id.clone(),
+        version: ProtocolVersion::V2026_07_28,
+        era: RequestEra::Stateless,
+        outbox,
+    };
+    if let Err(Busy) = call::start(app, from, call, stop, ()) {
+        return call::busy(&id);
     }
+    let exchanged = Exchanged {
+        app,
+        connection: exchange.connection.as_ref(),
+        history: None,
+        is_batch: false,
+    };
+    call::answer(exchanged, reader, (cancel, waiting)).await
 }

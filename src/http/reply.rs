@@ -47,7 +47,7 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> Response {
 /// One JSON-RPC message. `keep` is dropped when the body has been handed to the connection.
 pub(super) fn json<K: Send + Unpin + 'static>(
     status: StatusCode,
-    message: Vec<u8>,
+    message: impl Into<Bytes>,
     keep: K,
 ) -> Response {
     let body = Keeping {
@@ -154,6 +154,13 @@ pub(super) fn unavailable(
     let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body, ());
     let seconds = HeaderValue::from(retry_after as u16);
     response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+/// 429 for a client that has as much as one may have.
+pub(super) fn too_many(id: &RequestId, message: &'static str) -> Response {
+    let mut response = unavailable(Some(id), message, RetryAfter::Full);
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response
 }
 

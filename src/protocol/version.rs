@@ -29,8 +29,39 @@ pub enum Era {
     Modern,
 }
 
+/// Which eras a server serves; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// Every revision.
+    Both,
+    /// Those of one era.
+    Only(Era),
+}
+
+impl Served {
+    /// True if requests of the era are served.
+    pub fn includes(self, era: Era) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Only(only) => only == era,
+        }
+    }
+
+    /// The served versions, newest first.
+    pub fn versions(self) -> Vec<&'static str> {
+        let versions = ProtocolVersion::ALL.into_iter();
+        let served = versions.filter(|version| self.includes(version.era()));
+        served.map(ProtocolVersion::as_str).collect()
+    }
+
+    /// Reads a version; `None` if it is not served.
+    pub fn parse(self, text: &str) -> Option<ProtocolVersion> {
+        ProtocolVersion::parse(text).filter(|version| self.includes(version.era()))
+    }
+}
+
 impl ProtocolVersion {
-    /// Every served version, newest first.
+    /// Every version, newest first.
     pub const ALL: [Self; 4] = [
         Self::V2026_07_28,
         Self::V2025_11_25,
@@ -94,6 +125,7 @@ pub fn negotiate(requested: &str) -> ProtocolVersion {
 /// `-32022` for a version that is not served, `-32020` for a `_meta` version that the header does
 /// not repeat. Both are HTTP 400.
 pub fn classify(
+    served: Served,
     header: Option<&str>,
     method: Option<&str>,
     params: &Map<String, Value>,
@@ -108,27 +140,36 @@ pub fn classify(
         if header != Some(version) {
             return Err(version_mismatch(header, version));
         }
-        return match ProtocolVersion::parse(version) {
+        return match served.parse(version) {
             Some(version) if version.era() == Era::Modern => Ok(Era::Modern),
-            _ => Err(unsupported(version)),
+            _ => Err(unsupported(served, version)),
         };
     }
+    let legacy = |version: &str| {
+        if served.includes(Era::Legacy) {
+            Ok(Era::Legacy)
+        } else {
+            Err(unsupported(served, version))
+        }
+    };
     if method == Some("initialize") {
-        return Ok(Era::Legacy);
+        let requested = params.get("protocolVersion").and_then(Value::as_str);
+        return legacy(requested.unwrap_or_default());
     }
     match header {
-        None => Ok(Era::Legacy),
-        Some(text) => ProtocolVersion::parse(text)
+        None => legacy(ProtocolVersion::UNSTATED.as_str()),
+        Some(text) => served
+            .parse(text)
             .map(ProtocolVersion::era)
-            .ok_or_else(|| unsupported(text)),
+            .ok_or_else(|| unsupported(served, text)),
     }
 }
 
 /// `-32022`, with the versions this server speaks.
-pub fn unsupported(requested: &str) -> ErrorObject {
+pub fn unsupported(served: Served, requested: &str) -> ErrorObject {
     ErrorObject::new(UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version").with_data(
         json!({
-            "supported": ProtocolVersion::ALL.map(ProtocolVersion::as_str),
+            "supported": served.versions(),
             "requested": excerpt(requested),
         }),
     )
@@ -267,14 +308,62 @@ mod tests {
             ),
         ];
         for (name, header, method, params, expected) in cases {
-            let era = classify(header, Some(method), params.as_object().unwrap());
+            let era = classify(
+                Served::Both,
+                header,
+                Some(method),
+                params.as_object().unwrap(),
+            );
             assert_eq!(era.map_err(|error| error.code), expected, "{name}");
         }
     }
 
     #[test]
+    fn an_era_that_is_off_is_unsupported() {
+        let modern = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
+        let none = json!({});
+        let modern_version = Some("2026-07-28");
+        let cases = [
+            (Era::Legacy, None, "tools/list", &none, Ok(Era::Legacy)),
+            (Era::Legacy, None, "initialize", &none, Ok(Era::Legacy)),
+            (
+                Era::Legacy,
+                modern_version,
+                "tools/list",
+                &modern,
+                Err(-32022),
+            ),
+            (
+                Era::Legacy,
+                modern_version,
+                "tools/list",
+                &none,
+                Err(-32022),
+            ),
+            (
+                Era::Modern,
+                modern_version,
+                "tools/list",
+                &modern,
+                Ok(Era::Modern),
+            ),
+            (Era::Modern, None, "tools/list", &none, Err(-32022)),
+            (Era::Modern, None, "initialize", &none, Err(-32022)),
+            (Era::Modern, Some("2025-06-18"), "ping", &none, Err(-32022)),
+        ];
+        for (only, header, method, params, expected) in cases {
+            let params = params.as_object().unwrap();
+            let era = classify(Served::Only(only), header, Some(method), params);
+            let code = era.map_err(|error| error.code);
+            assert_eq!(code, expected, "{only:?} {header:?} {method}");
+        }
+        let error = unsupported(Served::Only(Era::Modern), "x");
+        assert_eq!(error.data.unwrap()["supported"], json!(["2026-07-28"]));
+    }
+
+    #[test]
     fn an_unsupported_version_is_named_with_the_supported_ones() {
-        let error = unsupported(&"9".repeat(1_000_000));
+        let error = unsupported(Served::Both, &"9".repeat(1_000_000));
         let data = error.data.unwrap();
         assert_eq!(
             data["supported"],

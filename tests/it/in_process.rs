@@ -15,6 +15,7 @@ use mcp_serve::execute::{self, Executor};
 use mcp_serve::http::{App, Connection, Options, router};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
+use mcp_serve::stream::Histories;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,14 +78,13 @@ impl InProcess {
             }),
             authenticator: Authenticator::open(),
             options: Options {
-                path: "/mcp".to_owned(),
                 allowed_hosts: vec!["mcp.example.com".parse().unwrap()],
                 allowed_origins: vec!["https://app.example.com".parse().unwrap()],
-                json_response: false,
                 heartbeat: PATIENCE,
-                max_body: 4 << 20,
+                ..Options::default()
             },
             metrics: Arc::default(),
+            histories: Histories::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };

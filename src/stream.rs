@@ -1,0 +1,474 @@
+//! Messages on their way to one client: a bounded queue between what speaks and what is read.
+//!
+//! An [`Outbox`] collects what calls say and answer; a [`Reader`] takes it out in order. Whoever
+//! speaks never waits: what was said before a result may be dropped when the reader is slow, a
+//! result never is. Of several readers the newest wins.
+//!
+//! With a [`History`] an outbox also remembers what it sent, for a client that lost its
+//! connection.
+
+mod history;
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::metrics::{MessageKind, Metrics};
+
+pub use history::{EventId, Histories, History, Limits as HistoryLimits, Resumed};
+
+/// The most messages that wait for a reader, whatever their size. Results do not count.
+pub const MAX_MESSAGES: usize = 1024;
+
+/// A message for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What the client may name it by, if it is kept in a [`History`].
+    pub id: Option<EventId>,
+    /// The JSON text, without line breaks.
+    pub data: Bytes,
+}
+
+/// The reply to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status, should the reply be the whole response.
+    pub status: StatusCode,
+    /// The JSON text, without line breaks.
+    pub data: Bytes,
+}
+
+/// What a reader gets next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A message.
+    Event(Event),
+    /// Nothing more: every reply was read.
+    End,
+    /// Nothing more for this reader: another one came.
+    Replaced,
+}
+
+/// How an exchange is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// With the replies alone.
+    Replies(Vec<Reply>),
+    /// With a stream: something was said before.
+    Stream,
+}
+
+/// What is on its way to one client.
+#[derive(Debug)]
+pub struct Outbox {
+    limit: usize,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Queued>,
+    /// Messages and their bytes in the queue, without replies.
+    messages: usize,
+    bytes: usize,
+    /// Replies still to come; `None` when there is no end of messages.
+    awaited: Option<usize>,
+    /// The number of the reader, if there is one.
+    reader: Option<u64>,
+    last_reader: u64,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    id: Option<EventId>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Message(Bytes),
+    Reply(Reply),
+}
+
+impl Content {
+    fn data(&self) -> &Bytes {
+        match self {
+            Self::Message(data) => data,
+            Self::Reply(reply) => &reply.data,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Kept {
+    history: Arc<History>,
+    stream: u64,
+}
+
+impl Outbox {
+    /// An outbox for the replies to so many requests. At most `limit` bytes and
+    /// [`MAX_MESSAGES`] messages wait in it, replies aside.
+    pub fn for_replies(replies: usize, limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::new(Some(replies), limit, metrics)
+    }
+
+    /// An outbox without an end.
+    pub fn endless(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::new(None, limit, metrics)
+    }
+
+    fn new(awaited: Option<usize>, limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            metrics,
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                messages: 0,
+                bytes: 0,
+                awaited,
+                reader: None,
+                last_reader: 0,
+                kept: None,
+            }),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Says something that the client can do without: it is dropped when nobody reads or when too
+    /// much waits already.
+    pub fn say(&self, kind: MessageKind, data: Bytes) {
+        let mut state = self.state.lock();
+        let id = state.keep(&data);
+        if state.reader.is_none() {
+            return;
+        }
+        if state.messages >= MAX_MESSAGES || state.bytes + data.len() > self.limit {
+            drop(state);
+            self.metrics.message_dropped(kind);
+            return;
+        }
+        let content = Content::Message(data);
+        self.push(&mut state, Queued { id, content });
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Replies to one of the requests. It is lost only if nobody reads and no history keeps it.
+    pub fn reply(&self, reply: Reply) {
+        let mut state = self.state.lock();
+        let id = state.keep(&reply.data);
+        state.awaited = state.awaited.map(|awaited| awaited.saturating_sub(1));
+        if state.reader.is_some() {
+            let content = Content::Reply(reply);
+            self.push(&mut state, Queued { id, content });
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Makes the caller the one reader. The reader before it, if there is one, is told.
+    pub fn read(self: &Arc<Self>) -> Reader {
+        let mut state = self.state.lock();
+        self.clear(&mut state);
+        self.start_reader(state)
+    }
+
+    /// Makes the caller the reader of what was sent after an event, and of all that follows.
+    /// Returns nothing when not all of it is there any more.
+    fn read_after(self: &Arc<Self>, event: EventId, history: &History) -> Option<Reader> {
+        let mut state = self.state.lock();
+        let missed = history.after(event)?;
+        self.clear(&mut state);
+        for event in missed {
+            let content = Content::Message(event.data);
+            self.push(
+                &mut state,
+                Queued {
+                    id: event.id,
+                    content,
+                },
+            );
+        }
+        Some(self.start_reader(state))
+    }
+
+    fn start_reader(self: &Arc<Self>, mut state: parking_lot::MutexGuard<'_, State>) -> Reader {
+        state.last_reader += 1;
+        state.reader = Some(state.last_reader);
+        let number = state.last_reader;
+        drop(state);
+        self.changed.notify_waiters();
+        Reader {
+            outbox: Arc::clone(self),
+            number,
+        }
+    }
+
+    fn push(&self, state: &mut State, queued: Queued) {
+        if let Content::Message(data) = &queued.content {
+            state.messages += 1;
+            state.bytes += data.len();
+        }
+        self.metrics.buffered_bytes(bytes_of(&queued));
+        state.queue.push_back(queued);
+    }
+
+    fn pop(&self, state: &mut State) -> Option<Queued> {
+        let queued = state.queue.pop_front()?;
+        if let Content::Message(data) = &queued.content {
+            state.messages -= 1;
+            state.bytes -= data.len();
+        }
+        self.metrics.buffered_bytes(-bytes_of(&queued));
+        Some(queued)
+    }
+
+    fn clear(&self, state: &mut State) {
+        while self.pop(state).is_some() {}
+    }
+}
+
+fn bytes_of(queued: &Queued) -> i64 {
+    i64::try_from(queued.content.data().len()).unwrap_or(i64::MAX)
+}
+
+impl State {
+    /// Notes a message in the history, if there is one, and returns its id.
+    fn keep(&self, data: &Bytes) -> Option<EventId> {
+        let kept = self.kept.as_ref()?;
+        Some(kept.history.record(kept.stream, data))
+    }
+
+    /// True if every reply is in the queue or was read.
+    fn is_complete(&self) -> bool {
+        self.awaited == Some(0)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let waiting: i64 = self.state.get_mut().queue.iter().map(bytes_of).sum();
+        self.metrics.buffered_bytes(-waiting);
+    }
+}
+
+/// The one who takes messages out of an outbox. Dropped, it takes what waits with it.
+#[derive(Debug)]
+pub struct Reader {
+    outbox: Arc<Outbox>,
+    number: u64,
+}
+
+impl Reader {
+    /// Waits until it is known how to answer: with the replies, once all are there and nothing was
+    /// said before, or with a stream. The replies are taken out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is taken out before this completes.
+    pub async fn answer(&mut self) -> Answer {
+        let outbox = Arc::clone(&self.outbox);
+        outbox
+            .wait_for(|state| {
+                if state.messages > 0 {
+                    return Some(Answer::Stream);
+                }
+                state.is_complete().then(|| {
+                    let mut replies = Vec::with_capacity(state.queue.len());
+                    while let Some(queued) = outbox.pop(state) {
+                        if let Content::Reply(reply) = queued.content {
+                            replies.push(reply);
+                        }
+                    }
+                    Answer::Replies(replies)
+                })
+            })
+            .await
+    }
+
+    /// The next message.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if this is dropped before it completes.
+    pub async fn next(&mut self) -> Next {
+        let outbox = Arc::clone(&self.outbox);
+        outbox
+            .wait_for(|state| {
+                if state.reader != Some(self.number) {
+                    return Some(Next::Replaced);
+                }
+                match outbox.pop(state) {
+                    Some(Queued { id, content }) => {
+                        let data = match content {
+                            Content::Message(data) => data,
+                            Content::Reply(reply) => reply.data,
+                        };
+                        Some(Next::Event(Event { id, data }))
+                    }
+                    None => state.is_complete().then_some(Next::End),
+                }
+            })
+            .await
+    }
+
+    /// True if what is read ends with replies.
+    pub fn ends(&self) -> bool {
+        self.outbox.state.lock().awaited.is_some()
+    }
+
+    /// From now on, and with what waits already, a history keeps what is sent. Returns the id of
+    /// the beginning.
+    pub fn keep_in(&self, history: &Arc<History>) -> EventId {
+        let mut state = self.outbox.state.lock();
+        let stream = history.open(&self.outbox);
+        for queued in &mut state.queue {
+            queued.id = Some(history.record(stream, queued.content.data()));
+        }
+        state.kept = Some(Kept {
+            history: Arc::clone(history),
+            stream,
+        });
+        history.beginning(stream)
+    }
+
+    /// The id of the last message that was sent, if a history keeps them.
+    pub fn position(&self) -> Option<EventId> {
+        let state = self.outbox.state.lock();
+        let kept = state.kept.as_ref()?;
+        Some(kept.history.position(kept.stream))
+    }
+}
+
+impl Outbox {
+    /// Waits until the state has what is looked for.
+    async fn wait_for<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the look, so that no change after it is missed.
+            changed.as_mut().enable();
+            if let Some(found) = look(&mut self.state.lock()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.outbox.state.lock();
+        if state.reader == Some(self.number) {
+            state.reader = None;
+            self.outbox.clear(&mut state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn outbox(replies: usize, limit: usize) -> Arc<Outbox> {
+        Outbox::for_replies(replies, limit, Arc::new(Metrics::new()))
+    }
+
+    fn reply(text: &'static str) -> Reply {
+        Reply {
+            status: StatusCode::OK,
+            data: Bytes::from_static(text.as_bytes()),
+        }
+    }
+
+    fn say(outbox: &Outbox, text: &'static str) {
+        outbox.say(MessageKind::Progress, Bytes::from_static(text.as_bytes()));
+    }
+
+    async fn texts(reader: &mut Reader) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Next::Event(event) = reader.next().await {
+            texts.push(String::from_utf8(event.data.to_vec()).unwrap());
+        }
+        texts
+    }
+
+    #[tokio::test]
+    async fn replies_alone_make_no_stream() {
+        let outbox = outbox(2, 100);
+        let mut reader = outbox.read();
+        outbox.reply(reply("a"));
+        let early = tokio::time::timeout(Duration::ZERO, reader.answer()).await;
+        assert!(early.is_err(), "one reply is still to come");
+        outbox.reply(reply("b"));
+        let expected = Answer::Replies(vec![reply("a"), reply("b")]);
+        assert_eq!(reader.answer().await, expected);
+        assert_eq!(reader.next().await, Next::End);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_first_comes_first() {
+        let outbox = outbox(1, 100);
+        let mut reader = outbox.read();
+        say(&outbox, "one");
+        say(&outbox, "two");
+        outbox.reply(reply("end"));
+        assert_eq!(reader.answer().await, Answer::Stream);
+        assert_eq!(texts(&mut reader).await, ["one", "two", "end"]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_loses_words_but_no_reply() {
+        let outbox = outbox(1, 10);
+        let mut reader = outbox.read();
+        for text in ["12345", "67890", "lost", "lost"] {
+            say(&outbox, text);
+        }
+        outbox.reply(reply("a reply longer than the limit"));
+        let expected = ["12345", "67890", "a reply longer than the limit"];
+        assert_eq!(texts(&mut reader).await, expected);
+
+        let outbox = self::outbox(1, usize::MAX);
+        let mut reader = outbox.read();
+        for _ in 0..2 * MAX_MESSAGES {
+            say(&outbox, "");
+        }
+        outbox.reply(reply("end"));
+        assert_eq!(texts(&mut reader).await.len(), MAX_MESSAGES + 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_for_nobody() {
+        let outbox = outbox(2, 100);
+        say(&outbox, "lost");
+        let reader = outbox.read();
+        say(&outbox, "lost too");
+        outbox.reply(reply("lost too"));
+        drop(reader);
+        assert!(outbox.state.lock().queue.is_empty());
+        let mut reader = outbox.read();
+        outbox.reply(reply("b"));
+        assert_eq!(texts(&mut reader).await, ["b"]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_reader_wins() {
+        let outbox = Outbox::endless(100, Arc::new(Metrics::new()));
+        let mut first = outbox.read();
+        let waiting = tokio::spawn(async move { first.next().await });
+        tokio::task::yield_now().await;
+        let mut second = outbox.read();
+        assert_eq!(waiting.await.unwrap(), Next::Replaced);
+        say(&outbox, "x");
+        assert!(matches!(second.next().await, Next::Event(event) if event.data == "x"));
+    }
+}

@@ -1,0 +1,438 @@
+//! What a session sent lately, for a client that lost its connection (MCP 2025-11-25, Transports,
+//! Resumability and Redelivery).
+//!
+//! A history belongs to one session. It is bounded in bytes, in events and in age, over all
+//! streams of the session. An id from it is known only as long as everything that was sent after
+//! it is still there: a client either gets all that it missed, or starts afresh.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{Event, Outbox, Reader};
+
+/// What bounds a history.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most bytes that are kept.
+    pub bytes: usize,
+    /// The most events that are kept.
+    pub events: usize,
+    /// How long an event is kept.
+    pub age: Duration,
+}
+
+impl Limits {
+    /// The limits for so many bytes: 100 events, 5 minutes.
+    pub const fn of_bytes(bytes: usize) -> Self {
+        Self {
+            bytes,
+            events: 100,
+            age: Duration::from_mins(5),
+        }
+    }
+}
+
+/// The name of an event in its session: the history's own number, the stream, the position in it.
+/// Position 0 is the beginning, before the first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    history: u64,
+    stream: u64,
+    position: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            history,
+            stream,
+            position,
+        } = self;
+        write!(f, "{history:016x}-{stream:x}-{position:x}")
+    }
+}
+
+impl EventId {
+    /// Reads an id as it was handed out.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        let id = Self {
+            history: number()?,
+            stream: number()?,
+            position: number()?,
+        };
+        // Only one spelling of each id is ever handed out.
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+/// What one session sent lately.
+#[derive(Debug)]
+pub struct History {
+    number: u64,
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Past>,
+    bytes: usize,
+    streams: HashMap<u64, Stream>,
+    last_stream: u64,
+}
+
+#[derive(Debug)]
+struct Past {
+    stream: u64,
+    position: u64,
+    sent: Instant,
+    data: Bytes,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// The position of the last event.
+    last: u64,
+    /// The position of the last event that is gone.
+    forgotten: u64,
+    /// What still speaks on it.
+    outbox: Weak<Outbox>,
+}
+
+impl Stream {
+    /// True if nothing can be asked of it any more.
+    fn is_over(&self) -> bool {
+        self.forgotten == self.last && self.outbox.strong_count() == 0
+    }
+}
+
+impl History {
+    /// An empty history.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            // Random, so that an id of one session means nothing in another.
+            number: RandomState::new().hash_one(limits.bytes),
+            limits,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Goes on with what a client saw last: a reader of all that was sent after it on the same
+    /// stream, and of what is still to come there. Nothing for an id that is unknown here, or of
+    /// which something that followed is gone.
+    pub fn resume(&self, last_event_id: &str) -> Option<Resumed> {
+        let id = EventId::parse(last_event_id).filter(|id| id.history == self.number)?;
+        let outbox = {
+            let mut state = self.state.lock();
+            self.forget_old(&mut state);
+            state.streams.get(&id.stream)?.outbox.upgrade()
+        };
+        match outbox {
+            Some(outbox) => outbox.read_after(id, self).map(Resumed::Live),
+            None => self.after(id).map(Resumed::Past),
+        }
+    }
+
+    /// Begins a stream.
+    pub(super) fn open(&self, outbox: &Arc<Outbox>) -> u64 {
+        let mut state = self.state.lock();
+        state.streams.retain(|_, stream| !stream.is_over());
+        state.last_stream += 1;
+        let number = state.last_stream;
+        let stream = Stream {
+            last: 0,
+            forgotten: 0,
+            outbox: Arc::downgrade(outbox),
+        };
+        state.streams.insert(number, stream);
+        number
+    }
+
+    /// The id of the beginning of a stream.
+    pub(super) fn beginning(&self, stream: u64) -> EventId {
+        self.id(stream, 0)
+    }
+
+    /// The id of the last event of a stream.
+    pub(super) fn position(&self, stream: u64) -> EventId {
+        let state = self.state.lock();
+        let position = state.streams.get(&stream).map_or(0, |stream| stream.last);
+        self.id(stream, position)
+    }
+
+    fn id(&self, stream: u64, position: u64) -> EventId {
+        EventId {
+            history: self.number,
+            stream,
+            position,
+        }
+    }
+
+    /// Keeps an event, at the expense of the oldest. One that is larger than the whole history is
+    /// not kept.
+    pub(super) fn record(&self, stream: u64, data: &Bytes) -> EventId {
+        let mut state = self.state.lock();
+        let position = state.streams.get_mut(&stream).map_or(0, |stream| {
+            stream.last += 1;
+            stream.last
+        });
+        state.bytes += data.len();
+        state.events.push_back(Past {
+            stream,
+            position,
+            sent: Instant::now(),
+            data: data.clone(),
+        });
+        while state.bytes > self.limits.bytes || state.events.len() > self.limits.events {
+            state.forget_first();
+        }
+        self.forget_old(&mut state);
+        self.id(stream, position)
+    }
+
+    /// What was sent on the stream of an event after it, if all of it is there.
+    pub(super) fn after(&self, id: EventId) -> Option<Vec<Event>> {
+        let state = self.state.lock();
+        let stream = state.streams.get(&id.stream)?;
+        if !(stream.forgotten..=stream.last).contains(&id.position) {
+            return None;
+        }
+        let missed = |past: &&Past| past.stream == id.stream && past.position > id.position;
+        let events = state.events.iter().filter(missed).map(|past| Event {
+            id: Some(self.id(past.stream, past.position)),
+            data: past.data.clone(),
+        });
+        Some(events.collect())
+    }
+
+    /// Forgets what is too old.
+    fn forget_old(&self, state: &mut State) {
+        let is_old = |past: &Past| past.sent.elapsed() > self.limits.age;
+        while state.events.front().is_some_and(is_old) {
+            state.forget_first();
+        }
+    }
+}
+
+impl State {
+    fn forget_first(&mut self) {
+        let Some(past) = self.events.pop_front() else {
+            return;
+        };
+        self.bytes -= past.data.len();
+        if let Some(stream) = self.streams.get_mut(&past.stream) {
+            stream.forgotten = past.position;
+        }
+    }
+}
+
+/// What a client gets that lost its connection.
+#[derive(Debug)]
+pub enum Resumed {
+    /// The stream goes on.
+    Live(Reader),
+    /// The stream is over; these events were missed.
+    Past(Vec<Event>),
+}
+
+/// Every history of the process, so that old events go although nobody asks.
+#[derive(Debug, Default)]
+pub struct Histories(Mutex<Vec<Weak<History>>>);
+
+impl Histories {
+    /// A new history among them.
+    pub fn create(&self, limits: Limits) -> Arc<History> {
+        let history = History::new(limits);
+        self.0.lock().push(Arc::downgrade(&history));
+        history
+    }
+
+    /// Forgets what is too old everywhere. To be called now and then.
+    pub fn forget_old(&self) {
+        let histories: Vec<_> = {
+            let mut histories = self.0.lock();
+            histories.retain(|history| history.strong_count() > 0);
+            histories.iter().filter_map(Weak::upgrade).collect()
+        };
+        for history in histories {
+            history.forget_old(&mut history.state.lock());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{MessageKind, Metrics};
+    use crate::stream::{Next, Reply};
+
+    const LIMITS: Limits = Limits {
+        bytes: 100,
+        events: 5,
+        age: Duration::from_mins(1),
+    };
+
+    struct Stage {
+        history: Arc<History>,
+        outbox: Arc<Outbox>,
+        reader: Reader,
+        beginning: EventId,
+    }
+
+    fn stage(history: &Arc<History>) -> Stage {
+        let outbox = Outbox::for_replies(1, 1000, Arc::new(Metrics::new()));
+        let reader = outbox.read();
+        let beginning = reader.keep_in(history);
+        Stage {
+            history: Arc::clone(history),
+            outbox,
+            reader,
+            beginning,
+        }
+    }
+
+    impl Stage {
+        fn say(&self, text: &'static str) -> EventId {
+            let data = Bytes::from_static(text.as_bytes());
+            self.outbox.say(MessageKind::Progress, data);
+            self.reader.position().unwrap()
+        }
+
+        fn reply(&self, text: &'static str) {
+            self.outbox.reply(Reply {
+                status: http::StatusCode::OK,
+                data: Bytes::from_static(text.as_bytes()),
+            });
+        }
+    }
+
+    async fn rest(resumed: Option<Resumed>) -> Option<Vec<Bytes>> {
+        match resumed? {
+            Resumed::Past(events) => Some(events.into_iter().map(|event| event.data).collect()),
+            Resumed::Live(mut reader) => {
+                let mut texts = Vec::new();
+                while let Next::Event(event) = reader.next().await {
+                    texts.push(event.data);
+                }
+                Some(texts)
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_gets_what_it_missed_of_its_stream_only() {
+        let history = History::new(LIMITS);
+        let one = stage(&history);
+        let other = stage(&history);
+        let first = one.say("one");
+        other.say("of another");
+        one.say("two");
+        drop(one.reader);
+        one.outbox.reply(Reply {
+            status: http::StatusCode::OK,
+            data: "end".into(),
+        });
+        let after_first = rest(history.resume(&first.to_string())).await;
+        assert_eq!(after_first.unwrap(), ["two", "end"]);
+        let all = rest(history.resume(&one.beginning.to_string())).await;
+        assert_eq!(all.unwrap(), ["one", "two", "end"]);
+        drop(one.outbox);
+        let over = rest(history.resume(&first.to_string())).await;
+        assert_eq!(over.unwrap(), ["two", "end"], "the call is over");
+    }
+
+    #[tokio::test]
+    async fn a_resumed_stream_goes_on() {
+        let history = History::new(LIMITS);
+        let stage = stage(&history);
+        let first = stage.say("one");
+        let Some(Resumed::Live(mut reader)) = history.resume(&first.to_string()) else {
+            panic!("the stream is live");
+        };
+        stage.say("two");
+        stage.reply("end");
+        for expected in ["two", "end"] {
+            let Next::Event(event) = reader.next().await else {
+                panic!("{expected} is missing");
+            };
+            assert_eq!(event.data, expected);
+        }
+        assert_eq!(reader.next().await, Next::End);
+        let mut replaced = stage.reader;
+        assert_eq!(replaced.next().await, Next::Replaced);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_all_there_is_unknown() {
+        let history = History::new(LIMITS);
+        let stage = stage(&history);
+        let first = stage.say("1");
+        let second = stage.say("2");
+        for _ in 0..LIMITS.events {
+            stage.say("x");
+        }
+        assert!(history.resume(&first.to_string()).is_none(), "count");
+        assert!(history.resume(&second.to_string()).is_some());
+        let last = stage.say("a text of more than fifty bytes, so that two are too many");
+        assert!(history.resume(&second.to_string()).is_none(), "count");
+        stage.say("a text of more than fifty bytes, so that two are too many");
+        assert_eq!(history.state.lock().events.len(), 1, "bytes");
+        assert!(history.resume(&last.to_string()).is_some());
+        assert!(stage.history.state.lock().bytes <= LIMITS.bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_ends_what_is_kept() {
+        let histories = Histories::default();
+        let history = histories.create(LIMITS);
+        let stage = stage(&history);
+        let beginning = stage.beginning.to_string();
+        stage.say("x");
+        tokio::time::advance(LIMITS.age).await;
+        histories.forget_old();
+        assert!(history.resume(&beginning).is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        histories.forget_old();
+        assert_eq!(history.state.lock().bytes, 0);
+        assert!(history.resume(&beginning).is_none());
+    }
+
+    #[tokio::test]
+    async fn foreign_and_garbled_ids_are_unknown() {
+        let history = History::new(LIMITS);
+        let here = stage(&history);
+        let there = stage(&History::new(LIMITS));
+        let id = here.say("x");
+        there.say("x");
+        let foreign = there.beginning.to_string();
+        let (upper, padded) = (id.to_string().to_uppercase(), format!("{id} "));
+        let future = history.id(1, 9).to_string();
+        let stream = history.id(9, 0).to_string();
+        for text in ["", "x", "0-0-0", "--", &foreign, &padded, &future, &stream] {
+            assert!(history.resume(text).is_none(), "{text:?}");
+        }
+        if upper != id.to_string() {
+            assert!(history.resume(&upper).is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_that_are_over_are_forgotten() {
+        let history = History::new(LIMITS);
+        for _ in 0..1000 {
+            let stage = stage(&history);
+            stage.reply("end");
+        }
+        let streams = history.state.lock().streams.len();
+        assert!(streams <= LIMITS.events + 1, "{streams}");
+    }
+}
