@@ -4,8 +4,11 @@
 //! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
 //! given at the deadline, and the killing goes on behind it.
 
+mod lines;
+mod messages;
 mod process;
 mod report;
+mod stdout;
 
 use std::borrow::Cow;
 use std::fs::Permissions;
@@ -31,6 +34,7 @@ use crate::catalog::{Arguments, Command, Signal, Tool};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use process::{Process, Spawn};
+use stdout::Stdout;
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
@@ -152,12 +156,13 @@ impl Executor {
         &self,
         request: CallRequest,
         stop: Stop,
-        listener: Box<dyn Listener>,
+        mut listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Busy)?;
         let call = CallTask {
+            number: request.number,
             deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
             tool: request.tool,
             stop,
@@ -167,12 +172,9 @@ impl Executor {
         };
         self.tasks.spawn(async move {
             let started = Instant::now();
-            // A panic ends this call only. Its process is killed, and permit and folder are given
-            // back, by what it drops.
-            let running = AssertUnwindSafe(call.run(&request.arguments, permit));
-            let outcome = running.catch_unwind().await.unwrap_or(Outcome::Lost);
+            let outcome = or_lost(call.run(&request.arguments, permit, &mut *listener)).await;
             tracing::info!(
-                call = request.number,
+                call = call.number,
                 tool = call.tool.name,
                 principal = %request.caller.principal,
                 outcome = report::label(&outcome),
@@ -210,6 +212,7 @@ impl Executor {
 }
 
 struct CallTask {
+    number: u64,
     tool: Arc<Tool>,
     deadline: Duration,
     stop: Stop,
@@ -219,7 +222,12 @@ struct CallTask {
 }
 
 impl CallTask {
-    async fn run(&self, arguments: &Arguments, permit: OwnedSemaphorePermit) -> Outcome {
+    async fn run(
+        &self,
+        arguments: &Arguments,
+        permit: OwnedSemaphorePermit,
+        listener: &mut dyn Listener,
+    ) -> Outcome {
         let command = match self.tool.command(arguments) {
             Ok(command) => command,
             Err(error) => return report::refused(&error),
@@ -235,16 +243,23 @@ impl CallTask {
                 return report::not_started(&error);
             }
         };
-        let outcome = tokio::select! {
-            output = process.output(self.tool.max_output) => match output {
-                Ok(output) => report::outcome(&self.tool, &output),
+        // What was started is ended as always, also when its words make something of ours panic.
+        let outcome = or_lost(self.listen(&mut process, listener)).await;
+        self.clean_up(process, folder, permit);
+        outcome
+    }
+
+    /// Listens to the process until there is an outcome.
+    async fn listen(&self, process: &mut Process, listener: &mut dyn Listener) -> Outcome {
+        let mut stdout = Stdout::new(&self.tool, self.number, listener);
+        tokio::select! {
+            ended = process.output(&mut stdout) => match ended {
+                Ok(ended) => report::outcome(&self.tool, stdout.printed(), &ended),
                 Err(error) => report::unreadable(&error),
             },
             () = tokio::time::sleep(self.deadline) => report::timed_out(self.deadline),
             stopped = self.stopped() => Outcome::Stopped(stopped),
-        };
-        self.clean_up(process, folder, permit);
-        outcome
+        }
     }
 
     async fn stopped(&self) -> Stopped {
@@ -293,6 +308,14 @@ impl CallTask {
             drop(permit);
         });
     }
+}
+
+/// The outcome of a part of a call; a panic in it ends this call and nothing else.
+async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
+    AssertUnwindSafe(part)
+        .catch_unwind()
+        .await
+        .unwrap_or(Outcome::Lost)
 }
 
 /// Sets on the server what every process that it starts inherits: no descriptor that the server
@@ -384,5 +407,115 @@ fn os_signal(signal: Signal) -> rustix::process::Signal {
         Signal::Kill => rustix::process::Signal::KILL,
         Signal::Usr1 => rustix::process::Signal::USR1,
         Signal::Usr2 => rustix::process::Signal::USR2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::auth::Principal;
+    use crate::catalog::Catalog;
+
+    /// Tells a test what it hears.
+    struct Wire {
+        said: mpsc::UnboundedSender<Said>,
+        done: mpsc::UnboundedSender<Outcome>,
+        panics: bool,
+    }
+
+    impl Listener for Wire {
+        fn said(&mut self, said: Said) {
+            drop(self.said.send(said));
+            assert!(!self.panics, "a listener fails");
+        }
+
+        fn done(self: Box<Self>, outcome: Outcome) {
+            drop(self.done.send(outcome));
+        }
+    }
+
+    const TALKS: &str = r#"
+defaults: {messages: true}
+tools:
+  talks:
+    description: Says its process group and its folder, then waits.
+    exec: >-
+      sh -c 'echo "{\"mcp\":\"progress\",\"progress\":$$,\"message\":\"$PWD\"}"; exec sleep 300'
+    timeout: 200ms
+"#;
+
+    fn call(executor: &Executor) -> CallRequest {
+        let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let loaded = Catalog::parse(TALKS, Path::new("tools.yaml"), &environment).unwrap();
+        let tool = Arc::clone(loaded.catalog.tool("talks").unwrap());
+        let arguments = tool.arguments(json!({}).as_object().cloned()).unwrap();
+        CallRequest {
+            number: executor.number(),
+            tool,
+            arguments,
+            caller: Arc::new(Caller {
+                principal: Principal::Anonymous,
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_has_one_outcome_and_gives_all_back_also_when_its_task_panics() {
+        let limits = Limits {
+            max_calls: 1,
+            call_timeout: Duration::from_secs(30),
+        };
+        for panics in [false, true] {
+            let executor = Executor::new(limits);
+            let (said, mut heard) = mpsc::unbounded_channel();
+            let (done, mut outcomes) = mpsc::unbounded_channel();
+            let stop = Stop {
+                client: CancellationToken::new(),
+                session: CancellationToken::new(),
+            };
+            let wire = Box::new(Wire { said, done, panics });
+            executor.start(call(&executor), stop, wire).unwrap();
+            let Said::Progress(progress) = heard.recv().await.unwrap();
+            let outcome = outcomes.recv().await.unwrap();
+            assert_eq!(matches!(outcome, Outcome::Lost), panics, "{outcome:?}");
+            // The listener is gone, and with it what it held.
+            assert!(outcomes.recv().await.is_none());
+            assert!(heard.recv().await.is_none());
+            executor.finished().await;
+            assert_eq!(executor.in_flight(), 0);
+            assert!(!Path::new(&progress.message.unwrap()).exists());
+            let group = progress
+                .progress
+                .as_i64()
+                .and_then(|group| group.try_into().ok());
+            let group = group.and_then(rustix::process::Pid::from_raw).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while rustix::process::test_kill_process_group(group).is_ok() {
+                assert!(Instant::now() < deadline, "the group lives");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
+        let executor = Executor::new(Limits {
+            max_calls: 0,
+            call_timeout: Duration::from_secs(30),
+        });
+        let (said, mut heard) = mpsc::unbounded_channel();
+        let (done, mut outcomes) = mpsc::unbounded_channel();
+        let stop = Stop {
+            client: CancellationToken::new(),
+            session: CancellationToken::new(),
+        };
+        let panics = false;
+        let wire = Box::new(Wire { said, done, panics });
+        assert_eq!(executor.start(call(&executor), stop, wire), Err(Busy));
+        assert!(heard.recv().await.is_none());
+        assert!(outcomes.recv().await.is_none());
     }
 }
