@@ -6,6 +6,7 @@
 
 mod lines;
 mod messages;
+mod pace;
 mod process;
 mod report;
 mod stdout;
@@ -121,7 +122,8 @@ pub trait Listener: Send + 'static {
 /// What a tool says before its result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    /// How far it has come. Each is further than the one before.
+    /// How far it has come. Each is further than the one before, and at most about ten come in a
+    /// second: what comes faster is merged into the newest.
     Progress(Progress),
 }
 
@@ -426,6 +428,29 @@ mod tests {
         panics: bool,
     }
 
+    impl Wire {
+        fn new(
+            panics: bool,
+        ) -> (
+            Box<Self>,
+            mpsc::UnboundedReceiver<Said>,
+            mpsc::UnboundedReceiver<Outcome>,
+        ) {
+            let (said, heard) = mpsc::unbounded_channel();
+            let (done, outcomes) = mpsc::unbounded_channel();
+            let wire = Box::new(Self { said, done, panics });
+            (wire, heard, outcomes)
+        }
+    }
+
+    /// Nothing ends the call early.
+    fn never() -> Stop {
+        Stop {
+            client: CancellationToken::new(),
+            session: CancellationToken::new(),
+        }
+    }
+
     impl Listener for Wire {
         fn said(&mut self, said: Said) {
             drop(self.said.send(said));
@@ -444,12 +469,12 @@ tools:
     description: Says its process group and its folder, then waits.
     exec: >-
       sh -c 'echo "{\"mcp\":\"progress\",\"progress\":$$,\"message\":\"$PWD\"}"; exec sleep 300'
-    timeout: 200ms
+    timeout: 2s
 "#;
 
-    fn call(executor: &Executor) -> CallRequest {
+    fn call(executor: &Executor, tools: &str) -> CallRequest {
         let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
-        let loaded = Catalog::parse(TALKS, Path::new("tools.yaml"), &environment).unwrap();
+        let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &environment).unwrap();
         let tool = Arc::clone(loaded.catalog.tool("talks").unwrap());
         let arguments = tool.arguments(json!({}).as_object().cloned()).unwrap();
         CallRequest {
@@ -470,14 +495,9 @@ tools:
         };
         for panics in [false, true] {
             let executor = Executor::new(limits);
-            let (said, mut heard) = mpsc::unbounded_channel();
-            let (done, mut outcomes) = mpsc::unbounded_channel();
-            let stop = Stop {
-                client: CancellationToken::new(),
-                session: CancellationToken::new(),
-            };
-            let wire = Box::new(Wire { said, done, panics });
-            executor.start(call(&executor), stop, wire).unwrap();
+            let (wire, mut heard, mut outcomes) = Wire::new(panics);
+            let stop = never();
+            executor.start(call(&executor, TALKS), stop, wire).unwrap();
             let Said::Progress(progress) = heard.recv().await.unwrap();
             let outcome = outcomes.recv().await.unwrap();
             assert_eq!(matches!(outcome, Outcome::Lost), panics, "{outcome:?}");
@@ -501,20 +521,54 @@ tools:
     }
 
     #[tokio::test]
+    async fn progress_is_merged_to_a_pace_that_can_be_read() {
+        const FLOOD: &str = r#"
+defaults: {messages: true}
+tools:
+  talks:
+    description: Reports many steps at once, waits, and reports more.
+    exec: >-
+      sh -c 'f="{\"mcp\":\"progress\",\"progress\":%.0f}"; seq -f "$f" 30000; sleep 2; seq -f "$f" 60000'
+"#;
+        let executor = Executor::new(Limits {
+            max_calls: 1,
+            call_timeout: Duration::from_secs(30),
+        });
+        let (wire, mut heard, mut outcomes) = Wire::new(false);
+        let stop = never();
+        let started = Instant::now();
+        executor.start(call(&executor, FLOOD), stop, wire).unwrap();
+        let mut told = Vec::new();
+        let mut idle = None;
+        while let Some(Said::Progress(progress)) = heard.recv().await {
+            told.push(progress.progress.as_u64().unwrap());
+            if told.last() == Some(&30_000) {
+                idle = Some(outcomes.try_recv().is_err());
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let most = 2.0 + 10.0 + 10.0 * seconds;
+        let count = u32::try_from(told.len()).unwrap();
+        assert!(f64::from(count) <= most, "{count} in {seconds} s");
+        assert!(told.is_sorted_by(|one, other| one < other), "{told:?}");
+        assert_eq!(told.first(), Some(&1));
+        // What was held back is told when it is due, and before the outcome.
+        assert_eq!(idle, Some(true), "{told:?}");
+        assert_eq!(told.last(), Some(&60_000));
+    }
+
+    #[tokio::test]
     async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
         let executor = Executor::new(Limits {
             max_calls: 0,
             call_timeout: Duration::from_secs(30),
         });
-        let (said, mut heard) = mpsc::unbounded_channel();
-        let (done, mut outcomes) = mpsc::unbounded_channel();
-        let stop = Stop {
-            client: CancellationToken::new(),
-            session: CancellationToken::new(),
-        };
-        let panics = false;
-        let wire = Box::new(Wire { said, done, panics });
-        assert_eq!(executor.start(call(&executor), stop, wire), Err(Busy));
+        let (wire, mut heard, mut outcomes) = Wire::new(false);
+        let stop = never();
+        assert_eq!(
+            executor.start(call(&executor, TALKS), stop, wire),
+            Err(Busy)
+        );
         assert!(heard.recv().await.is_none());
         assert!(outcomes.recv().await.is_none());
     }

@@ -195,6 +195,9 @@ impl Process {
                     window = Some(Instant::now() + PIPE_WINDOW);
                 }
                 () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
+                () = sleep_until(stdout.due().unwrap_or_else(Instant::now)), if stdout.due().is_some() => {
+                    stdout.tell_held_back();
+                }
             }
         }
         let status = self.reap()?;

@@ -1,9 +1,11 @@
 //! The standard output of one call: what is kept of it, and what it says on the way.
 
 use serde_json::Number;
+use tokio::time::Instant;
 
 use super::lines::{Lines, Overflow};
 use super::messages::{self, Line};
+use super::pace::Pace;
 use super::{Listener, Said};
 use crate::catalog::Tool;
 use crate::protocol::mcp::CallToolResult;
@@ -51,6 +53,8 @@ impl<'a> Stdout<'a> {
                 call,
                 listener,
                 furthest: None,
+                held_back: None,
+                pace: Pace::default(),
                 result: None,
                 warned: Warned::default(),
             }),
@@ -77,9 +81,25 @@ impl<'a> Stdout<'a> {
     ///
     /// As [`Stdout::push`].
     pub(super) fn finish(&mut self) -> Result<(), Overflow> {
-        match &mut self.talk {
-            None => Ok(()),
-            Some(talk) => self.lines.finish(|number, line| talk.hear(number, line)),
+        let Some(talk) = &mut self.talk else {
+            return Ok(());
+        };
+        let finished = self.lines.finish(|number, line| talk.hear(number, line));
+        talk.tell_held_back();
+        finished
+    }
+
+    /// When [`Stdout::tell_held_back`] is due; `None` if nothing is held back.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let talk = self.talk.as_ref()?;
+        talk.held_back.as_ref()?;
+        Some(talk.pace.next(Instant::now()))
+    }
+
+    /// Tells the progress that came too fast.
+    pub(super) fn tell_held_back(&mut self) {
+        if let Some(talk) = &mut self.talk {
+            talk.tell_held_back();
         }
     }
 
@@ -101,6 +121,9 @@ struct Talk<'a> {
     call: u64,
     listener: &'a mut dyn Listener,
     furthest: Option<Number>,
+    /// Progress that came too fast to be told; newer progress takes its place.
+    held_back: Option<Progress>,
+    pace: Pace,
     result: Option<Given>,
     warned: Warned,
 }
@@ -178,7 +201,18 @@ impl Talk<'_> {
             return;
         }
         self.furthest = Some(progress.progress.clone());
-        self.listener.said(Said::Progress(progress));
+        self.held_back = Some(progress);
+        let now = Instant::now();
+        if self.pace.next(now) <= now {
+            self.tell_held_back();
+        }
+    }
+
+    fn tell_held_back(&mut self) {
+        if let Some(progress) = self.held_back.take() {
+            self.pace.tell(Instant::now());
+            self.listener.said(Said::Progress(progress));
+        }
     }
 }
 
