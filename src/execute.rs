@@ -4,8 +4,12 @@
 //! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
 //! given at the deadline, and the killing goes on behind it.
 
+mod lines;
+mod messages;
+mod pace;
 mod process;
 mod report;
+mod stdout;
 
 use std::borrow::Cow;
 use std::fs::Permissions;
@@ -31,6 +35,7 @@ use crate::catalog::{Arguments, Command, Signal, Tool};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use process::{Process, Spawn};
+use stdout::Stdout;
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +122,8 @@ pub trait Listener: Send + 'static {
 /// What a tool says before its result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    /// How far it has come. Each is further than the one before.
+    /// How far it has come. Each is further than the one before, and at most about ten come in a
+    /// second: what comes faster is merged into the newest.
     Progress(Progress),
 }
 
@@ -152,12 +158,13 @@ impl Executor {
         &self,
         request: CallRequest,
         stop: Stop,
-        listener: Box<dyn Listener>,
+        mut listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Busy)?;
         let call = CallTask {
+            number: request.number,
             deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
             tool: request.tool,
             stop,
@@ -167,12 +174,9 @@ impl Executor {
         };
         self.tasks.spawn(async move {
             let started = Instant::now();
-            // A panic ends this call only. Its process is killed, and permit and folder are given
-            // back, by what it drops.
-            let running = AssertUnwindSafe(call.run(&request.arguments, permit));
-            let outcome = running.catch_unwind().await.unwrap_or(Outcome::Lost);
+            let outcome = or_lost(call.run(&request.arguments, permit, &mut *listener)).await;
             tracing::info!(
-                call = request.number,
+                call = call.number,
                 tool = call.tool.name,
                 principal = %request.caller.principal,
                 outcome = report::label(&outcome),
@@ -210,6 +214,7 @@ impl Executor {
 }
 
 struct CallTask {
+    number: u64,
     tool: Arc<Tool>,
     deadline: Duration,
     stop: Stop,
@@ -219,7 +224,12 @@ struct CallTask {
 }
 
 impl CallTask {
-    async fn run(&self, arguments: &Arguments, permit: OwnedSemaphorePermit) -> Outcome {
+    async fn run(
+        &self,
+        arguments: &Arguments,
+        permit: OwnedSemaphorePermit,
+        listener: &mut dyn Listener,
+    ) -> Outcome {
         let command = match self.tool.command(arguments) {
             Ok(command) => command,
             Err(error) => return report::refused(&error),
@@ -235,16 +245,23 @@ impl CallTask {
                 return report::not_started(&error);
             }
         };
-        let outcome = tokio::select! {
-            output = process.output(self.tool.max_output) => match output {
-                Ok(output) => report::outcome(&self.tool, &output),
+        // What was started is ended as always, also when its words make something of ours panic.
+        let outcome = or_lost(self.listen(&mut process, listener)).await;
+        self.clean_up(process, folder, permit);
+        outcome
+    }
+
+    /// Listens to the process until there is an outcome.
+    async fn listen(&self, process: &mut Process, listener: &mut dyn Listener) -> Outcome {
+        let mut stdout = Stdout::new(&self.tool, self.number, listener);
+        tokio::select! {
+            ended = process.output(&mut stdout) => match ended {
+                Ok(ended) => report::outcome(&self.tool, stdout.printed(), &ended),
                 Err(error) => report::unreadable(&error),
             },
             () = tokio::time::sleep(self.deadline) => report::timed_out(self.deadline),
             stopped = self.stopped() => Outcome::Stopped(stopped),
-        };
-        self.clean_up(process, folder, permit);
-        outcome
+        }
     }
 
     async fn stopped(&self) -> Stopped {
@@ -293,6 +310,14 @@ impl CallTask {
             drop(permit);
         });
     }
+}
+
+/// The outcome of a part of a call; a panic in it ends this call and nothing else.
+async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
+    AssertUnwindSafe(part)
+        .catch_unwind()
+        .await
+        .unwrap_or(Outcome::Lost)
 }
 
 /// Sets on the server what every process that it starts inherits: no descriptor that the server
@@ -384,5 +409,167 @@ fn os_signal(signal: Signal) -> rustix::process::Signal {
         Signal::Kill => rustix::process::Signal::KILL,
         Signal::Usr1 => rustix::process::Signal::USR1,
         Signal::Usr2 => rustix::process::Signal::USR2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::auth::Principal;
+    use crate::catalog::Catalog;
+
+    /// Tells a test what it hears.
+    struct Wire {
+        said: mpsc::UnboundedSender<Said>,
+        done: mpsc::UnboundedSender<Outcome>,
+        panics: bool,
+    }
+
+    impl Wire {
+        fn new(
+            panics: bool,
+        ) -> (
+            Box<Self>,
+            mpsc::UnboundedReceiver<Said>,
+            mpsc::UnboundedReceiver<Outcome>,
+        ) {
+            let (said, heard) = mpsc::unbounded_channel();
+            let (done, outcomes) = mpsc::unbounded_channel();
+            let wire = Box::new(Self { said, done, panics });
+            (wire, heard, outcomes)
+        }
+    }
+
+    /// Nothing ends the call early.
+    fn never() -> Stop {
+        Stop {
+            client: CancellationToken::new(),
+            session: CancellationToken::new(),
+        }
+    }
+
+    impl Listener for Wire {
+        fn said(&mut self, said: Said) {
+            drop(self.said.send(said));
+            assert!(!self.panics, "a listener fails");
+        }
+
+        fn done(self: Box<Self>, outcome: Outcome) {
+            drop(self.done.send(outcome));
+        }
+    }
+
+    const TALKS: &str = r#"
+defaults: {messages: true}
+tools:
+  talks:
+    description: Says its process group and its folder, then waits.
+    exec: >-
+      sh -c 'echo "{\"mcp\":\"progress\",\"progress\":$$,\"message\":\"$PWD\"}"; exec sleep 300'
+    timeout: 2s
+"#;
+
+    fn call(executor: &Executor, tools: &str) -> CallRequest {
+        let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &environment).unwrap();
+        let tool = Arc::clone(loaded.catalog.tool("talks").unwrap());
+        let arguments = tool.arguments(json!({}).as_object().cloned()).unwrap();
+        CallRequest {
+            number: executor.number(),
+            tool,
+            arguments,
+            caller: Arc::new(Caller {
+                principal: Principal::Anonymous,
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_has_one_outcome_and_gives_all_back_also_when_its_task_panics() {
+        let limits = Limits {
+            max_calls: 1,
+            call_timeout: Duration::from_secs(30),
+        };
+        for panics in [false, true] {
+            let executor = Executor::new(limits);
+            let (wire, mut heard, mut outcomes) = Wire::new(panics);
+            let stop = never();
+            executor.start(call(&executor, TALKS), stop, wire).unwrap();
+            let Said::Progress(progress) = heard.recv().await.unwrap();
+            let outcome = outcomes.recv().await.unwrap();
+            assert_eq!(matches!(outcome, Outcome::Lost), panics, "{outcome:?}");
+            // The listener is gone, and with it what it held.
+            assert!(outcomes.recv().await.is_none());
+            assert!(heard.recv().await.is_none());
+            executor.finished().await;
+            assert_eq!(executor.in_flight(), 0);
+            assert!(!Path::new(&progress.message.unwrap()).exists());
+            let group = progress
+                .progress
+                .as_i64()
+                .and_then(|group| group.try_into().ok());
+            let group = group.and_then(rustix::process::Pid::from_raw).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while rustix::process::test_kill_process_group(group).is_ok() {
+                assert!(Instant::now() < deadline, "the group lives");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn progress_is_merged_to_a_pace_that_can_be_read() {
+        const FLOOD: &str = r#"
+defaults: {messages: true}
+tools:
+  talks:
+    description: Reports many steps at once, waits, and reports more.
+    exec: >-
+      sh -c 'f="{\"mcp\":\"progress\",\"progress\":%.0f}"; seq -f "$f" 30000; sleep 2; seq -f "$f" 60000'
+"#;
+        let executor = Executor::new(Limits {
+            max_calls: 1,
+            call_timeout: Duration::from_secs(30),
+        });
+        let (wire, mut heard, mut outcomes) = Wire::new(false);
+        let stop = never();
+        let started = Instant::now();
+        executor.start(call(&executor, FLOOD), stop, wire).unwrap();
+        let mut told = Vec::new();
+        let mut idle = None;
+        while let Some(Said::Progress(progress)) = heard.recv().await {
+            told.push(progress.progress.as_u64().unwrap());
+            if told.last() == Some(&30_000) {
+                idle = Some(outcomes.try_recv().is_err());
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let most = 2.0 + 10.0 + 10.0 * seconds;
+        let count = u32::try_from(told.len()).unwrap();
+        assert!(f64::from(count) <= most, "{count} in {seconds} s");
+        assert!(told.is_sorted_by(|one, other| one < other), "{told:?}");
+        assert_eq!(told.first(), Some(&1));
+        // What was held back is told when it is due, and before the outcome.
+        assert_eq!(idle, Some(true), "{told:?}");
+        assert_eq!(told.last(), Some(&60_000));
+    }
+
+    #[tokio::test]
+    async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
+        let executor = Executor::new(Limits {
+            max_calls: 0,
+            call_timeout: Duration::from_secs(30),
+        });
+        let (wire, mut heard, mut outcomes) = Wire::new(false);
+        let stop = never();
+        assert_eq!(
+            executor.start(call(&executor, TALKS), stop, wire),
+            Err(Busy)
+        );
+        assert!(heard.recv().await.is_none());
+        assert!(outcomes.recv().await.is_none());
     }
 }

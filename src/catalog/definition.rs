@@ -309,6 +309,7 @@ fn build(
         timeout: settings.timeout,
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
         output: settings.output.unwrap_or_default(),
+        messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {
             signal: settings.signal.unwrap_or_default(),

@@ -15,6 +15,7 @@ pub(crate) const KEYS: &[&str] = &[
     "timeout",
     "max_output",
     "output",
+    "messages",
     "exit",
     "effect",
     "idempotent",
@@ -39,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_output: Option<usize>,
     pub(crate) output: Option<Output>,
+    pub(crate) messages: Option<bool>,
     pub(crate) exit: ExitRules,
     pub(crate) effect: Option<Effect>,
     pub(crate) idempotent: Option<bool>,
@@ -61,6 +63,7 @@ impl Settings {
                 let choices = [("text", Output::Text), ("json", Output::Json)];
                 self.output = reader::choice(entry, &choices, report);
             }
+            "messages" => self.messages = reader::boolean(entry, report),
             "exit" => self.exit = exit(entry, report),
             "effect" => {
                 let choices = [
@@ -99,6 +102,7 @@ impl Settings {
             timeout: self.timeout.or(defaults.timeout),
             max_output: self.max_output.or(defaults.max_output),
             output: self.output.or(defaults.output),
+            messages: self.messages.or(defaults.messages),
             exit: self.exit.or(&defaults.exit),
             effect: self.effect.or(defaults.effect),
             idempotent: self.idempotent.or(defaults.idempotent),

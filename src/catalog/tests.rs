@@ -122,7 +122,21 @@ fn what_a_file_leaves_open_has_defaults() {
     assert_eq!(tool.max_output, 262_144);
     assert_eq!(tool.cancel.grace, std::time::Duration::from_secs(5));
     assert_eq!(tool.cancel.signal, super::Signal::Term);
+    assert!(!tool.messages);
     assert!(catalog.tool("T").is_none());
+}
+
+#[test]
+fn defaults_let_every_tool_speak_and_a_tool_can_stay_silent() {
+    let text = "
+defaults: {messages: true}
+tools:
+  speaks: {description: d, exec: /bin/cat}
+  silent: {description: d, exec: /bin/cat, messages: false}
+";
+    let catalog = parse(text).unwrap();
+    assert!(catalog.tool("speaks").unwrap().messages);
+    assert!(!catalog.tool("silent").unwrap().messages);
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub struct Tool {
     pub max_output: usize,
     /// What the output is.
     pub output: Output,
+    /// A line of the output that is a JSON object with the key `mcp` is a message to the server;
+    /// default false.
+    pub messages: bool,
     /// What exit codes mean.
     pub exit: ExitRules,
     /// How a call is ended early.

@@ -21,6 +21,9 @@ use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
+use super::lines::Overflow;
+use super::stdout::Stdout;
+
 /// How long output is still read after the program has ended, when something it left behind keeps
 /// its output open.
 const PIPE_WINDOW: Duration = Duration::from_secs(1);
@@ -55,12 +58,11 @@ pub(super) struct Process {
     reaped: bool,
 }
 
-/// What a process printed, and how it ended.
+/// How a process ended, and what its last words were.
 #[derive(Debug)]
-pub(super) struct Output {
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Tail,
+pub(super) struct Ended {
     pub(super) end: End,
+    pub(super) stderr: Tail,
 }
 
 /// How a process ended.
@@ -157,7 +159,7 @@ impl Process {
     }
 
     /// Reads the output until the process has ended and nothing holds its output open, for at most
-    /// [`PIPE_WINDOW`] after its end, or until it printed more than `max_output` bytes.
+    /// [`PIPE_WINDOW`] after its end, or until it printed more than it may.
     ///
     /// # Errors
     ///
@@ -165,9 +167,9 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// The process goes on; what was read is lost. Follow with [`Process::terminate`].
-    pub(super) async fn output(&mut self, max_output: usize) -> io::Result<Output> {
-        let mut stdout = Vec::new();
+    /// The process goes on; what was read of standard error is lost. Follow with
+    /// [`Process::terminate`].
+    pub(super) async fn output(&mut self, stdout: &mut Stdout<'_>) -> io::Result<Ended> {
         let mut stderr = Tail::default();
         let mut stdout_chunk = Vec::with_capacity(READ);
         let mut stderr_chunk = Vec::with_capacity(READ);
@@ -177,12 +179,10 @@ impl Process {
             tokio::select! {
                 read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open => {
                     stdout_open = read? > 0;
-                    let room = max_output - stdout.len();
-                    if stdout_chunk.len() > room {
-                        stdout.extend_from_slice(stdout_chunk.get(..room).unwrap_or_default());
-                        return Ok(Output { stdout, stderr, end: End::Overflow });
+                    if stdout.push(&stdout_chunk) == Err(Overflow) {
+                        return Ok(Ended { end: End::Overflow, stderr });
                     }
-                    stdout.append(&mut stdout_chunk);
+                    stdout_chunk.clear();
                 }
                 read = self.stderr.read_buf(&mut stderr_chunk), if stderr_open => {
                     stderr_open = read? > 0;
@@ -195,19 +195,20 @@ impl Process {
                     window = Some(Instant::now() + PIPE_WINDOW);
                 }
                 () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
+                () = sleep_until(stdout.due().unwrap_or_else(Instant::now)), if stdout.due().is_some() => {
+                    stdout.tell_held_back();
+                }
             }
         }
         let status = self.reap()?;
-        let end = if stdout_open || stderr_open {
+        let end = if stdout.finish() == Err(Overflow) {
+            End::Overflow
+        } else if stdout_open || stderr_open {
             End::ExitedLeaving(status)
         } else {
             End::Exited(status)
         };
-        Ok(Output {
-            stdout,
-            stderr,
-            end,
-        })
+        Ok(Ended { end, stderr })
     }
 
     /// True when the process ended and nothing of its group is left.
@@ -277,7 +278,7 @@ async fn drain(pipe: &mut pipe::Receiver) {
     while pipe.read(&mut dropped).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// The last resort, for a call whose task ended by a panic: nothing may outlive the call.
+/// The last resort, for a call whose task was dropped: nothing may outlive the call.
 impl Drop for Process {
     fn drop(&mut self) {
         if self.reaped {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::process::{End, Output};
+use super::process::{End, Ended};
+use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
 use crate::catalog::{self, ArgumentError, ExitMeaning, Tool};
 use crate::protocol::mcp::CallToolResult;
@@ -16,21 +17,54 @@ use crate::protocol::mcp::CallToolResult;
 /// How much of an output an error repeats, in bytes from its end.
 const MAX_ERROR_OUTPUT: usize = 4096;
 
+const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; they were \
+    killed, and the output may be incomplete]";
+
 /// What came of a process that ended by itself, or printed too much.
-pub(super) fn outcome(tool: &Tool, output: &Output) -> Outcome {
-    let result = result(tool, output);
-    let how = match &output.end {
-        End::Overflow => "too much output".into(),
-        End::Exited(_) | End::ExitedLeaving(_) if !result.is_error => "ok".into(),
-        End::Exited(status) | End::ExitedLeaving(status) => {
-            match (status.code(), status.signal()) {
-                (Some(0), _) => "invalid JSON".into(),
-                (Some(code), _) => format!("exit status {code}").into(),
-                (None, signal) => format!("signal {}", signal.unwrap_or_default()).into(),
-            }
+pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
+    let (status, note) = match &ended.end {
+        End::Exited(status) => (*status, None),
+        End::ExitedLeaving(status) => (*status, Some(LEFT_BEHIND)),
+        End::Overflow => {
+            return Outcome::Result {
+                result: overflow(tool, &printed),
+                how: "too much output".into(),
+            };
         }
     };
+    let meaning = status.code().map(|code| tool.exit.meaning(code));
+    let (result, how) = match (meaning, printed.result) {
+        (Some(ExitMeaning::Ok), None) => {
+            (success(tool, &printed.output, note), "invalid JSON".into())
+        }
+        (Some(ExitMeaning::Ok), Some(Given::Valid(result))) => (result, "error result".into()),
+        (Some(ExitMeaning::Ok), Some(Given::Invalid { line, reason })) => {
+            (invalid(line, &reason), "invalid result".into())
+        }
+        (Some(ExitMeaning::Message(message)), _) => (CallToolResult::error(message), words(status)),
+        // The tool has said itself what went wrong.
+        (_, Some(Given::Valid(result))) if result.is_error => (result, words(status)),
+        (Some(ExitMeaning::Error) | None, _) => {
+            (failure(status, &printed.output, ended), words(status))
+        }
+    };
+    let how = if result.is_error { how } else { "ok".into() };
     Outcome::Result { result, how }
+}
+
+/// How a process ended, for the log.
+fn words(status: ExitStatus) -> Cow<'static, str> {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}").into(),
+        (None, signal) => format!("signal {}", signal.unwrap_or_default()).into(),
+    }
+}
+
+/// A result of the tool's own that cannot be sent.
+fn invalid(line: u64, reason: &str) -> CallToolResult {
+    let text =
+        format!("the tool gave a result that is not valid, on line {line} of its output: {reason}");
+    CallToolResult::error(text)
 }
 
 /// A failure: what the model is told, and what the log is.
@@ -38,22 +72,6 @@ fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(text),
         how: how.into(),
-    }
-}
-
-fn result(tool: &Tool, output: &Output) -> CallToolResult {
-    let status = match &output.end {
-        End::Exited(status) | End::ExitedLeaving(status) => *status,
-        End::Overflow => return overflow(tool, &output.stdout),
-    };
-    let note = matches!(output.end, End::ExitedLeaving(_)).then_some(
-        "[the program left processes behind that kept its output open; they were killed, and the \
-         output may be incomplete]",
-    );
-    match status.code().map(|code| tool.exit.meaning(code)) {
-        Some(ExitMeaning::Ok) => success(tool, &output.stdout, note),
-        Some(ExitMeaning::Message(message)) => CallToolResult::error(message),
-        Some(ExitMeaning::Error) | None => failure(status, output),
     }
 }
 
@@ -73,8 +91,19 @@ fn success(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
     }
 }
 
-fn overflow(tool: &Tool, stdout: &[u8]) -> CallToolResult {
+fn overflow(tool: &Tool, printed: &Printed) -> CallToolResult {
     let limit = tool.max_output;
+    if let Some(line) = printed.cut_message {
+        return CallToolResult::error(format!(
+            "the tool sent a message of more than {limit} bytes, on line {line} of its output, and \
+             was stopped; ask for less"
+        ));
+    }
+    if printed.result.is_some() {
+        return CallToolResult::error(format!(
+            "the tool printed more than {limit} bytes besides its result, and was stopped"
+        ));
+    }
     match tool.output {
         catalog::Output::Text => {
             let note =
@@ -82,7 +111,7 @@ fn overflow(tool: &Tool, stdout: &[u8]) -> CallToolResult {
             CallToolResult {
                 // What a tool that changes things left undone, nobody knows.
                 is_error: tool.annotations.read_only != Some(true),
-                ..CallToolResult::text(with_notes(whole_characters(stdout), Some(&note)))
+                ..CallToolResult::text(with_notes(whole_characters(&printed.output), Some(&note)))
             }
         }
         catalog::Output::Json => CallToolResult::error(format!(
@@ -116,15 +145,15 @@ fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
     text
 }
 
-fn failure(status: ExitStatus, output: &Output) -> CallToolResult {
+fn failure(status: ExitStatus, stdout: &[u8], ended: &Ended) -> CallToolResult {
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
         (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
         (None, None) => "the tool failed".to_owned(),
     };
-    let stderr = end_of(output.stderr.as_bytes());
+    let stderr = end_of(ended.stderr.as_bytes());
     let said = if stderr.is_empty() {
-        end_of(&output.stdout)
+        end_of(stdout)
     } else {
         stderr
     };

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-pub use reader::{Body, MAX_BATCH, MAX_DEPTH, MAX_KEYS, MAX_VALUES, parse};
+pub use reader::{Body, MAX_BATCH, MAX_DEPTH, MAX_KEYS, MAX_VALUES, parse, read_object};
 
 /// The longest string id, in bytes of its JSON text without the quotes.
 pub const MAX_ID_BYTES: usize = 256;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::content::Content;
+
 /// `_meta` key: the protocol version of a modern request.
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key: the capabilities of a modern request's client.
@@ -75,22 +77,11 @@ pub struct CallToolResult {
     pub is_error: bool,
 }
 
-/// One piece of a result.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Content {
-    /// Plain text.
-    Text {
-        /// The text.
-        text: String,
-    },
-}
-
 impl CallToolResult {
     /// A successful text result.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
-            content: vec![Content::Text { text: text.into() }],
+            content: vec![Content::text(text)],
             structured_content: None,
             is_error: false,
         }

@@ -23,6 +23,7 @@ mod in_process;
 mod layers;
 mod lifecycle;
 mod limits;
+mod messages;
 mod protocol;
 mod real_client;
 mod startup;

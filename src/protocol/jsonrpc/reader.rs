@@ -70,6 +70,37 @@ pub fn parse(body: &[u8]) -> Result<Body, Malformed> {
     }
 }
 
+/// Reads one JSON object as strictly as a message, but of any size: the text is not a client's.
+///
+/// # Errors
+///
+/// Says in a few words which rule the text breaks.
+pub fn read_object(text: &str) -> Result<Map<String, Value>, String> {
+    let budget = Budget {
+        is_unlimited: true,
+        ..Budget::default()
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = StrictValue {
+        budget: &budget,
+        depth: 1,
+    };
+    let value = seed
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    match (value, budget.violation.take()) {
+        (Ok(Value::Object(object)), _) => Ok(object),
+        (Ok(_), _) => Err("it is no object".to_owned()),
+        (Err(_), Some(Violation::TooDeep)) => {
+            Err(format!("it nests deeper than {MAX_DEPTH} levels"))
+        }
+        (Err(_), Some(Violation::DuplicateKey(key))) => {
+            Err(format!("it has the key `{}` twice", excerpt(&key)))
+        }
+        (Err(error), _) => Err(error.to_string()),
+    }
+}
+
 /// A rule of ours that `serde_json` does not know.
 #[derive(Debug)]
 enum Violation {
@@ -128,6 +159,7 @@ impl Violation {
 struct Budget {
     keys: Cell<usize>,
     values: Cell<usize>,
+    is_unlimited: bool,
     violation: Cell<Option<Violation>>,
 }
 
@@ -147,7 +179,7 @@ impl Budget {
     fn count_value<E: de::Error>(&self) -> Result<(), E> {
         let values = self.values.get() + 1;
         self.values.set(values);
-        if values > MAX_VALUES {
+        if values > MAX_VALUES && !self.is_unlimited {
             return Err(self.refuse(Violation::TooManyValues));
         }
         Ok(())
@@ -156,7 +188,7 @@ impl Budget {
     fn count_key<E: de::Error>(&self) -> Result<(), E> {
         let keys = self.keys.get() + 1;
         self.keys.set(keys);
-        if keys > MAX_KEYS {
+        if keys > MAX_KEYS && !self.is_unlimited {
             return Err(self.refuse(Violation::TooManyKeys));
         }
         Ok(())
@@ -465,6 +497,35 @@ mod tests {
                 malformed.id.map_or("-".to_owned(), |id| id.to_string()),
                 malformed.error.code
             ),
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_strictly_whatever_its_size() {
+        let deepest = |levels: usize| {
+            let inside = levels - 1;
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(inside), "]".repeat(inside))
+        };
+        let many: Vec<_> = (0..=MAX_VALUES).map(|n| format!(r#""{n}":{n}"#)).collect();
+        let many = format!("{{{}}}", many.join(","));
+        for text in ["{}", r#" {"a": {"b": [1]}} "#, &many, &deepest(MAX_DEPTH)] {
+            let read = read_object(text).map(Value::Object);
+            assert_eq!(read, Ok(serde_json::from_str(text).unwrap()));
+        }
+        let too_deep = format!("it nests deeper than {MAX_DEPTH} levels");
+        let cases = [
+            (deepest(MAX_DEPTH + 1), too_deep.as_str()),
+            (r#"{"a":1,"a":2}"#.to_owned(), "it has the key `a` twice"),
+            (
+                r#"{"b":{"a":1,"\u0061":2}}"#.to_owned(),
+                "it has the key `a` twice",
+            ),
+            ("[1]".to_owned(), "it is no object"),
+            ("{} {}".to_owned(), "trailing characters at line 1 column 4"),
+            ("{\"a\":}".to_owned(), "expected value at line 1 column 6"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read_object(&text).unwrap_err(), expected, "{text}");
         }
     }
 

@@ -1,0 +1,462 @@
+//! What a tool with `messages: true` says on its standard output: one JSON object with the key
+//! `mcp` on a line of its own.
+//!
+//! A line that is no such object is output. One that is, but cannot be used, is dropped with a
+//! warning, since as output it would tell the model nothing. A result that cannot be used is an
+//! error of the tool: the call has nothing else to answer with.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::protocol::content::Content;
+use crate::protocol::jsonrpc::read_object;
+use crate::protocol::mcp::CallToolResult;
+use crate::protocol::progress::Progress;
+
+/// The longest message about progress, in bytes of its line.
+const MAX_PROGRESS_LINE: usize = 64 * 1024;
+/// How much of the text of a progress message is kept, in bytes: more than any client shows.
+const MAX_PROGRESS_TEXT: usize = 4096;
+/// How much is said about what is wrong with a message, in bytes.
+const MAX_REASON: usize = 300;
+
+/// What a line is.
+#[derive(Debug, PartialEq)]
+pub(super) enum Line {
+    /// No message.
+    Output,
+    /// How far the tool has come.
+    Progress(Progress),
+    /// The result of the call, or what is wrong with it.
+    Result(Result<CallToolResult, String>),
+    /// A message that cannot be used, and why.
+    Unusable(String),
+}
+
+/// Reads a line that may be a message.
+pub(super) fn read(line: &[u8]) -> Line {
+    let Ok(text) = std::str::from_utf8(line) else {
+        return Line::Output;
+    };
+    let kind = match serde_json::from_str(text) {
+        Ok(Kind(Some(kind))) => kind,
+        Ok(Kind(None)) | Err(_) => return Line::Output,
+    };
+    match kind.as_str() {
+        Some("progress") => match progress(text) {
+            Ok(progress) => Line::Progress(progress),
+            Err(reason) => Line::Unusable(cut(reason, MAX_REASON)),
+        },
+        Some("result") => Line::Result(result(text).map_err(|reason| cut(reason, MAX_REASON))),
+        Some(kind) => {
+            let kind = cut(kind.to_owned(), MAX_REASON);
+            Line::Unusable(format!("this server knows no message `{kind}`"))
+        }
+        None => Line::Unusable("`mcp` must be the name of a message".to_owned()),
+    }
+}
+
+/// True for the start of a line that was going to be a message.
+pub(super) fn looks_like_one(start: &[u8]) -> bool {
+    let inside = start.trim_ascii_start().strip_prefix(b"{");
+    inside.is_some_and(|inside| inside.trim_ascii_start().starts_with(b"\"mcp\""))
+}
+
+/// The member `mcp` of an object. The others are only looked at as far as JSON goes.
+struct Kind(Option<Value>);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut kind = None;
+        while let Some(key) = map.next_key::<String>()? {
+            // Of two the strict reader will complain.
+            if key == "mcp" && kind.is_none() {
+                kind = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Kind(kind))
+    }
+}
+
+fn progress(text: &str) -> Result<Progress, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Fields {
+        #[serde(rename = "mcp")]
+        _mcp: IgnoredAny,
+        progress: Number,
+        total: Option<Number>,
+        message: Option<String>,
+    }
+    if text.len() > MAX_PROGRESS_LINE {
+        return Err(format!("it has more than {MAX_PROGRESS_LINE} bytes"));
+    }
+    let object = Value::Object(read_object(text)?);
+    let fields: Fields =
+        serde_json::from_value(object).map_err(|error: serde_json::Error| error.to_string())?;
+    Ok(Progress {
+        progress: fields.progress,
+        total: fields.total,
+        message: fields.message.map(|text| cut(text, MAX_PROGRESS_TEXT)),
+    })
+}
+
+fn result(text: &str) -> Result<CallToolResult, String> {
+    let mut object = read_object(text)?;
+    object.remove("mcp");
+    let structured_content = object.remove("structuredContent");
+    let is_error = match object.remove("isError") {
+        None => false,
+        Some(Value::Bool(is_error)) => is_error,
+        Some(_) => return Err("`isError` must be true or false".to_owned()),
+    };
+    let content = content(&mut object, structured_content.as_ref())?;
+    if let Some(key) = object.keys().next() {
+        let known = "`content`, `structuredContent` and `isError`";
+        return Err(format!("it has the unknown key `{key}`; known are {known}"));
+    }
+    Ok(CallToolResult {
+        content,
+        structured_content,
+        is_error,
+    })
+}
+
+/// The pieces of a result. One without pieces says its structured content as text, for the clients
+/// that look at nothing else.
+fn content(
+    object: &mut Map<String, Value>,
+    structured: Option<&Value>,
+) -> Result<Vec<Content>, String> {
+    match (object.remove("content"), structured) {
+        (Some(Value::Array(pieces)), _) => {
+            let pieces = pieces.into_iter().enumerate();
+            let read = pieces.map(|(at, piece)| {
+                Content::read(piece).map_err(|reason| format!("content[{at}]: {reason}"))
+            });
+            read.collect()
+        }
+        (Some(_), _) => Err("`content` must be an array".to_owned()),
+        (None, Some(structured)) => Ok(vec![Content::text(structured.to_string())]),
+        (None, None) => Err("it has neither `content` nor `structuredContent`".to_owned()),
+    }
+}
+
+/// True when one progress is further than another.
+pub(super) fn is_further(progress: &Number, than: &Number) -> bool {
+    match (progress.as_i128(), than.as_i128()) {
+        (Some(progress), Some(than)) => progress > than,
+        _ => progress.as_f64() > than.as_f64(),
+    }
+}
+
+/// The first `most` bytes of a text, as far as they are whole characters.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn number(text: &str) -> Number {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_message_is_output() {
+        let cases: [&[u8]; 14] = [
+            b"",
+            b"{",
+            b"{}",
+            b"{\"a\": 1}",
+            b"{\"MCP\": \"progress\"}",
+            b"{\"a\": {\"mcp\": \"progress\", \"progress\": 1}}",
+            b"{\"mcp\": \"progress\", \"progress\": 1",
+            b"{\"mcp\": \"progress\", \"progress\": 1}}",
+            b"{\"mcp\": \"progress\", \"progress\": 01}",
+            b"{\"mcp\": \"progress\", \"progress\": NaN}",
+            b"{\"mcp\": \"progress\"} {\"mcp\": \"progress\"}",
+            b"{\"mcp\": \"progress\", \"message\": \"\xff\"}",
+            b"{'mcp': 'progress'}",
+            b"[{\"mcp\": \"progress\"}]",
+        ];
+        for line in cases {
+            assert_eq!(read(line), Line::Output, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn progress_keeps_its_numbers_as_they_are() {
+        let cases = [
+            (r#"{"mcp":"progress","progress":3}"#, "3", None, None),
+            (
+                r#" { "progress" : -1, "\u006dcp" : "progress" } "#,
+                "-1",
+                None,
+                None,
+            ),
+            (
+                "{\"mcp\":\"progress\",\"progress\":2.5}\r\n",
+                "2.5",
+                None,
+                None,
+            ),
+            (
+                r#"{"mcp":"progress","progress":18446744073709551615,"total":null,"message":null}"#,
+                "18446744073709551615",
+                None,
+                None,
+            ),
+            (
+                r#"{"mcp":"progress","progress":0,"total":1e3,"message":"a\nb"}"#,
+                "0",
+                Some("1000.0"),
+                Some("a\nb"),
+            ),
+        ];
+        for (line, progress, total, message) in cases {
+            let expected = Progress {
+                progress: number(progress),
+                total: total.map(number),
+                message: message.map(str::to_owned),
+            };
+            assert_eq!(read(line.as_bytes()), Line::Progress(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_progress_is_bounded() {
+        let progress = |text: &str| {
+            read(
+                json!({"mcp": "progress", "progress": 1, "message": text})
+                    .to_string()
+                    .as_bytes(),
+            )
+        };
+        for (text, expected) in [
+            ("x".repeat(4096), "x".repeat(4096)),
+            ("x".repeat(4097), format!("{}…", "x".repeat(4096))),
+            ("€".repeat(4000), format!("{}…", "€".repeat(1365))),
+        ] {
+            let Line::Progress(progress) = progress(&text) else {
+                panic!("no progress");
+            };
+            assert_eq!(progress.message, Some(expected));
+        }
+        let too_long = progress(&"x".repeat(MAX_PROGRESS_LINE));
+        let reason = format!("it has more than {MAX_PROGRESS_LINE} bytes");
+        assert_eq!(too_long, Line::Unusable(reason));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_explained() {
+        let cases = [
+            (r#"{"mcp":"progress"}"#, "missing field `progress`"),
+            (
+                r#"{"mcp":"progress","progress":"3"}"#,
+                "invalid type: string \"3\", expected a JSON number",
+            ),
+            (
+                r#"{"mcp":"progress","progress":null}"#,
+                "invalid type: null, expected a JSON number",
+            ),
+            (
+                r#"{"mcp":"progress","progress":1e400}"#,
+                "number out of range at line 1 column 34",
+            ),
+            (
+                r#"{"mcp":"progress","progress":1,"total":true}"#,
+                "invalid type: boolean `true`, expected a JSON number",
+            ),
+            (
+                r#"{"mcp":"progress","progress":1,"messages":"x"}"#,
+                "unknown field `messages`, expected one of `mcp`, `progress`, `total`, `message`",
+            ),
+            (
+                r#"{"mcp":"progress","progress":1,"progress":2}"#,
+                "it has the key `progress` twice",
+            ),
+            (
+                r#"{"mcp":"progress","mcp":"result","progress":1}"#,
+                "it has the key `mcp` twice",
+            ),
+            (
+                r#"{"mcp":"log","data":1}"#,
+                "this server knows no message `log`",
+            ),
+            (
+                r#"{"mcp":"Progress"}"#,
+                "this server knows no message `Progress`",
+            ),
+            (r#"{"mcp":""}"#, "this server knows no message ``"),
+            (r#"{"mcp":null}"#, "`mcp` must be the name of a message"),
+            (
+                r#"{"mcp":{"progress":1}}"#,
+                "`mcp` must be the name of a message",
+            ),
+        ];
+        for (line, reason) in cases {
+            assert_eq!(
+                read(line.as_bytes()),
+                Line::Unusable(reason.to_owned()),
+                "{line}"
+            );
+        }
+        let long = format!(r#"{{"mcp":"{}"}}"#, "€".repeat(1000));
+        let Line::Unusable(reason) = read(long.as_bytes()) else {
+            panic!("usable");
+        };
+        assert!(reason.len() < 400, "{reason}");
+    }
+
+    #[test]
+    fn a_result_is_read_as_it_will_be_sent() {
+        let text = json!({"type": "text", "text": "hello"});
+        let cases = [
+            (
+                json!({"mcp": "result", "content": [text]}),
+                json!({"content": [text], "isError": false}),
+            ),
+            (
+                json!({"mcp": "result", "content": [], "isError": true}),
+                json!({"content": [], "isError": true}),
+            ),
+            (
+                json!({"mcp": "result", "content": [text], "structuredContent": {"b": 1, "a": 2}}),
+                json!({"content": [text], "structuredContent": {"b": 1, "a": 2}, "isError": false}),
+            ),
+            (
+                json!({"mcp": "result", "content": [text], "structuredContent": null}),
+                json!({"content": [text], "structuredContent": null, "isError": false}),
+            ),
+            (
+                json!({"mcp": "result", "structuredContent": [1, "x"]}),
+                json!({
+                    "content": [{"type": "text", "text": "[1,\"x\"]"}],
+                    "structuredContent": [1, "x"], "isError": false
+                }),
+            ),
+        ];
+        for (line, expected) in cases {
+            let Line::Result(Ok(result)) = read(line.to_string().as_bytes()) else {
+                panic!("{line}");
+            };
+            assert_eq!(serde_json::to_value(result).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_not_valid_is_explained() {
+        let cases = [
+            (
+                r#"{"mcp":"result"}"#,
+                "it has neither `content` nor `structuredContent`",
+            ),
+            (
+                r#"{"mcp":"result","content":"x"}"#,
+                "`content` must be an array",
+            ),
+            (
+                r#"{"mcp":"result","content":null,"structuredContent":1}"#,
+                "`content` must be an array",
+            ),
+            (
+                r#"{"mcp":"result","content":[],"isError":"no"}"#,
+                "`isError` must be true or false",
+            ),
+            (
+                r#"{"mcp":"result","content":[],"is_error":true}"#,
+                "it has the unknown key `is_error`; known are `content`, `structuredContent` and `isError`",
+            ),
+            (
+                r#"{"mcp":"result","content":[{"type":"text","text":"x"},{"type":"text"}]}"#,
+                "content[1]: missing field `text`",
+            ),
+            (
+                r#"{"mcp":"result","content":["x"]}"#,
+                "content[0]: it is no object",
+            ),
+            (
+                r#"{"mcp":"result","content":[],"content":[]}"#,
+                "it has the key `content` twice",
+            ),
+            (
+                r#"{"mcp":"result","structuredContent":{"a":1,"a":2}}"#,
+                "it has the key `a` twice",
+            ),
+        ];
+        for (line, reason) in cases {
+            let expected = Line::Result(Err(reason.to_owned()));
+            assert_eq!(read(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_kind_are_compared() {
+        let increasing = [
+            "-1e300",
+            "-9223372036854775808",
+            "-2",
+            "-1.5",
+            "0",
+            "0.1",
+            "1",
+            "1.5",
+            "9007199254740993",
+            "9007199254740994",
+            "18446744073709551614",
+            "18446744073709551615",
+            "1e300",
+        ];
+        for pair in increasing.windows(2) {
+            let (low, high) = (number(pair[0]), number(pair[1]));
+            assert!(is_further(&high, &low), "{low} {high}");
+            assert!(!is_further(&low, &high), "{low} {high}");
+            assert!(!is_further(&low, &low), "{low}");
+        }
+        assert!(!is_further(&number("1.0"), &number("1")));
+    }
+
+    #[test]
+    fn a_line_that_is_cut_can_still_look_like_a_message() {
+        for start in [&b"{\"mcp\""[..], b" { \"mcp\": \"result", b"\t{\"mcp\":1}"] {
+            assert!(looks_like_one(start), "{}", start.escape_ascii());
+        }
+        for start in [
+            &b""[..],
+            b"{",
+            b"{\"mc",
+            b"{\"a\":\"mcp\"",
+            b"\"mcp\"",
+            b"x{\"mcp\"",
+        ] {
+            assert!(!looks_like_one(start), "{}", start.escape_ascii());
+        }
+    }
+}

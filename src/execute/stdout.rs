@@ -1,0 +1,354 @@
+//! The standard output of one call: what is kept of it, and what it says on the way.
+
+use serde_json::Number;
+use tokio::time::Instant;
+
+use super::lines::{Lines, Overflow};
+use super::messages::{self, Line};
+use super::pace::Pace;
+use super::{Listener, Said};
+use crate::catalog::Tool;
+use crate::protocol::mcp::CallToolResult;
+use crate::protocol::progress::Progress;
+
+/// What arrives on standard output.
+pub(super) struct Stdout<'a> {
+    lines: Lines,
+    /// Nobody to talk with makes every line output.
+    talk: Option<Talk<'a>>,
+}
+
+/// What a tool printed.
+#[derive(Debug)]
+pub(super) struct Printed {
+    /// All that was no message.
+    pub(super) output: Vec<u8>,
+    /// The result that it gave in a message.
+    pub(super) result: Option<Given>,
+    /// The line of a message that was longer than the output may be.
+    pub(super) cut_message: Option<u64>,
+}
+
+/// A result that a tool gave in a message.
+#[derive(Debug, PartialEq)]
+pub(super) enum Given {
+    /// One that can be sent.
+    Valid(CallToolResult),
+    /// One that cannot.
+    Invalid {
+        /// The number of its line.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl<'a> Stdout<'a> {
+    /// Nothing has arrived. What the tool says goes to the listener.
+    pub(super) fn new(tool: &'a Tool, call: u64, listener: &'a mut dyn Listener) -> Self {
+        Self {
+            lines: Lines::new(tool.max_output),
+            talk: tool.messages.then(|| Talk {
+                tool: &tool.name,
+                call,
+                listener,
+                furthest: None,
+                held_back: None,
+                pace: Pace::default(),
+                result: None,
+                warned: Warned::default(),
+            }),
+        }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Overflow`] when it is more than the tool may print. Nothing may be pushed after that.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
+        match &mut self.talk {
+            None => self.lines.keep(bytes),
+            Some(talk) => self
+                .lines
+                .push(bytes, |number, line| talk.hear(number, line)),
+        }
+    }
+
+    /// Takes the end of the output.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stdout::push`].
+    pub(super) fn finish(&mut self) -> Result<(), Overflow> {
+        let Some(talk) = &mut self.talk else {
+            return Ok(());
+        };
+        let finished = self.lines.finish(|number, line| talk.hear(number, line));
+        talk.tell_held_back();
+        finished
+    }
+
+    /// When [`Stdout::tell_held_back`] is due; `None` if nothing is held back.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let talk = self.talk.as_ref()?;
+        talk.held_back.as_ref()?;
+        Some(talk.pace.next(Instant::now()))
+    }
+
+    /// Tells the progress that came too fast.
+    pub(super) fn tell_held_back(&mut self) {
+        if let Some(talk) = &mut self.talk {
+            talk.tell_held_back();
+        }
+    }
+
+    /// What was printed.
+    pub(super) fn printed(self) -> Printed {
+        // What is left over is what did not fit.
+        let is_cut = messages::looks_like_one(self.lines.candidate());
+        Printed {
+            cut_message: is_cut.then(|| self.lines.number()),
+            result: self.talk.and_then(|talk| talk.result),
+            output: self.lines.into_output(),
+        }
+    }
+}
+
+/// What a tool has said so far.
+struct Talk<'a> {
+    tool: &'a str,
+    call: u64,
+    listener: &'a mut dyn Listener,
+    furthest: Option<Number>,
+    /// Progress that came too fast to be told; newer progress takes its place.
+    held_back: Option<Progress>,
+    pace: Pace,
+    result: Option<Given>,
+    warned: Warned,
+}
+
+/// Complaints that were made: a tool that errs on each line does not fill the log.
+#[derive(Default)]
+struct Warned {
+    unusable: bool,
+    broken: bool,
+    second_result: bool,
+}
+
+impl Talk<'_> {
+    /// Takes a line; false if it is no message.
+    fn hear(&mut self, number: u64, line: &[u8]) -> bool {
+        let (call, tool) = (self.call, self.tool);
+        match messages::read(line) {
+            Line::Output => {
+                if messages::looks_like_one(line) && first(&mut self.warned.broken) {
+                    tracing::warn!(
+                        call,
+                        tool,
+                        line = number,
+                        "a line of a tool looks like a message but is not valid JSON, and was taken as output"
+                    );
+                }
+                return false;
+            }
+            Line::Progress(progress) => self.progress(progress),
+            Line::Result(_) if self.result.is_some() => {
+                if first(&mut self.warned.second_result) {
+                    tracing::error!(
+                        call,
+                        tool,
+                        line = number,
+                        "a tool gave a second result, which was dropped"
+                    );
+                }
+            }
+            Line::Result(Ok(result)) => self.result = Some(Given::Valid(result)),
+            Line::Result(Err(reason)) => {
+                tracing::warn!(
+                    call,
+                    tool,
+                    line = number,
+                    reason,
+                    "a tool gave a result that is not valid"
+                );
+                self.result = Some(Given::Invalid {
+                    line: number,
+                    reason,
+                });
+            }
+            Line::Unusable(reason) => {
+                if first(&mut self.warned.unusable) {
+                    tracing::warn!(
+                        call,
+                        tool,
+                        line = number,
+                        reason,
+                        "a message of a tool was dropped"
+                    );
+                }
+            }
+        }
+        true
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        let furthest = self.furthest.as_ref();
+        if furthest.is_some_and(|furthest| !messages::is_further(&progress.progress, furthest)) {
+            // MCP, Progress: the value MUST increase with each notification.
+            let (call, tool) = (self.call, self.tool);
+            tracing::debug!(call, tool, progress = %progress.progress, "progress that does not increase was dropped");
+            return;
+        }
+        self.furthest = Some(progress.progress.clone());
+        self.held_back = Some(progress);
+        let now = Instant::now();
+        if self.pace.next(now) <= now {
+            self.tell_held_back();
+        }
+    }
+
+    fn tell_held_back(&mut self) {
+        if let Some(progress) = self.held_back.take() {
+            self.pace.tell(Instant::now());
+            self.listener.said(Said::Progress(progress));
+        }
+    }
+}
+
+/// True the first time.
+fn first(done: &mut bool) -> bool {
+    !std::mem::replace(done, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalog::{Catalog, Environment};
+    use crate::execute::Outcome;
+
+    /// Notes what it hears.
+    #[derive(Default)]
+    struct Notes(Vec<Said>);
+
+    impl Listener for Notes {
+        fn said(&mut self, said: Said) {
+            self.0.push(said);
+        }
+
+        fn done(self: Box<Self>, _: Outcome) {}
+    }
+
+    /// What is heard and printed with these settings, in parts of this many bytes.
+    fn hear(settings: &str, output: &str, size: usize) -> (Vec<String>, Printed) {
+        let text = format!("tools: {{t: {{description: d, exec: /bin/cat, {settings}}}}}");
+        let environment = Environment::default();
+        let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment).unwrap();
+        let mut notes = Notes::default();
+        let mut stdout = Stdout::new(loaded.catalog.tool("t").unwrap(), 1, &mut notes);
+        let mut parts = output.as_bytes().chunks(size);
+        if parts.all(|part| stdout.push(part).is_ok()) {
+            stdout.finish().ok();
+        }
+        let printed = stdout.printed();
+        let said = notes
+            .0
+            .into_iter()
+            .map(|Said::Progress(progress)| progress.progress.to_string());
+        (said.collect(), printed)
+    }
+
+    #[test]
+    fn a_tool_is_heard_and_the_rest_is_output() {
+        let output = "first\n\
+            {\"mcp\":\"progress\",\"progress\":1}\n\
+            {\"other\":true}\r\n\
+            {\"mcp\":\"log\",\"data\":\"x\"}\n\
+            \t{\"mcp\":\"progress\",\"progress\":2,\"total\":3}\r\n\
+            {\"mcp\":\"progress\",\"progress\":2}\n\
+            {\"mcp\":\"progress\",\"progress\":1.5}\n\
+            {\"mcp\":\"progress\"}\n\
+            {\"mcp\":\"progress\",\"progress\":\n\
+            last{\"mcp\":\"progress\",\"progress\":4}\n\
+            {\"mcp\":\"progress\",\"progress\":3}";
+        for size in 1..=output.len() {
+            let (said, printed) = hear("messages: true", output, size);
+            assert_eq!(said, ["1", "2", "3"], "{size}");
+            assert_eq!(
+                String::from_utf8(printed.output).unwrap(),
+                "first\n{\"other\":true}\r\n{\"mcp\":\"progress\",\"progress\":\n\
+                 last{\"mcp\":\"progress\",\"progress\":4}\n"
+            );
+            assert_eq!(printed.result, None);
+            assert_eq!(printed.cut_message, None);
+        }
+        let (said, printed) = hear("messages: false", output, 7);
+        assert_eq!(
+            (said.len(), printed.output),
+            (0, output.as_bytes().to_owned())
+        );
+    }
+
+    #[test]
+    fn the_first_result_counts() {
+        let result = |text: &str| {
+            let piece = json!({"type": "text", "text": text});
+            json!({"mcp": "result", "content": [piece]}).to_string()
+        };
+        let (one, two) = (result("one"), result("two"));
+        let invalid = r#"{"mcp":"result"}"#;
+        let valid = || Some(Given::Valid(CallToolResult::text("one")));
+        let refused = |line| {
+            let reason = "it has neither `content` nor `structuredContent`".to_owned();
+            Some(Given::Invalid { line, reason })
+        };
+        let cases = [
+            (one.clone(), valid(), ""),
+            (
+                format!("before\n{one}\nafter\n"),
+                valid(),
+                "before\nafter\n",
+            ),
+            (format!("{one}\n{two}\n"), valid(), ""),
+            (format!("{one}\n{invalid}\n"), valid(), ""),
+            (format!("\n{invalid}\n{one}\n"), refused(2), "\n"),
+        ];
+        for (output, expected, kept) in cases {
+            for size in 1..=output.len() {
+                let (_, printed) = hear("messages: true", &output, size);
+                assert_eq!(printed.result, expected, "{output}");
+                assert_eq!(printed.output, kept.as_bytes(), "{output}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_is_known_as_one() {
+        let settings = "messages: true, max_output: 40";
+        let long = "x".repeat(40);
+        let cases = [
+            (
+                format!("a\n{{\"mcp\":\"result\",\"content\":\"{long}"),
+                Some(2),
+            ),
+            (format!("{{ \"mcp\": \"{long}\"}}\n"), Some(1)),
+            (format!("{{\"a\":\"{long}\"}}\n"), None),
+            (format!("{long}x"), None),
+            (
+                format!("0123456789\n{{\"mcp\":\"{}\"\n", "x".repeat(25)),
+                None,
+            ),
+        ];
+        for (output, cut_message) in cases {
+            for size in 1..=output.len() {
+                let (_, printed) = hear(settings, &output, size);
+                assert_eq!(printed.cut_message, cut_message, "{output}");
+                assert_eq!(printed.output.len(), 40, "{output}");
+            }
+        }
+    }
+}
