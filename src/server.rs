@@ -21,7 +21,7 @@ use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, App, Options};
 use crate::metrics::Metrics;
-use crate::session::store::Limits as SessionLimits;
+use crate::session::store::{Limits as SessionLimits, WhenFull};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use connections::{Connections, Timeouts};
@@ -72,7 +72,14 @@ impl Server {
             SessionMode::Stateless => None,
             SessionMode::Stateful(limits) => Some(SessionStore::new(SessionLimits {
                 idle_timeout: limits.idle_timeout,
+                unused_timeout: limits.unused_timeout,
+                init_timeout: limits.init_timeout,
+                max_age: limits.max_age,
                 max_sessions: limits.max_sessions,
+                max_sessions_per_principal: limits.max_sessions_per_principal,
+                when_full: limits
+                    .evict_min_idle
+                    .map_or(WhenFull::Reject, |min_idle| WhenFull::Evict { min_idle }),
             })),
         };
         let app = App {

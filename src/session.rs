@@ -2,18 +2,31 @@
 //!
 //! A session is *idle* when no request is being served, no call runs and no stream is open. All of
 //! these hold a [`SessionGuard`]; the countdown to the idle timeout starts when the last guard
-//! goes. Everything that ends a session goes through [`SessionStore`], which records the reason
-//! once.
+//! goes. Whether a session lives is decided by one atomic word, in [`activity`]. Everything that
+//! ends a session goes through [`SessionStore`], which records the reason once.
 //!
 //! **Invariant:** identity is never read back from a session. A session knows its owner only to
 //! refuse everybody else.
 
-pub mod activity;
+pub mod list;
 pub mod reaper;
+pub mod statistics;
 pub mod store;
 
+mod activity;
+mod registry;
+mod shards;
+mod tombstones;
+
+/// The atomics of [`activity`], which the model checker replaces.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+}
+
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +35,12 @@ use uuid::Uuid;
 use crate::auth::Principal;
 use crate::protocol::jsonrpc::RequestKey;
 use crate::protocol::version::ProtocolVersion;
-use activity::{Activity, Millis};
+use activity::{Activity, Expiry, Use};
+use registry::Place;
+use statistics::LookupFailure;
 
-pub use store::{Ended, Refused, SessionStore};
+pub use activity::Millis;
+pub use store::{Refused, SessionStore};
 
 /// A session id: 122 random bits as a UUID, the only form that is ever handed out or accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,10 +83,21 @@ impl fmt::Debug for SessionId {
 pub struct SessionInfo {
     /// Who opened it; every request in it must come from the same principal.
     pub owner: Principal,
+    /// With which other sessions it shares a limit; `None` counts for the limit of all only.
+    pub bucket: Option<Bucket>,
     /// The negotiated version.
     pub version: ProtocolVersion,
-    /// The client's own name and version, for logs only.
-    pub client: String,
+    /// The client's own name and version, for logs only; at most 64 characters.
+    pub client: Box<str>,
+}
+
+/// What the limit of sessions per principal counts by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// The principal of a verified credential.
+    Principal(Principal),
+    /// The address of a caller without a credential; `None` if it has none, as on a Unix socket.
+    Address(Option<IpAddr>),
 }
 
 /// Why a session ended.
@@ -80,34 +107,123 @@ pub enum EndReason {
     ClientDelete,
     /// Nobody used it for the idle timeout.
     Idle,
+    /// It called nothing within the unused timeout.
+    Unused,
+    /// The server was full, and nobody had used any other session for longer.
+    EvictedLru,
+    /// Its principal was at its limit, and had not used any other of its sessions for longer.
+    EvictedPrincipal,
+    /// It sent nothing after `initialize` within the init timeout.
+    InitTimeout,
+    /// The answer to its `initialize` could not be sent.
+    InitFailed,
+    /// It reached the age that no session may outlive.
+    MaxAge,
+    /// Its principal has no credential left.
+    Revoked,
+    /// It was lost to a fault of the server.
+    Crash,
     /// The server stopped.
     Shutdown,
 }
 
 impl EndReason {
     /// Every reason, in the order in which they are reported.
-    pub const ALL: [Self; 3] = [Self::ClientDelete, Self::Idle, Self::Shutdown];
+    pub const ALL: [Self; 11] = [
+        Self::ClientDelete,
+        Self::Idle,
+        Self::Unused,
+        Self::EvictedLru,
+        Self::EvictedPrincipal,
+        Self::InitTimeout,
+        Self::InitFailed,
+        Self::MaxAge,
+        Self::Revoked,
+        Self::Crash,
+        Self::Shutdown,
+    ];
 
     /// The name in logs and statistics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientDelete => "client_delete",
             Self::Idle => "idle",
+            Self::Unused => "unused",
+            Self::EvictedLru => "evicted_lru",
+            Self::EvictedPrincipal => "evicted_principal",
+            Self::InitTimeout => "init_timeout",
+            Self::InitFailed => "init_failed",
+            Self::MaxAge => "max_age",
+            Self::Revoked => "revoked",
+            Self::Crash => "crash",
             Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// How a later look-up of the session is counted. After a crash or a stop it is unknown, as it
+    /// is to a server that was started again.
+    fn lookup_failure(self) -> LookupFailure {
+        match self {
+            Self::Idle | Self::Unused | Self::InitTimeout | Self::MaxAge => LookupFailure::Expired,
+            Self::ClientDelete | Self::InitFailed | Self::Revoked => LookupFailure::Deleted,
+            Self::EvictedLru | Self::EvictedPrincipal => LookupFailure::Evicted,
+            Self::Crash | Self::Shutdown => LookupFailure::Unknown,
         }
     }
 }
 
+impl From<Expiry> for EndReason {
+    fn from(expiry: Expiry) -> Self {
+        match expiry {
+            Expiry::Idle => Self::Idle,
+            Expiry::Unused => Self::Unused,
+            Expiry::Init => Self::InitTimeout,
+            Expiry::MaxAge => Self::MaxAge,
+        }
+    }
+}
+
+/// The methods that are remembered as the last one of a session. The first stands for none, the
+/// last for every other.
+const METHODS: [&str; 12] = [
+    "",
+    "ping",
+    "tools/list",
+    "tools/call",
+    "prompts/list",
+    "prompts/get",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "completion/complete",
+    "logging/setLevel",
+    "other",
+];
+
 /// One session. Reached only through a [`SessionGuard`].
+///
+/// There may be a hundred thousand of them: what most sessions do not need most of the time is
+/// allocated when it is needed.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
     info: SessionInfo,
     created: Millis,
     activity: Activity,
-    ended: CancellationToken,
-    calls: Mutex<Vec<RunningCall>>,
-    stream: Mutex<Option<CancellationToken>>,
+    place: Place,
+    requests: AtomicU64,
+    last_method: AtomicU8,
+    running: Mutex<Running>,
+}
+
+/// What runs in a session, and how it is told of the end.
+#[derive(Debug, Default)]
+struct Running {
+    /// Set when the session has ended.
+    is_over: bool,
+    ended: Option<CancellationToken>,
+    stream: Option<CancellationToken>,
+    calls: Vec<RunningCall>,
 }
 
 #[derive(Debug)]
@@ -118,6 +234,25 @@ struct RunningCall {
 }
 
 impl Session {
+    fn new(
+        id: SessionId,
+        info: SessionInfo,
+        created: Millis,
+        activity: Activity,
+        place: Place,
+    ) -> Self {
+        Self {
+            id,
+            info,
+            created,
+            activity,
+            place,
+            requests: AtomicU64::new(0),
+            last_method: AtomicU8::new(0),
+            running: Mutex::default(),
+        }
+    }
+
     /// The session's id.
     pub fn id(&self) -> SessionId {
         self.id
@@ -128,42 +263,124 @@ impl Session {
         &self.info
     }
 
-    /// Cancelled when the session ends, for whatever reason.
-    pub fn ended(&self) -> &CancellationToken {
-        &self.ended
+    /// A token that is cancelled when the session ends, for whatever reason; at once if it has.
+    pub fn ended(&self) -> CancellationToken {
+        let mut running = self.running.lock();
+        let token = running.ended.get_or_insert_default().clone();
+        if running.is_over {
+            token.cancel();
+        }
+        token
+    }
+
+    /// True as soon as something has begun to end the session. Tells the end of the session from a
+    /// newer stream, once the token of [`Session::replace_stream`] is cancelled.
+    pub fn is_ending(&self) -> bool {
+        self.activity.view().is_ending()
+    }
+
+    /// Counts a request, and remembers its method.
+    pub fn note_request(&self, method: &str) {
+        let known = METHODS.iter().position(|known| *known == method);
+        let index = known
+            .filter(|index| *index > 0)
+            .unwrap_or(METHODS.len() - 1);
+        let index = u8::try_from(index).unwrap_or(0);
+        self.last_method.store(index, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that something was called: the session is not unused any more.
+    pub fn note_call(&self) {
+        self.activity.note_call();
+    }
+
+    /// The requests that were noted.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The method of the last request that was noted.
+    pub fn last_method(&self) -> Option<&'static str> {
+        let index = usize::from(self.last_method.load(Ordering::Relaxed));
+        METHODS
+            .get(index)
+            .copied()
+            .filter(|method| !method.is_empty())
+    }
+
+    /// Since when nobody has used it, in milliseconds before `now`; 0 while somebody does.
+    fn idle(&self, now: Millis) -> Millis {
+        let view = self.activity.view();
+        if view.is_held() {
+            0
+        } else {
+            now.saturating_sub(view.last_use)
+        }
     }
 
     /// Notes a running call under the client's id, so that `notifications/cancelled` finds it.
-    /// `number` is the server's own and unique; the client's id need not be.
-    pub fn register_call(&self, number: u64, key: RequestKey, cancel: CancellationToken) {
-        self.calls.lock().push(RunningCall {
+    /// `number` is the server's own and unique; the client's id need not be. Returns true if it is
+    /// not: another running call has the same id.
+    pub fn register_call(&self, number: u64, key: RequestKey, cancel: CancellationToken) -> bool {
+        let calls = &mut self.running.lock().calls;
+        let is_duplicate = calls.iter().any(|call| call.key == key);
+        calls.push(RunningCall {
             number,
             key,
             cancel,
         });
+        is_duplicate
     }
 
     /// Forgets a call that is over.
     pub fn forget_call(&self, number: u64) {
-        self.calls.lock().retain(|call| call.number != number);
+        let calls = &mut self.running.lock().calls;
+        calls.retain(|call| call.number != number);
+        if calls.is_empty() {
+            *calls = Vec::new();
+        }
     }
 
     /// Cancels every running call with this id, and returns how many there were. A client may
     /// reuse an id; nobody can tell which call it means then.
     pub fn cancel_calls(&self, key: &RequestKey) -> usize {
-        let calls = self.calls.lock();
-        let matching = calls.iter().filter(|call| call.key == *key);
+        let running = self.running.lock();
+        let matching = running.calls.iter().filter(|call| call.key == *key);
         matching.map(|call| call.cancel.cancel()).count()
     }
 
     /// Makes the caller's stream the session's one event stream. The newest wins: the stream
-    /// before it is told to end. Returns the token that tells the new one.
+    /// before it is told to end. Returns the token that tells the new one. The caller holds a guard
+    /// of [`SessionStore::enter_stream`].
     pub fn replace_stream(&self) -> CancellationToken {
-        let token = self.ended.child_token();
-        if let Some(previous) = self.stream.lock().replace(token.clone()) {
+        let token = CancellationToken::new();
+        let mut running = self.running.lock();
+        if running.is_over {
+            token.cancel();
+        } else if let Some(previous) = running.stream.replace(token.clone()) {
             previous.cancel();
         }
         token
+    }
+
+    /// Forgets the stream if none is open any more.
+    fn forget_stream(&self) {
+        let mut running = self.running.lock();
+        if self.activity.view().streams == 0 {
+            running.stream = None;
+        }
+    }
+
+    /// Tells everything that runs in the session of its end.
+    fn tell_end(&self) {
+        let mut running = self.running.lock();
+        running.is_over = true;
+        let tokens = [running.ended.take(), running.stream.take()];
+        drop(running);
+        for token in tokens.into_iter().flatten() {
+            token.cancel();
+        }
     }
 }
 
@@ -172,6 +389,7 @@ impl Session {
 pub struct SessionGuard {
     session: Arc<Session>,
     store: Arc<SessionStore>,
+    what: Use,
 }
 
 impl SessionGuard {
@@ -185,51 +403,23 @@ impl SessionGuard {
         self.store.end(&self.session, reason)
     }
 
-    /// A second guard for work that outlives this one; `None` when the session has ended.
+    /// A second guard for work that outlives this one; `None` when the session has ended, or is
+    /// used as often at once as it can be.
     pub fn another(&self) -> Option<Self> {
-        self.session.activity.retain().then(|| Self {
+        self.store.retain(&self.session).then(|| Self {
             session: Arc::clone(&self.session),
             store: Arc::clone(&self.store),
+            what: Use::Work,
         })
     }
 }
 
+/// Gives the use back. This ends the session if one of its deadlines passed meanwhile.
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.session.activity.release(self.store.now());
+        self.store.leave(&self.session, self.what);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_handed_out_form_of_an_id_is_accepted() {
-        let id = SessionId::random();
-        assert_eq!(SessionId::parse(&id.expose()), Some(id));
-        let upper = id.expose().to_uppercase();
-        let simple = id.expose().replace('-', "");
-        let braced = format!("{{{}}}", id.expose());
-        for text in ["", "x", "0", simple.as_str(), braced.as_str()] {
-            assert_eq!(SessionId::parse(text), None, "{text}");
-        }
-        assert_eq!(
-            SessionId::parse(&upper),
-            Some(id),
-            "hex digits compare without case"
-        );
-        assert!(
-            id.expose()
-                .bytes()
-                .all(|byte| (0x21..=0x7e).contains(&byte))
-        );
-    }
-
-    #[test]
-    fn an_id_is_never_shown_whole() {
-        let id = SessionId::random();
-        assert_eq!(id.to_string().len(), 8);
-        assert!(!format!("{id:?}").contains(&id.expose()));
-    }
-}
+mod tests;

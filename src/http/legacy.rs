@@ -19,11 +19,12 @@ use super::{App, events, headers};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
-    SESSION_NOT_FOUND, UnreadableId, encode_error,
+    ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Notification, Request,
+    RequestId, RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
 use crate::protocol::version::{Era, ProtocolVersion};
-use crate::session::{EndReason, SessionGuard, SessionId, SessionInfo, SessionStore};
+use crate::session::statistics::{LookupFailure, Rejection};
+use crate::session::{Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -31,6 +32,11 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     let waiting = exchange.app.unanswered.token();
     if let Message::Request(request) = &message {
         if exchange.app.draining.is_cancelled() {
+            if request.method == "initialize"
+                && let Some(sessions) = &exchange.app.sessions
+            {
+                sessions.note_rejected(Rejection::Draining);
+            }
             return reply::stopping(Some(&request.id));
         }
         if request.method == "initialize" {
@@ -69,8 +75,9 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
     };
     let info = SessionInfo {
         owner: exchange.caller.principal.clone(),
+        bucket: None,
         version: params.version,
-        client: params.client,
+        client: params.client.into(),
     };
     match sessions.create(info) {
         Ok(guard) => {
@@ -78,7 +85,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
             tracing::info!(
                 session = %session.id(),
                 version = %session.info().version,
-                client = session.info().client,
+                client = &*session.info().client,
                 principal = %session.info().owner,
                 "session started"
             );
@@ -104,6 +111,8 @@ enum NoSession {
     Missing,
     /// It names one that does not exist, any more or for this caller.
     Unknown,
+    /// It names one that is used as often at once as it can be.
+    Crowded,
 }
 
 impl NoSession {
@@ -120,6 +129,13 @@ impl NoSession {
                 StatusCode::NOT_FOUND,
                 ErrorObject::new(SESSION_NOT_FOUND, "Session not found"),
             ),
+            Self::Crowded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorObject::new(
+                    INTERNAL_ERROR,
+                    "The session serves as many requests as it may; try again later",
+                ),
+            ),
         }
     }
 
@@ -132,15 +148,31 @@ impl NoSession {
     }
 }
 
+impl From<Refused> for NoSession {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Crowded => Self::Crowded,
+            Refused::NotFound | Refused::Full | Refused::PrincipalFull => Self::Unknown,
+        }
+    }
+}
+
+/// Enters the session that a request names, to serve a message in it.
 fn enter(exchange: &Exchange, sessions: &Arc<SessionStore>) -> Result<SessionGuard, NoSession> {
+    let id = named_session(exchange, sessions)?;
+    Ok(sessions.enter(id, &exchange.caller.principal)?)
+}
+
+fn named_session(exchange: &Exchange, sessions: &SessionStore) -> Result<SessionId, NoSession> {
+    let unknown = || {
+        sessions.note_lookup_failed(LookupFailure::Unknown);
+        NoSession::Unknown
+    };
     let id = headers::single(&exchange.headers, &headers::MCP_SESSION_ID)
-        .map_err(|_| NoSession::Unknown)?
+        .map_err(|_| unknown())?
         .filter(|id| !id.is_empty())
         .ok_or(NoSession::Missing)?;
-    let id = SessionId::parse(id).ok_or(NoSession::Unknown)?;
-    sessions
-        .enter(id, &exchange.caller.principal)
-        .map_err(|_| NoSession::Unknown)
+    SessionId::parse(id).ok_or_else(unknown)
 }
 
 /// Takes note of a notification. Those that mean nothing here are ignored.
@@ -261,6 +293,9 @@ enum Begun {
 
 fn begin(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Begun {
     let app = &exchange.app;
+    if let Some(session) = session {
+        session.session().note_request(&request.method);
+    }
     match dispatch::plan(Era::Legacy, &mut request, &app.catalog, &exchange.caller) {
         Plan::Reply(outcome) => Begun::Ready(outcome),
         Plan::Call(call) => run(app, session, request.id, call),
@@ -280,7 +315,7 @@ impl Drop for Registered {
 }
 
 fn run(app: &Arc<App>, session: Option<&SessionGuard>, id: RequestId, call: Call) -> Begun {
-    let ended = session.map(|guard| guard.session().ended().clone());
+    let ended = session.map(|guard| guard.session().ended());
     let stop = Stop {
         client: CancellationToken::new(),
         session: ended.unwrap_or_default(),
@@ -293,6 +328,7 @@ fn run(app: &Arc<App>, session: Option<&SessionGuard>, id: RequestId, call: Call
                 return Begun::Ended;
             };
             let session = guard.session();
+            session.note_call();
             session.register_call(request.number, id.key(), stop.client.clone());
             Some(Registered {
                 number: request.number,
@@ -319,31 +355,32 @@ pub(super) fn get(exchange: &Exchange) -> Response {
     if exchange.app.draining.is_cancelled() {
         return reply::stopping(None);
     }
-    with_session(exchange, |session| {
+    with_session(exchange, |sessions, id| {
+        let session = sessions.enter_stream(id, &exchange.caller.principal)?;
         let replaced = session.session().replace_stream();
-        reply::event_stream(events::of_session(&exchange.app, replaced, session))
+        let stream = events::of_session(&exchange.app, replaced, session);
+        Ok(reply::event_stream(stream))
     })
 }
 
 /// Ends the session, its calls and its stream.
 pub(super) fn delete(exchange: &Exchange) -> Response {
-    with_session(exchange, |session| {
-        if session.end(EndReason::ClientDelete) {
-            reply::empty(StatusCode::NO_CONTENT)
-        } else {
-            no_session(exchange, NoSession::Unknown)
-        }
+    with_session(exchange, |sessions, id| {
+        sessions.delete(id, &exchange.caller.principal)?;
+        Ok(reply::empty(StatusCode::NO_CONTENT))
     })
 }
 
-fn with_session(exchange: &Exchange, serve: impl FnOnce(SessionGuard) -> Response) -> Response {
+fn with_session(
+    exchange: &Exchange,
+    serve: impl FnOnce(&Arc<SessionStore>, SessionId) -> Result<Response, NoSession>,
+) -> Response {
     let Some(sessions) = &exchange.app.sessions else {
         return reply::method_not_allowed(&exchange.headers, "POST");
     };
-    match enter(exchange, sessions) {
-        Ok(session) => serve(session),
-        Err(missing) => no_session(exchange, missing),
-    }
+    named_session(exchange, sessions)
+        .and_then(|id| serve(sessions, id))
+        .unwrap_or_else(|missing| no_session(exchange, missing))
 }
 
 fn no_session(exchange: &Exchange, missing: NoSession) -> Response {

@@ -1,4 +1,4 @@
-//! Ends idle sessions: sweeps, sleeps until the next can expire, until told to stop.
+//! Ends the sessions that are due: sweeps, sleeps until the next can expire, until told to stop.
 
 use std::sync::Arc;
 
@@ -11,15 +11,7 @@ use super::store::SessionStore;
 /// nothing runs.
 pub async fn run(store: Arc<SessionStore>, stop: CancellationToken) {
     loop {
-        let started = Instant::now();
-        let swept = store.sweep(store.now());
-        if swept.ended > 0 {
-            tracing::info!(
-                ended = swept.ended,
-                duration_seconds = started.elapsed().as_secs_f64(),
-                "sweep ended idle sessions"
-            );
-        }
+        let swept = store.run_reaper();
         let sleep = async {
             match swept.next {
                 // After a full sweep there is more to do at once; requests go first.
@@ -33,50 +25,5 @@ pub async fn run(store: Arc<SessionStore>, stop: CancellationToken) {
             () = sleep => {}
             () = store.earlier_deadline() => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::auth::Principal;
-    use crate::protocol::version::ProtocolVersion;
-    use crate::session::SessionInfo;
-    use crate::session::store::Limits;
-
-    #[tokio::test(start_paused = true)]
-    async fn sessions_end_on_time_and_idle_costs_nothing() {
-        let store = SessionStore::new(Limits {
-            idle_timeout: Some(Duration::from_secs(10)),
-            max_sessions: 5,
-        });
-        let stop = CancellationToken::new();
-        let reaper = run(Arc::clone(&store), stop.clone());
-        let session = async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            let info = SessionInfo {
-                owner: Principal::Anonymous,
-                version: ProtocolVersion::V2025_11_25,
-                client: String::new(),
-            };
-            let guard = store.create(info).unwrap();
-            let ended = guard.session().ended().clone();
-            drop(guard);
-            let start = Instant::now();
-            ended.cancelled().await;
-            let lived = start.elapsed();
-            assert!(lived >= Duration::from_secs(10), "{lived:?}");
-            assert!(lived < Duration::from_millis(10_250), "{lived:?}");
-            tokio::time::sleep(Duration::from_secs(100_000)).await;
-            stop.cancel();
-        };
-        tokio::join!(reaper, session);
-        assert!(
-            store.statistics().reaper_runs <= 4,
-            "{:?}",
-            store.statistics()
-        );
     }
 }

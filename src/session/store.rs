@@ -1,37 +1,73 @@
 //! Every session of this process: create, enter, end, sweep.
 //!
-//! A request costs one probe of a sharded map and one compare-and-swap. A sweep costs what
-//! expires, not what lives: deadlines are kept in order, and an entry whose session was used since
-//! is queued again, not trusted.
+//! A request costs one probe of a map and one compare-and-swap in and out. The order in which
+//! sessions end is kept in the registry, which requests do not touch.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Due, Entered, Millis};
+use super::activity::{
+    Acquired, Activity, Class, Deleted, MAX_MILLIS, Millis, Terms, Timeouts, Use,
+};
+use super::list::{self, SessionSummary, Sort};
+use super::registry::{Ending, Registry};
+use super::shards::Shards;
+use super::statistics::{Counters, Counts, Histograms, LookupFailure, Rejection, Statistics};
+use super::tombstones::Tombstones;
 use super::{EndReason, Session, SessionGuard, SessionId, SessionInfo};
 use crate::auth::Principal;
+use crate::protocol::version::ProtocolVersion;
 
-/// Number of independent locks over the id map; a power of two.
-const SHARDS: usize = 32;
-
-/// The most sessions that one sweep ends, so that a mass expiry delays no request by much.
-const MAX_SWEEP: usize = 1000;
-
-/// What bounds the sessions.
-#[derive(Debug, Clone, Copy)]
+/// What bounds the sessions. Timeouts are at least a millisecond; `None` is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a session may be idle; `None` keeps idle sessions until the server stops.
+    /// How long a session may be idle.
     pub idle_timeout: Option<Duration>,
+    /// How long a session may live without a call; one in use lives on until it is not.
+    pub unused_timeout: Option<Duration>,
+    /// How long a session may live without a message after `initialize`; one in use lives on until
+    /// it is not.
+    pub init_timeout: Option<Duration>,
+    /// How long a session may live. What was begun before is finished, and an open stream is ended.
+    pub max_age: Option<Duration>,
     /// The most sessions at once.
     pub max_sessions: usize,
+    /// The most sessions at once with the same [`Bucket`](super::Bucket).
+    pub max_sessions_per_principal: Option<NonZeroUsize>,
+    /// What a limit on the number of sessions does.
+    pub when_full: WhenFull,
+}
+
+impl Limits {
+    /// Everybody may have as many sessions as they like, for ever.
+    pub const NONE: Self = Self {
+        idle_timeout: None,
+        unused_timeout: None,
+        init_timeout: None,
+        max_age: None,
+        max_sessions: usize::MAX,
+        max_sessions_per_principal: None,
+        when_full: WhenFull::Reject,
+    };
+}
+
+/// What happens to an `initialize` at a limit on the number of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It takes the place of the longest-idle session; without one it is refused.
+    Evict {
+        /// Sessions that have been idle for less than this make no room for strangers. A principal
+        /// at its own limit loses its longest-idle session, however short it was idle.
+        min_idle: Duration,
+    },
+    /// It is refused.
+    Reject,
 }
 
 /// Why there is no session for a request.
@@ -42,17 +78,10 @@ pub enum Refused {
     NotFound,
     /// The server holds as many sessions as it may.
     Full,
-}
-
-/// A session that ended, for the log.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    /// The session.
-    pub id: SessionId,
-    /// Why it ended.
-    pub reason: EndReason,
-    /// From its creation to its end.
-    pub age: Duration,
+    /// The principal holds as many sessions as one may.
+    PrincipalFull,
+    /// The session is used as often at once as it can be. It lives.
+    Crowded,
 }
 
 /// What a sweep did.
@@ -64,85 +93,32 @@ pub struct Swept {
     pub next: Option<Instant>,
 }
 
-/// Counts since the start of the process.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Statistics {
-    /// Sessions that live now.
-    pub active_sessions: usize,
-    /// The most sessions that may live at once.
-    pub max_active_sessions: usize,
-    /// Sessions that a request, call or stream holds now.
-    pub busy_sessions: usize,
-    /// Sessions created since the start.
-    pub total_sessions_created: u64,
-    /// Sessions ended since the start, by reason.
-    pub sessions_ended: serde_json::Map<String, serde_json::Value>,
-    /// `initialize` requests that were refused because the server was full.
-    pub sessions_rejected: u64,
-    /// The idle timeout in seconds; none when sessions do not expire.
-    pub session_idle_timeout: Option<f64>,
-    /// Sweeps of the reaper.
-    pub reaper_runs: u64,
-    /// Sessions that the reaper ended, as opposed to a request that found them expired.
-    pub sessions_reaped: u64,
-}
-
 /// All sessions of the process.
+///
+/// Locks are taken in this order, where two are held at once: registry, session. None is held
+/// while sessions are told of their end or the log is written.
 #[derive(Debug)]
 pub struct SessionStore {
     limits: Limits,
+    timeouts: Timeouts,
     epoch: Instant,
     hasher: RandomState,
-    shards: [Mutex<HashMap<SessionId, Arc<Session>>>; SHARDS],
-    deadlines: Mutex<Deadlines>,
+    shards: Shards,
+    registry: Mutex<Registry>,
     deadline_added: Notify,
-    live: AtomicUsize,
-    created: AtomicU64,
-    ended: [AtomicU64; EndReason::ALL.len()],
-    rejected: AtomicU64,
-    sweeps: AtomicU64,
-    reaped: AtomicU64,
+    tombstones: Mutex<Tombstones>,
+    counters: Counters,
+    histograms: Histograms,
 }
 
-/// When to look at which session. Holds each live session once, so its size is bounded by the
-/// number of sessions, however fast they come and go.
-#[derive(Debug, Default)]
-struct Deadlines {
-    queue: BTreeSet<(Millis, SessionId)>,
-    by_session: HashMap<SessionId, Millis>,
+/// A duration in milliseconds, rounded up, so that no session ends too early.
+fn millis(duration: Duration) -> Millis {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    Millis::try_from(millis).unwrap_or(Millis::MAX)
 }
 
-impl Deadlines {
-    /// Returns true if this is now the first deadline.
-    fn insert(&mut self, at: Millis, id: SessionId) -> bool {
-        self.remove(id);
-        self.by_session.insert(id, at);
-        self.queue.insert((at, id));
-        self.first().is_some_and(|first| first == at)
-    }
-
-    fn remove(&mut self, id: SessionId) {
-        if let Some(at) = self.by_session.remove(&id) {
-            self.queue.remove(&(at, id));
-        }
-    }
-
-    fn first(&self) -> Option<Millis> {
-        self.queue.first().map(|(at, _)| *at)
-    }
-
-    fn take_due(&mut self, now: Millis) -> Vec<SessionId> {
-        let mut due = Vec::new();
-        while let Some(&(at, id)) = self.queue.first() {
-            if at > now || due.len() == MAX_SWEEP {
-                break;
-            }
-            self.queue.remove(&(at, id));
-            self.by_session.remove(&id);
-            due.push(id);
-        }
-        due
-    }
+fn seconds(millis: Millis) -> f64 {
+    Duration::from_millis(millis).as_secs_f64()
 }
 
 impl SessionStore {
@@ -150,175 +126,377 @@ impl SessionStore {
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            timeouts: Timeouts {
+                idle: limits.idle_timeout.map(millis),
+                unused: limits.unused_timeout.map(millis),
+                init: limits.init_timeout.map(millis),
+                max_age: limits.max_age.map(millis),
+            },
             epoch: Instant::now(),
             hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-            deadlines: Mutex::default(),
+            shards: Shards::default(),
+            registry: Mutex::default(),
             deadline_added: Notify::new(),
-            live: AtomicUsize::new(0),
-            created: AtomicU64::new(0),
-            ended: std::array::from_fn(|_| AtomicU64::new(0)),
-            rejected: AtomicU64::new(0),
-            sweeps: AtomicU64::new(0),
-            reaped: AtomicU64::new(0),
+            tombstones: Mutex::default(),
+            counters: Counters::default(),
+            histograms: Histograms::default(),
         })
+    }
+
+    /// What bounds the sessions.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The distributions, which go on being observed in what is returned.
+    pub fn histograms(&self) -> &Histograms {
+        &self.histograms
     }
 
     /// Milliseconds since the store was made.
     pub fn now(&self) -> Millis {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(Millis::MAX)
+        Millis::try_from(self.epoch.elapsed().as_millis())
+            .map_or(MAX_MILLIS, |now| now.min(MAX_MILLIS))
     }
 
-    fn idle_timeout(&self) -> Option<Millis> {
-        self.limits
-            .idle_timeout
-            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(Millis::MAX))
+    fn terms(&self, session: &Session) -> Terms<'_> {
+        Terms {
+            created: session.created,
+            timeouts: &self.timeouts,
+            classes: self.shards.classes(session.id),
+        }
     }
 
-    fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Session>>> {
-        let index = usize::try_from(self.hasher.hash_one(id) % SHARDS as u64).unwrap_or(0);
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the index is reduced modulo the length"
-        )]
-        &self.shards[index]
-    }
-
-    /// Creates a session and enters it.
+    /// Creates a session and enters it, for the exchange of its `initialize`.
+    ///
+    /// At a limit the longest-idle session makes room, if [`WhenFull`] says so: a principal at its
+    /// own limit loses one of its own, never somebody else's.
     ///
     /// # Errors
     ///
-    /// [`Refused::Full`] at the limit.
+    /// [`Refused::PrincipalFull`] or [`Refused::Full`] at a limit. A principal that is refused has
+    /// cost nobody a session.
     pub fn create(self: &Arc<Self>, info: SessionInfo) -> Result<SessionGuard, Refused> {
-        let reserved = self
-            .live
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| {
-                (live < self.limits.max_sessions).then_some(live + 1)
-            });
-        if reserved.is_err() {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
-            return Err(Refused::Full);
+        self.create_at(info, self.now())
+    }
+
+    pub(super) fn create_at(
+        self: &Arc<Self>,
+        mut info: SessionInfo,
+        now: Millis,
+    ) -> Result<SessionGuard, Refused> {
+        if self.limits.max_sessions_per_principal.is_none() {
+            info.bucket = None;
         }
-        let now = self.now();
-        let session = Arc::new(Session {
-            id: SessionId::random(),
-            info,
-            created: now,
-            activity: Activity::new(now),
-            ended: CancellationToken::new(),
-            calls: Mutex::default(),
-            stream: Mutex::default(),
+        let id = SessionId::random();
+        let version = info.version;
+        let bucket = info.bucket.clone();
+        let mut registry = self.registry.lock();
+        let evicted = match self.make_room(&mut registry, &info, now) {
+            Ok(evicted) => evicted,
+            Err((refused, rejection)) => {
+                drop(registry);
+                self.note_rejected(rejection);
+                return Err(refused);
+            }
+        };
+        let due_before = registry.next_due(&self.timeouts);
+        let deadline = self.timeouts.first_fixed(now);
+        let session = registry.insert(now, version, bucket.as_ref(), deadline, |place| {
+            let activity = Activity::new(now, self.shards.classes(id));
+            Session::new(id, info, now, activity, place)
         });
-        let id = session.id;
-        self.shard(id).lock().insert(id, Arc::clone(&session));
-        self.created.fetch_add(1, Ordering::Relaxed);
-        if let Some(timeout) = self.idle_timeout()
-            && self.queue(now.saturating_add(timeout), id)
-        {
+        let due = registry.next_due(&self.timeouts);
+        drop(registry);
+        // Until here nobody knows the id, and the creator's hold keeps the session from expiring.
+        self.shards.insert(&session);
+        if due.is_some_and(|due| due_before.is_none_or(|before| due < before)) {
             self.deadline_added.notify_one();
+        }
+        if let Some(evicted) = evicted {
+            self.make_known(&evicted, now);
         }
         Ok(SessionGuard {
             session,
             store: Arc::clone(self),
+            what: Use::Work,
         })
     }
 
-    /// Enters a session of this principal.
+    /// Makes sure that one more session is within the limits, if need be by closing another.
+    fn make_room(
+        &self,
+        registry: &mut Registry,
+        info: &SessionInfo,
+        now: Millis,
+    ) -> Result<Option<Ending>, (Refused, Rejection)> {
+        let close = |session: &Session, last_use| {
+            let classes = self.shards.classes(session.id);
+            session.activity.close_if_idle_since(last_use, classes)
+        };
+        // The limit of the principal comes first: what ends for it makes room for everybody.
+        if let (Some(bucket), Some(max)) = (&info.bucket, self.limits.max_sessions_per_principal)
+            && registry.len_of(bucket) >= max.get()
+        {
+            let evicted = match self.limits.when_full {
+                WhenFull::Evict { .. } => registry.evict(Some(bucket), now, now, close),
+                WhenFull::Reject => None,
+            };
+            return match evicted {
+                Some(evicted) => Ok(Some(evicted)),
+                None => Err((Refused::PrincipalFull, Rejection::PrincipalLimit)),
+            };
+        }
+        if registry.len() < self.limits.max_sessions {
+            return Ok(None);
+        }
+        let evicted = match self.limits.when_full {
+            WhenFull::Evict { min_idle } => now
+                .checked_sub(millis(min_idle))
+                .and_then(|latest| registry.evict(None, now, latest, close)),
+            WhenFull::Reject => None,
+        };
+        match evicted {
+            Some(evicted) => Ok(Some(evicted)),
+            None => Err((Refused::Full, Rejection::MaxSessions)),
+        }
+    }
+
+    /// Enters a session of this principal to serve a message in it.
     ///
     /// # Errors
     ///
-    /// [`Refused::NotFound`] for an id that is unknown, has expired or belongs to somebody else.
+    /// [`Refused::NotFound`] for an id that is unknown, has expired or belongs to somebody else,
+    /// [`Refused::Crowded`] for a session that is used too often at once.
     pub fn enter(
         self: &Arc<Self>,
         id: SessionId,
         principal: &Principal,
     ) -> Result<SessionGuard, Refused> {
-        let session = self
-            .shard(id)
-            .lock()
-            .get(&id)
-            .map(Arc::clone)
-            .filter(|session| session.info.owner == *principal)
-            .ok_or(Refused::NotFound)?;
-        match session.activity.acquire(self.now(), self.idle_timeout()) {
-            Entered::Granted => Ok(SessionGuard {
-                session,
-                store: Arc::clone(self),
-            }),
-            Entered::Expired => {
-                self.finish(&session, EndReason::Idle);
-                Err(Refused::NotFound)
+        self.enter_at(id, principal, Use::Work, self.now())
+    }
+
+    /// Enters a session of this principal to open an event stream. A stream is no message: it
+    /// holds the session, but a session that is only listened to never said anything.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SessionStore::enter`].
+    pub fn enter_stream(
+        self: &Arc<Self>,
+        id: SessionId,
+        principal: &Principal,
+    ) -> Result<SessionGuard, Refused> {
+        self.enter_at(id, principal, Use::Stream, self.now())
+    }
+
+    pub(super) fn enter_at(
+        self: &Arc<Self>,
+        id: SessionId,
+        principal: &Principal,
+        what: Use,
+        now: Millis,
+    ) -> Result<SessionGuard, Refused> {
+        let session = self.find(id, principal, now)?;
+        match session.activity.acquire(what, now, self.terms(&session)) {
+            Acquired::Granted { idle } => {
+                if let Some(idle) = idle {
+                    self.histograms.reuse_gap.observe(seconds(idle));
+                }
+                Ok(SessionGuard {
+                    session,
+                    store: Arc::clone(self),
+                    what,
+                })
             }
-            Entered::Refused => Err(Refused::NotFound),
+            Acquired::Expired(expiry) => {
+                self.finish(&session, expiry.into(), now);
+                Err(self.not_found(LookupFailure::Expired))
+            }
+            Acquired::Overdue => Err(self.not_found(LookupFailure::Expired)),
+            Acquired::Crowded => Err(Refused::Crowded),
+            Acquired::Closed => Err(self.just_ended(id, now)),
+        }
+    }
+
+    /// Ends a session of this principal for its client. This is no use of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NotFound`], as for a message: also when something else ended it first.
+    pub fn delete(&self, id: SessionId, principal: &Principal) -> Result<(), Refused> {
+        let now = self.now();
+        let session = self.find(id, principal, now)?;
+        match session.activity.delete(now, self.terms(&session)) {
+            Deleted::Done => {
+                self.finish(&session, EndReason::ClientDelete, now);
+                Ok(())
+            }
+            Deleted::Expired(expiry) => {
+                self.finish(&session, expiry.into(), now);
+                Err(self.not_found(LookupFailure::Expired))
+            }
+            Deleted::Refused => Err(self.just_ended(id, now)),
+        }
+    }
+
+    fn find(
+        &self,
+        id: SessionId,
+        principal: &Principal,
+        now: Millis,
+    ) -> Result<Arc<Session>, Refused> {
+        let Some(session) = self.shards.get(id) else {
+            let why = self.tombstones.lock().get(self.hash(id), now);
+            return Err(self.not_found(why.unwrap_or(LookupFailure::Unknown)));
+        };
+        if session.info.owner == *principal {
+            Ok(session)
+        } else {
+            Err(self.not_found(LookupFailure::PrincipalMismatch))
+        }
+    }
+
+    /// The session was still there, but somebody is ending it at this moment. Why may not be known
+    /// yet; mostly it has expired.
+    fn just_ended(&self, id: SessionId, now: Millis) -> Refused {
+        let why = self.tombstones.lock().get(self.hash(id), now);
+        self.not_found(why.unwrap_or(LookupFailure::Expired))
+    }
+
+    fn not_found(&self, why: LookupFailure) -> Refused {
+        self.note_lookup_failed(why);
+        Refused::NotFound
+    }
+
+    fn hash(&self, id: SessionId) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    /// Counts an `initialize` that was refused before it came here.
+    pub fn note_rejected(&self, why: Rejection) {
+        self.counters.rejected(why);
+    }
+
+    /// Counts a session id that was refused before it came here, such as one that is not a UUID.
+    pub fn note_lookup_failed(&self, why: LookupFailure) {
+        self.counters.lookup_failed(why);
+    }
+
+    /// One more hold on a session that the caller holds.
+    pub(super) fn retain(&self, session: &Session) -> bool {
+        let classes = self.shards.classes(session.id);
+        session.activity.retain(classes)
+    }
+
+    /// Gives a hold back.
+    pub(super) fn leave(&self, session: &Session, what: Use) {
+        let terms = self.terms(session);
+        let expiry = session.activity.release(what, self.now(), terms);
+        // A sweep that saw this hold leaves passed deadlines to whoever gives it back, and may have
+        // been later than the time above.
+        let expiry = expiry.or_else(|| {
+            self.timeouts
+                .has_fixed()
+                .then(|| session.activity.close_if_due(self.now(), terms))
+                .flatten()
+        });
+        if what == Use::Stream {
+            session.forget_stream();
+        }
+        if let Some(expiry) = expiry {
+            self.finish(session, expiry.into(), self.now());
         }
     }
 
     /// Ends a session, unless something else did. Running calls and streams are told.
     pub(super) fn end(&self, session: &Session, reason: EndReason) -> bool {
-        let won = session.activity.close();
+        let won = session.activity.close(self.shards.classes(session.id));
         if won {
-            self.finish(session, reason);
+            self.finish(session, reason, self.now());
         }
         won
     }
 
     /// Does what follows a close. Only the caller that closed the session may call this.
-    fn finish(&self, session: &Session, reason: EndReason) {
-        self.shard(session.id).lock().remove(&session.id);
-        self.deadlines.lock().remove(session.id);
-        self.live.fetch_sub(1, Ordering::AcqRel);
-        if let Some(ended) = self.ended.get(reason as usize) {
-            ended.fetch_add(1, Ordering::Relaxed);
+    fn finish(&self, session: &Session, reason: EndReason, now: Millis) {
+        self.registry.lock().remove(session, reason);
+        self.make_known_of(session, reason, now);
+    }
+
+    fn make_known(&self, (session, reason): &Ending, now: Millis) {
+        self.make_known_of(session, *reason, now);
+    }
+
+    /// Makes the end of a session known that is out of the registry already.
+    fn make_known_of(&self, session: &Session, reason: EndReason, now: Millis) {
+        let why = reason.lookup_failure();
+        if why != LookupFailure::Unknown {
+            let hash = self.hash(session.id);
+            self.tombstones.lock().insert(hash, now, why);
         }
-        session.ended.cancel();
-        let age = self.now().saturating_sub(session.created);
+        self.shards.remove(session.id);
+        session.tell_end();
+        let age = seconds(now.saturating_sub(session.created));
+        let idle = seconds(session.idle(now));
+        let requests = session.requests();
+        self.histograms.duration.observe(age);
+        #[expect(clippy::cast_precision_loss, reason = "the buckets end far below 2^53")]
+        self.histograms.requests.observe(requests as f64);
+        if reason == EndReason::Idle {
+            self.histograms.idle_at_reap.observe(idle);
+        }
         tracing::info!(
             session = %session.id,
+            principal = %session.info.owner,
             reason = reason.as_str(),
-            age_seconds = Duration::from_millis(age).as_secs_f64(),
-            client = session.info.client,
+            age_seconds = age,
+            idle_seconds = idle,
+            requests,
+            client = &*session.info.client,
             "session ended"
         );
     }
 
-    /// Ends what is due `now`, at most a thousand sessions, and says when to look again.
+    /// Ends what is due `now`, at most a few hundred sessions, and says when to look again.
     pub fn sweep(&self, now: Millis) -> Swept {
-        self.sweeps.fetch_add(1, Ordering::Relaxed);
-        let mut ended = 0;
-        if let Some(timeout) = self.idle_timeout() {
-            let due = self.deadlines.lock().take_due(now);
-            for id in due {
-                let Some(session) = self.shard(id).lock().get(&id).map(Arc::clone) else {
-                    continue;
-                };
-                match session.activity.sweep(now, timeout) {
-                    Due::Expired(_) => {
-                        self.finish(&session, EndReason::Idle);
-                        ended += 1;
-                    }
-                    Due::At(at) => {
-                        self.queue(at, id);
-                    }
-                    Due::Closed => {}
-                }
-            }
+        let mut registry = self.registry.lock();
+        let due = registry.next_due(&self.timeouts);
+        let ended = registry.sweep(
+            now,
+            &self.timeouts,
+            |session| session.activity.close_if_due(now, self.terms(session)),
+            |session| session.activity.next_fixed(now, self.terms(session)),
+        );
+        let next = registry.next_due(&self.timeouts);
+        drop(registry);
+        let lag = due.map_or(0, |due| now.saturating_sub(due));
+        self.counters.swept(ended.len(), lag);
+        for ending in &ended {
+            self.make_known(ending, now);
         }
-        self.reaped.fetch_add(ended, Ordering::Relaxed);
-        let next = self.deadlines.lock().first();
         Swept {
-            ended: usize::try_from(ended).unwrap_or(usize::MAX),
+            ended: ended.len(),
             next: next.and_then(|at| self.epoch.checked_add(Duration::from_millis(at))),
         }
     }
 
-    /// Returns true if this is now the first deadline.
-    fn queue(&self, at: Millis, id: SessionId) -> bool {
-        let is_first = self.deadlines.lock().insert(at, id);
-        // A session that ended meanwhile must not leave its deadline behind.
-        if !self.shard(id).lock().contains_key(&id) {
-            self.deadlines.lock().remove(id);
+    /// Sweeps now, and measures it.
+    pub(super) fn run_reaper(&self) -> Swept {
+        self.counters.reaper_ran();
+        let started = Instant::now();
+        let swept = self.sweep(self.now());
+        let duration = started.elapsed();
+        let seconds = duration.as_secs_f64();
+        self.histograms.reaper_run_duration.observe(seconds);
+        if swept.ended > 0 {
+            tracing::info!(
+                ended = swept.ended,
+                duration_seconds = seconds,
+                "sweep ended sessions"
+            );
         }
-        is_first
+        swept
     }
 
     /// Completes when a deadline came in before all others.
@@ -330,216 +508,138 @@ impl SessionStore {
         self.deadline_added.notified().await;
     }
 
-    /// Ends every session, for shutdown.
-    pub fn end_all(&self, reason: EndReason) {
-        for shard in &self.shards {
-            let sessions: Vec<_> = shard.lock().values().map(Arc::clone).collect();
-            for session in sessions {
-                self.end(&session, reason);
-            }
-        }
+    /// Ends every session, for shutdown. Returns how many it ended.
+    pub fn end_all(&self, reason: EndReason) -> usize {
+        self.end_where(reason, |_| true)
     }
 
-    /// Counts for the log.
+    /// Ends every session that `matches`, and returns how many it ended. Walks over all sessions.
+    pub fn end_where(&self, reason: EndReason, matches: impl Fn(&SessionInfo) -> bool) -> usize {
+        let mut sessions = Vec::new();
+        self.shards.for_each(|session| {
+            if matches(&session.info) {
+                sessions.push(Arc::clone(session));
+            }
+        });
+        let ended = sessions.iter().filter(|session| self.end(session, reason));
+        ended.count()
+    }
+
+    /// A snapshot. Costs the same with many sessions as with few.
     pub fn statistics(&self) -> Statistics {
-        let busy = |shard: &Mutex<HashMap<SessionId, Arc<Session>>>| {
-            let sessions = shard.lock();
-            sessions.values().filter(|s| s.activity.is_busy()).count()
-        };
-        let ended = EndReason::ALL
-            .iter()
-            .zip(&self.ended)
-            .map(|(reason, count)| {
-                (
-                    reason.as_str().to_owned(),
-                    count.load(Ordering::Relaxed).into(),
-                )
-            });
+        let now = self.now();
+        let mut registry = self.registry.lock();
+        let active = registry.len();
+        let created = registry.created().to_vec();
+        let ended = registry.ended().to_vec();
+        let recent = registry.recently_created(now);
+        let oldest = registry.oldest();
+        let idle_since = registry.idle_since(now);
+        drop(registry);
+        let age_of = |at: Option<Millis>| at.map_or(0.0, |at| seconds(now.saturating_sub(at)));
         Statistics {
-            active_sessions: self.live.load(Ordering::Acquire),
+            active_sessions: active,
             max_active_sessions: self.limits.max_sessions,
-            busy_sessions: self.shards.iter().map(busy).sum(),
-            total_sessions_created: self.created.load(Ordering::Relaxed),
-            sessions_ended: ended.collect(),
-            sessions_rejected: self.rejected.load(Ordering::Relaxed),
+            total_sessions_created: created.iter().sum(),
+            sessions_created: Counts::of(
+                ProtocolVersion::ALL.map(ProtocolVersion::as_str),
+                &created,
+            ),
+            sessions_created_last_60s: recent,
             session_idle_timeout: self
                 .limits
                 .idle_timeout
                 .map(|timeout| timeout.as_secs_f64()),
-            reaper_runs: self.sweeps.load(Ordering::Relaxed),
-            sessions_reaped: self.reaped.load(Ordering::Relaxed),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::version::ProtocolVersion;
-
-    fn store(idle_timeout: Option<u64>, max_sessions: usize) -> Arc<SessionStore> {
-        SessionStore::new(Limits {
-            idle_timeout: idle_timeout.map(Duration::from_secs),
-            max_sessions,
-        })
-    }
-
-    fn info(subject: &str) -> SessionInfo {
-        SessionInfo {
-            owner: Principal::Subject(subject.into()),
-            version: ProtocolVersion::V2025_11_25,
-            client: "test/1".to_owned(),
+            sessions: self.classes(active),
+            sessions_ended: Counts::of(EndReason::ALL.map(EndReason::as_str), &ended),
+            sessions_reaped_total: self.counters.reaped(),
+            sessions_rejected: self.counters.all_rejected(),
+            lookups_failed: self.counters.all_lookups_failed(),
+            reaper_runs: self.counters.reaper_runs(),
+            reaper_lag: self.counters.lag().as_secs_f64(),
+            reaper_last_run: self.counters.last_run().map(|at| at.as_secs_f64()),
+            oldest_session_age: age_of(oldest),
+            longest_idle: age_of(idle_since),
         }
     }
 
-    fn ended(store: &SessionStore, reason: EndReason) -> u64 {
-        store.statistics().sessions_ended[reason.as_str()]
-            .as_u64()
-            .unwrap()
+    /// What `active` sessions are doing. The classes are counted without a lock, so that they are
+    /// fitted to the number of sessions that was read under one; idle is the rest.
+    fn classes(&self, active: usize) -> Counts {
+        let [initializing, busy, streaming] = self.shards.read_classes();
+        let mut rest = active;
+        let mut fit = |count: usize| {
+            let fitted = count.min(rest);
+            rest -= fitted;
+            fitted as u64
+        };
+        let (busy, streaming, initializing) = (fit(busy), fit(streaming), fit(initializing));
+        Counts::of(
+            Class::ALL.map(Class::as_str),
+            &[initializing, rest as u64, busy, streaming],
+        )
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_session_ends_at_its_timeout() {
-        let store = store(Some(10), 5);
-        let guard = store.create(info("a")).unwrap();
-        let id = guard.session().id();
-        drop(guard);
-        assert_eq!(store.sweep(9_999).ended, 0);
-        assert_eq!(store.sweep(10_000).ended, 1);
-        assert_eq!(
-            store.enter(id, &info("a").owner).unwrap_err(),
-            Refused::NotFound
-        );
-        assert_eq!(ended(&store, EndReason::Idle), 1);
-        assert_eq!(store.statistics().active_sessions, 0);
+    /// The sessions at `offset` and after it in this order, at most `limit` and at most
+    /// [`MAX_PAGE`](list::MAX_PAGE). Walks over all sessions, and takes memory for twice `offset`
+    /// and `limit`.
+    pub fn list(&self, sort: Sort, offset: usize, limit: usize) -> Vec<SessionSummary> {
+        let now = self.now();
+        let page = list::page(&self.shards, sort, offset, limit, now);
+        page.iter()
+            .map(|session| self.summary(session, now))
+            .collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn use_puts_the_end_off_and_the_sweep_says_when() {
-        let store = store(Some(10), 5);
-        let guard = store.create(info("a")).unwrap();
-        let id = guard.session().id();
-        let start = Instant::now();
-        drop(guard);
-        tokio::time::advance(Duration::from_secs(6)).await;
-        drop(store.enter(id, &info("a").owner).unwrap());
-        let swept = store.sweep(10_000);
-        assert_eq!(swept.ended, 0);
-        assert_eq!(swept.next, Some(start + Duration::from_secs(16)));
-        assert_eq!(store.sweep(16_000).ended, 1);
-        assert_eq!(store.sweep(16_000).next, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_held_session_outlives_every_sweep() {
-        let store = store(Some(10), 5);
-        let guard = store.create(info("a")).unwrap();
-        assert_eq!(store.sweep(10_000_000).ended, 0);
-        let call = guard.another().unwrap();
-        drop(guard);
-        assert_eq!(store.sweep(20_000_000).ended, 0);
-        drop(call);
-        assert_eq!(store.sweep(30_000_000).ended, 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_sweep_lengthens_no_life() {
-        let store = store(Some(10), 5);
-        let guard = store.create(info("a")).unwrap();
-        let id = guard.session().id();
-        drop(guard);
-        tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(
-            store.enter(id, &info("a").owner).unwrap_err(),
-            Refused::NotFound
-        );
-        assert_eq!(ended(&store, EndReason::Idle), 1);
-        assert_eq!(store.sweep(10_000).next, None, "no deadline is left behind");
-    }
-
-    #[tokio::test]
-    async fn another_principal_finds_nothing() {
-        let store = store(None, 5);
-        let guard = store.create(info("a")).unwrap();
-        let id = guard.session().id();
-        assert_eq!(
-            store.enter(id, &info("b").owner).unwrap_err(),
-            Refused::NotFound
-        );
-        assert_eq!(
-            store.enter(id, &Principal::Anonymous).unwrap_err(),
-            Refused::NotFound
-        );
-        assert!(store.enter(id, &info("a").owner).is_ok());
-    }
-
-    #[tokio::test]
-    async fn the_limit_holds_and_gives_back() {
-        let store = store(None, 2);
-        let first = store.create(info("a")).unwrap();
-        let _second = store.create(info("a")).unwrap();
-        assert_eq!(store.create(info("a")).unwrap_err(), Refused::Full);
-        assert_eq!(store.statistics().sessions_rejected, 1);
-        assert!(first.end(EndReason::ClientDelete));
-        assert!(store.create(info("a")).is_ok());
-    }
-
-    #[tokio::test]
-    async fn an_end_happens_once_and_tells_calls_and_streams() {
-        let store = store(Some(10), 5);
-        let guard = store.create(info("a")).unwrap();
-        let first = guard.session().replace_stream();
-        let second = guard.session().replace_stream();
-        assert!(first.is_cancelled(), "the newest stream wins");
-        assert!(!second.is_cancelled());
-        assert!(guard.end(EndReason::ClientDelete));
-        assert!(!guard.end(EndReason::Shutdown));
-        assert!(guard.session().ended().is_cancelled());
-        assert!(second.is_cancelled());
-        assert!(guard.another().is_none());
-        store.end_all(EndReason::Shutdown);
-        assert_eq!(ended(&store, EndReason::ClientDelete), 1);
-        assert_eq!(ended(&store, EndReason::Shutdown), 0);
-    }
-
-    #[tokio::test]
-    async fn created_less_ended_is_what_lives() {
-        let store = store(Some(10), 100);
-        let guards: Vec<_> = (0..50).map(|_| store.create(info("a")).unwrap()).collect();
-        for guard in guards.iter().take(20) {
-            guard.end(EndReason::ClientDelete);
+    fn summary(&self, session: &Session, now: Millis) -> SessionSummary {
+        let view = session.activity.view();
+        SessionSummary {
+            session: session.id.to_string(),
+            principal: format!("{:016x}", self.hasher.hash_one(&session.info.owner)),
+            protocol: session.info.version.as_str(),
+            client: session.info.client.clone(),
+            age: seconds(now.saturating_sub(session.created)),
+            idle: seconds(session.idle(now)),
+            state: view.class.map_or("ending", Class::as_str),
+            in_flight: view.work,
+            streams: view.streams,
+            requests: session.requests(),
+            last_method: session.last_method(),
         }
-        let statistics = store.statistics();
-        assert_eq!(statistics.active_sessions, 30);
-        assert_eq!(statistics.busy_sessions, 30);
-        drop(guards);
-        assert_eq!(store.statistics().busy_sessions, 0);
-        store.end_all(EndReason::Shutdown);
-        assert_eq!(ended(&store, EndReason::Shutdown), 30);
-        assert_eq!(store.statistics().active_sessions, 0);
-        assert_eq!(store.deadlines.lock().queue.len(), 0);
     }
 
-    #[test]
-    fn endings_race_and_one_wins() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let _context = runtime.enter();
-        let store = store(Some(10), 5);
-        for round in 1..=200 {
-            let guard = store.create(info("a")).unwrap();
-            let winners: usize = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..8)
-                    .map(|_| scope.spawn(|| usize::from(guard.end(EndReason::ClientDelete))))
-                    .collect();
-                threads
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap())
-                    .sum()
+    /// Panics unless nothing is left over and everything adds up. Only while nothing changes.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let registry = self.registry.lock();
+        registry.check();
+        assert_eq!(registry.len(), self.shards.len());
+        drop(registry);
+        let statistics = self.statistics();
+        let live = statistics.active_sessions as u64;
+        assert_eq!(statistics.sessions.total(), live);
+        let created = statistics.total_sessions_created;
+        assert_eq!(created - statistics.sessions_ended.total(), live);
+        for class in Class::ALL {
+            let mut count = 0;
+            self.shards.for_each(|session| {
+                let found = session.activity.view().class.expect("no session is ending");
+                count += u64::from(found == class);
             });
-            assert_eq!(winners, 1);
-            assert_eq!(ended(&store, EndReason::ClientDelete), round);
+            let name = class.as_str();
+            assert_eq!(statistics.sessions.get(name), count, "{name}");
         }
+    }
+
+    /// How many entries of the orders were looked at.
+    #[cfg(test)]
+    pub(super) fn examined(&self) -> usize {
+        self.registry.lock().examined
+    }
+
+    /// How many buckets there are.
+    #[cfg(test)]
+    pub(super) fn bucket_count(&self) -> usize {
+        self.registry.lock().bucket_count()
     }
 }

@@ -197,6 +197,7 @@ pub(crate) fn sessions(idle_timeout: Option<Duration>, max_sessions: usize) -> A
     SessionStore::new(store::Limits {
         idle_timeout,
         max_sessions,
+        ..store::Limits::NONE
     })
 }
 

@@ -544,7 +544,7 @@ fn a_full_server_refuses_politely_and_recovers() {
         assert_eq!(ping(client).status, 200);
     }
     let statistics = server.statistics();
-    assert_eq!(statistics["sessions_rejected"], 3);
+    assert_eq!(statistics["sessions_rejected"]["max_sessions"], 3);
     assert_eq!(statistics["active_sessions"], 2);
 }
 
@@ -567,13 +567,15 @@ fn sigusr1_writes_statistics() {
     let statistics = server.statistics();
     let expected = [
         ("/active_sessions", 1),
-        ("/busy_sessions", 1),
+        ("/sessions/busy", 1),
+        ("/sessions/idle", 0),
         ("/total_sessions_created", 3),
         ("/sessions_ended/client_delete", 1),
         ("/sessions_ended/idle", 1),
         ("/sessions_ended/shutdown", 0),
-        ("/sessions_reaped", 1),
-        ("/sessions_rejected", 0),
+        ("/sessions_reaped_total", 1),
+        ("/sessions_rejected/max_sessions", 0),
+        ("/lookups_failed/unknown", 0),
     ];
     for (pointer, value) in expected {
         let found = statistics.pointer(pointer).and_then(Value::as_i64);
