@@ -6,6 +6,7 @@
 
 mod connections;
 mod listener;
+mod session_metrics;
 mod socket;
 
 use std::sync::Arc;
@@ -19,13 +20,16 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::Catalog;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Options};
+use crate::http::{self, App, Options, Refusals, Report};
 use crate::metrics::Metrics;
 use crate::session::store::{Limits as SessionLimits, WhenFull};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use connections::{Connections, Timeouts};
 use listener::Listener;
+
+/// The most connections at once to the listener for metrics, beside those of clients.
+const MAX_MONITOR_CONNECTIONS: usize = 64;
 
 /// How long connections may take to send what they still hold, after the calls are over.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,6 +52,9 @@ pub enum Stopped {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
+    metrics_listener: Option<Listener>,
+    debug_sessions: bool,
+    stats_interval: Option<Duration>,
     app: Arc<App>,
     max_connections: usize,
     timeouts: Timeouts,
@@ -68,6 +75,14 @@ impl Server {
                 .with_context(|| format!("cannot listen on {address}"))?;
             listeners.push(listener);
         }
+        let metrics_listener = match &config.metrics_listen {
+            None => None,
+            Some(address) => Some(
+                Listener::bind(address)
+                    .await
+                    .with_context(|| format!("cannot listen on {address} for metrics"))?,
+            ),
+        };
         let sessions = match config.sessions {
             SessionMode::Stateless => None,
             SessionMode::Stateful(limits) => Some(SessionStore::new(SessionLimits {
@@ -82,6 +97,10 @@ impl Server {
                     .map_or(WhenFull::Reject, |min_idle| WhenFull::Evict { min_idle }),
             })),
         };
+        let mut metrics = Metrics::new();
+        if let Some(sessions) = &sessions {
+            session_metrics::register(&mut metrics, sessions);
+        }
         let app = App {
             catalog: Arc::new(catalog),
             sessions,
@@ -98,12 +117,16 @@ impl Server {
                 heartbeat: config.streams.heartbeat,
                 max_body: config.max_body,
             },
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(metrics),
+            refusals: Refusals::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };
         Ok(Self {
             listeners,
+            metrics_listener,
+            debug_sessions: config.debug_sessions,
+            stats_interval: config.stats_interval,
             app: Arc::new(app),
             max_connections: config.max_connections,
             timeouts: Timeouts {
@@ -125,6 +148,7 @@ impl Server {
     /// refused with 503. At the drain timeout the calls that still run are answered with an error
     /// and their processes ended. A second [`Event::Stop`] ends the drain at once.
     pub async fn serve(self, mut events: impl Stream<Item = Event> + Unpin) -> Stopped {
+        let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let connections = Connections::new(
@@ -133,7 +157,18 @@ impl Server {
             self.max_connections,
             self.app.draining.clone(),
         );
-        for address in self.local_addresses() {
+        // It goes on answering while the server drains.
+        let monitor = Connections::new(
+            http::monitor(Arc::clone(&self.app), self.debug_sessions),
+            self.timeouts,
+            MAX_MONITOR_CONNECTIONS,
+            closing.clone(),
+        );
+        if let Some(listener) = self.metrics_listener {
+            tracing::info!(address = listener.address(), "metrics");
+            tasks.spawn(monitor.clone().accept(listener, closing.clone()));
+        }
+        for address in addresses {
             let path = &self.app.options.path;
             if address.starts_with("unix:") {
                 tracing::info!(%address, path, "listening");
@@ -146,6 +181,10 @@ impl Server {
         }
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
+            if let Some(interval) = self.stats_interval {
+                let sessions = Arc::clone(sessions);
+                tasks.spawn(summarize(sessions, interval, closing.clone()));
+            }
         }
 
         wait_for_stop(&mut events, &self.app).await;
@@ -166,6 +205,13 @@ impl Server {
             sessions.end_all(EndReason::Shutdown);
         }
         report(&self.app, "final session statistics");
+        monitor.tasks.close();
+        if tokio::time::timeout(FLUSH_TIMEOUT, monitor.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::debug!("some readers of metrics did not take their answer");
+        }
         drained
     }
 }
@@ -182,17 +228,32 @@ async fn wait_for_stop(events: &mut (impl Stream<Item = Event> + Unpin), app: &A
     }
 }
 
-/// Writes the session statistics to the log.
+/// Writes everything that is known of the sessions as a whole to the log.
 fn report(app: &App, what: &'static str) {
-    let calls = app.executor.in_flight();
-    match app
-        .sessions
-        .as_ref()
-        .map(|sessions| serde_json::to_string(&sessions.statistics()))
+    match serde_json::to_string(&Report::new(app)) {
+        Ok(statistics) => tracing::info!(statistics, "{what}"),
+        Err(error) => tracing::error!(%error, "the statistics could not be encoded"),
+    }
+}
+
+/// Writes a line about the sessions to the log every `interval`, until `closing`.
+async fn summarize(sessions: Arc<SessionStore>, interval: Duration, closing: CancellationToken) {
+    while tokio::time::timeout(interval, closing.cancelled())
+        .await
+        .is_err()
     {
-        Some(Ok(statistics)) => tracing::info!(calls_in_flight = calls, statistics, "{what}"),
-        Some(Err(error)) => tracing::error!(%error, "the statistics could not be encoded"),
-        None => tracing::info!(calls_in_flight = calls, "{what}: serving without sessions"),
+        let now = sessions.statistics();
+        tracing::info!(
+            sessions = now.active_sessions,
+            busy = now.sessions.get("busy"),
+            streaming = now.sessions.get("streaming"),
+            created = now.total_sessions_created,
+            ended = now.sessions_ended.total(),
+            rejected = now.sessions_rejected.total(),
+            lookups_failed = now.lookups_failed.total(),
+            longest_idle_seconds = now.longest_idle,
+            "session summary"
+        );
     }
 }
 

@@ -18,6 +18,14 @@ pub struct Connection {
     pub link: Arc<Link>,
 }
 
+impl Connection {
+    /// True if the client is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.peer
+            .is_none_or(|peer| peer.ip().to_canonical().is_loopback())
+    }
+}
+
 /// Why a connection was cut while something was being written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {

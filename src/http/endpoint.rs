@@ -14,18 +14,19 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::Map;
 
 use super::body::{self, BodyError};
-use super::{App, headers, legacy, modern, reply};
+use super::{App, Connection, headers, legacy, modern, reply};
 use crate::auth::Caller;
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
 
-/// One request on its way: who sent it, and its headers.
+/// One request on its way: who sent it, over which connection, and its headers.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
+    pub(super) connection: Connection,
     pub(super) headers: HeaderMap,
 }
 
@@ -48,6 +49,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let exchange = Exchange {
         app,
         caller,
+        connection: extensions.remove().unwrap_or_default(),
         headers,
     };
     match method {

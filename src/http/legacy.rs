@@ -9,13 +9,14 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::call::{self, PendingReply};
 use super::endpoint::Exchange;
 use super::reply::{self, RetryAfter};
-use super::{App, events, headers};
+use super::{App, Delivery, Link, events, headers};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
 use crate::protocol::jsonrpc::{
@@ -24,7 +25,7 @@ use crate::protocol::jsonrpc::{
 };
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
-use crate::session::{Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
+use crate::session::{EndReason, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -90,18 +91,37 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
                 "session started"
             );
             let id = HeaderValue::from_str(&session.id().expose());
+            app.refusals.opened();
+            end_if_undelivered(&exchange.connection.link, &guard);
             let mut response = reply::reply(&request.id, &Ok(result), StatusCode::OK, guard);
             if let Ok(id) = id {
                 response.headers_mut().insert(headers::MCP_SESSION_ID, id);
             }
             response
         }
-        Err(_) => reply::unavailable(
-            Some(&request.id),
-            "The server has no room for another session; try again later",
-            RetryAfter::Full,
-        ),
+        Err(refused) => {
+            if refused == Refused::Full {
+                app.refusals.refused(Instant::now());
+            }
+            reply::unavailable(
+                Some(&request.id),
+                "The server has no room for another session; try again later",
+                RetryAfter::Full,
+            )
+        }
     }
+}
+
+/// Ends a new session if nobody learns its id: the client was gone before the answer was written.
+fn end_if_undelivered(link: &Link, guard: &SessionGuard) {
+    let Some(guard) = guard.another() else {
+        return;
+    };
+    link.on_delivery(move |delivery| {
+        if delivery == Delivery::Failed && guard.session().requests() == 0 {
+            guard.end(EndReason::InitFailed);
+        }
+    });
 }
 
 /// Why a request is in no session.

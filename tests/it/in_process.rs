@@ -12,7 +12,7 @@ use mcp_serve::Catalog;
 use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::Environment;
 use mcp_serve::execute::{self, Executor};
-use mcp_serve::http::{App, Connection, Options, router};
+use mcp_serve::http::{App, Connection, Options, Refusals, router};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
 use serde_json::{Value, json};
@@ -85,6 +85,7 @@ impl InProcess {
                 max_body: 4 << 20,
             },
             metrics: Arc::default(),
+            refusals: Refusals::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };
