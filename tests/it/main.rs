@@ -23,6 +23,7 @@ mod in_process;
 mod layers;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod protocol;
 mod real_client;
 mod startup;
