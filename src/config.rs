@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::auth::Authenticator;
-use crate::cli::{Cli, EndpointPath, Eras, ListenAddress, OnSessionLimit, Parsed, Source, Streams};
+use crate::cli::{
+    Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Source, Streams,
+};
 use crate::host::{HostName, Origin};
 use crate::secret::{self, Permissions};
 use crate::session::store::{Limits, WhenFull};
@@ -87,6 +89,7 @@ impl Config {
             &mut warnings,
         )?;
         let sessions = session_mode(&parsed, &mut warnings)?;
+        check_metrics(&parsed.cli.metrics, &mut warnings);
         let Cli {
             serve,
             access,
@@ -171,6 +174,19 @@ fn check_exposure(
         "{address} is served without TLS; put a proxy that terminates TLS in front of it"
     ));
     Ok(())
+}
+
+/// Warns of metrics that everybody may read, or nobody.
+fn check_metrics(options: &Metrics, warnings: &mut Vec<String>) {
+    match &options.metrics_listen {
+        Some(address) if !address.is_local() => warnings.push(format!(
+            "everybody who can reach {address} may read the metrics, without a token"
+        )),
+        None if options.debug_sessions => {
+            warnings.push("--debug-sessions needs --metrics-listen: nothing is shown".to_owned());
+        }
+        _ => {}
+    }
 }
 
 /// How long a client may take to open a stream again, beyond the time it was told to wait.
@@ -303,6 +319,28 @@ mod tests {
             let mut warnings = Vec::new();
             session_mode(&parsed(arguments), &mut warnings).unwrap();
             assert_eq!(warnings.len(), expected, "{arguments:?}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_for_everybody_or_nobody_are_worth_a_warning() {
+        let cases: [(&[&str], Option<&str>); 6] = [
+            (&[], None),
+            (&["--metrics-listen=127.0.0.1:0"], None),
+            (&["--metrics-listen=unix:/run/x", "--debug-sessions"], None),
+            (&["--metrics-listen=0.0.0.0:0"], Some("0.0.0.0:0")),
+            (&["--metrics-listen=[2001:db8::1]:9"], Some("2001:db8")),
+            (&["--debug-sessions"], Some("--metrics-listen")),
+        ];
+        for (arguments, expected) in cases {
+            let mut warnings = Vec::new();
+            check_metrics(&parsed(arguments).cli.metrics, &mut warnings);
+            assert_eq!(warnings.len(), usize::from(expected.is_some()));
+            let warned = warnings.first().map_or("", String::as_str);
+            assert!(
+                warned.contains(expected.unwrap_or("")),
+                "{arguments:?}: {warned}"
+            );
         }
     }
 

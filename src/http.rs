@@ -16,17 +16,16 @@ mod events;
 mod headers;
 mod legacy;
 mod modern;
+mod monitor;
+mod readiness;
 mod reply;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::middleware;
-use axum::response::Response;
 use axum::routing::{any, get};
-use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +39,8 @@ use crate::session::SessionStore;
 use crate::stream::Histories;
 
 pub use connection::{Connection, Cut, Delivery, Link};
+pub use monitor::{Report, monitor};
+pub use readiness::Refusals;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct App {
     pub options: Options,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// New sessions that were refused because the server is full.
+    pub refusals: Refusals,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
     /// What the sessions sent lately.
@@ -122,30 +125,12 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(path, endpoint.clone())
         .route(&format!("{path}/"), endpoint)
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .fallback(not_found)
+        .route("/healthz", get(monitor::healthz))
+        .route("/readyz", get(monitor::readyz))
+        .fallback(monitor::not_found)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             admission::admit,
         ))
         .with_state(app)
-}
-
-/// The process lives.
-async fn healthz() -> Response {
-    reply::text(StatusCode::OK, "ok\n")
-}
-
-/// The server takes new work.
-async fn readyz(State(app): State<Arc<App>>) -> Response {
-    if app.draining.is_cancelled() {
-        reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else {
-        reply::text(StatusCode::OK, "ready\n")
-    }
-}
-
-async fn not_found() -> Response {
-    reply::text(StatusCode::NOT_FOUND, "not found\n")
 }

@@ -1,10 +1,21 @@
 //! The log: text or JSON lines on standard error.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{Log, LogFormat, LogLevel};
+
+/// The field whose text is JSON already.
+const STATISTICS: &str = "statistics";
 
 /// Starts the log. Called once; a second call changes nothing.
 pub fn start(options: &Log) {
@@ -21,9 +32,137 @@ pub fn start(options: &Log) {
         .with_writer(io::stderr);
     let started = match options.log_format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.event_format(JsonLines).try_init(),
     };
     if started.is_err() {
         tracing::debug!("the log was started already");
+    }
+}
+
+/// One JSON object per event: `timestamp`, `level`, then its fields.
+///
+/// That of `tracing-subscriber` can write text, numbers and booleans only; here statistics are an
+/// object within the line. There are no spans.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut line = Line(Map::new());
+        line.insert("timestamp", timestamp.into());
+        line.insert("level", event.metadata().level().as_str().into());
+        event.record(&mut line);
+        writeln!(writer, "{}", Value::Object(line.0))
+    }
+}
+
+struct Line(Map<String, Value>);
+
+impl Line {
+    fn insert(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.insert(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let parsed = (field.name() == STATISTICS)
+            .then(|| serde_json::from_str(value).ok())
+            .flatten();
+        self.insert(field.name(), parsed.unwrap_or_else(|| value.into()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field.name(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Collects what is written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_object_and_statistics_are_an_object_in_it() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(JsonLines)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(
+                statistics = r#"{"sessions":{"idle":1}}"#,
+                other = r#"{"a":1}"#,
+                text = "a \"quoted\"\nline",
+                debug = ?Some(1),
+                count = 3_usize,
+                age = 0.5,
+                yes = true,
+                "said {}", "so"
+            );
+        });
+        let text = String::from_utf8(written.0.lock().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(text.starts_with(r#"{"timestamp":"2"#), "{text}");
+        let mut line: Value = serde_json::from_str(&text).unwrap();
+        line.as_object_mut().unwrap().remove("timestamp");
+        let expected = json!({
+            "level": "INFO",
+            "message": "said so",
+            "statistics": {"sessions": {"idle": 1}},
+            "other": "{\"a\":1}",
+            "text": "a \"quoted\"\nline",
+            "debug": "Some(1)",
+            "count": 3,
+            "age": 0.5,
+            "yes": true,
+        });
+        assert_eq!(line, expected);
     }
 }

@@ -4,58 +4,40 @@
 //! an idle connection would stay for ever, and because its graceful shutdown waits without limit
 //! for an open event stream.
 
-use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::pin::pin;
+mod connections;
+mod listener;
+mod session_metrics;
+mod socket;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::body::Body;
 use futures_util::{Stream, StreamExt as _};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::catalog::Catalog;
-use crate::cli::{Eras, ListenAddress};
+use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Connection, Options};
+use crate::http::{self, App, Options, Refusals, Report};
 use crate::metrics::Metrics;
 use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use crate::stream::Histories;
+use connections::{Connections, Timeouts};
+use listener::Listener;
 
-/// How long a connection may take to send the whole header of its next request. It bounds idle
-/// keep-alive connections too.
-const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// The largest request header, in bytes.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
-
-/// The most header fields of a request.
-const MAX_HEADERS: usize = 64;
+/// The most connections at once to the listener for metrics, beside those of clients.
+const MAX_MONITOR_CONNECTIONS: usize = 64;
 
 /// How long connections may take to send what they still hold, after the calls are over.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long killed processes may take to disappear at the end.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long the accept loop rests after an error such as too many open files.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,27 +54,13 @@ pub enum Stopped {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
+    metrics_listener: Option<Listener>,
+    debug_sessions: bool,
+    stats_interval: Option<Duration>,
     app: Arc<App>,
     max_connections: usize,
+    timeouts: Timeouts,
     drain_timeout: Duration,
-}
-
-#[derive(Debug)]
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
-}
-
-/// A socket file that is removed when the server is done with it.
-#[derive(Debug)]
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(path = %self.0.display(), %error, "the socket file could not be removed");
-        }
-    }
 }
 
 impl Server {
@@ -104,15 +72,27 @@ impl Server {
     pub async fn bind(config: Config, catalog: Catalog) -> anyhow::Result<Self> {
         let mut listeners = Vec::new();
         for address in &config.listen {
-            let listener = bind(address)
+            let listener = Listener::bind(address)
                 .await
                 .with_context(|| format!("cannot listen on {address}"))?;
             listeners.push(listener);
         }
+        let metrics_listener = match &config.metrics_listen {
+            None => None,
+            Some(address) => Some(
+                Listener::bind(address)
+                    .await
+                    .with_context(|| format!("cannot listen on {address} for metrics"))?,
+            ),
+        };
         let sessions = match config.sessions {
             SessionMode::Stateless => None,
             SessionMode::Stateful(limits) => Some(SessionStore::new(limits)),
         };
+        let mut metrics = Metrics::new();
+        if let Some(sessions) = &sessions {
+            session_metrics::register(&mut metrics, sessions);
+        }
         let app = App {
             catalog: Arc::new(catalog),
             sessions,
@@ -139,15 +119,23 @@ impl Server {
                 resume_buffer: config.streams.resume_buffer,
                 max_body: config.max_body,
             },
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(metrics),
+            refusals: Refusals::default(),
             draining: CancellationToken::new(),
             histories: Histories::default(),
             unanswered: TaskTracker::new(),
         };
         Ok(Self {
             listeners,
+            metrics_listener,
+            debug_sessions: config.debug_sessions,
+            stats_interval: config.stats_interval,
             app: Arc::new(app),
             max_connections: config.max_connections,
+            timeouts: Timeouts {
+                keep_alive: config.keep_alive,
+                tcp_user: config.tcp_user_timeout,
+            },
             drain_timeout: config.drain_timeout,
         })
     }
@@ -163,17 +151,27 @@ impl Server {
     /// refused with 503. At the drain timeout the calls that still run are answered with an error
     /// and their processes ended. A second [`Event::Stop`] ends the drain at once.
     pub async fn serve(self, mut events: impl Stream<Item = Event> + Unpin) -> Stopped {
+        let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        let connections = Connections {
-            app: Arc::clone(&self.app),
-            router: http::router(Arc::clone(&self.app)),
-            permits: Arc::new(Semaphore::new(
-                self.max_connections.min(Semaphore::MAX_PERMITS),
-            )),
-            tasks: TaskTracker::new(),
-        };
-        for address in self.local_addresses() {
+        let connections = Connections::new(
+            http::router(Arc::clone(&self.app)),
+            self.timeouts,
+            self.max_connections,
+            self.app.draining.clone(),
+        );
+        // It goes on answering while the server drains.
+        let monitor = Connections::new(
+            http::monitor(Arc::clone(&self.app), self.debug_sessions),
+            self.timeouts,
+            MAX_MONITOR_CONNECTIONS,
+            closing.clone(),
+        );
+        if let Some(listener) = self.metrics_listener {
+            tracing::info!(address = listener.address(), "metrics");
+            tasks.spawn(monitor.clone().accept(listener, closing.clone()));
+        }
+        for address in addresses {
             let path = &self.app.options.path;
             if address.starts_with("unix:") {
                 tracing::info!(%address, path, "listening");
@@ -182,10 +180,14 @@ impl Server {
             }
         }
         for listener in self.listeners {
-            tasks.spawn(accept(listener, connections.clone(), closing.clone()));
+            tasks.spawn(connections.clone().accept(listener, closing.clone()));
         }
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
+            if let Some(interval) = self.stats_interval {
+                let sessions = Arc::clone(sessions);
+                tasks.spawn(summarize(sessions, interval, closing.clone()));
+            }
         }
 
         wait_for_stop(&mut events, &self.app).await;
@@ -206,6 +208,13 @@ impl Server {
             sessions.end_all(EndReason::Shutdown);
         }
         report(&self.app, "final session statistics");
+        monitor.tasks.close();
+        if tokio::time::timeout(FLUSH_TIMEOUT, monitor.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::debug!("some readers of metrics did not take their answer");
+        }
         drained
     }
 }
@@ -222,17 +231,32 @@ async fn wait_for_stop(events: &mut (impl Stream<Item = Event> + Unpin), app: &A
     }
 }
 
-/// Writes the session statistics to the log.
+/// Writes everything that is known of the sessions as a whole to the log.
 fn report(app: &App, what: &'static str) {
-    let calls = app.executor.in_flight();
-    match app
-        .sessions
-        .as_ref()
-        .map(|sessions| serde_json::to_string(&sessions.statistics()))
+    match serde_json::to_string(&Report::new(app)) {
+        Ok(statistics) => tracing::info!(statistics, "{what}"),
+        Err(error) => tracing::error!(%error, "the statistics could not be encoded"),
+    }
+}
+
+/// Writes a line about the sessions to the log every `interval`, until `closing`.
+async fn summarize(sessions: Arc<SessionStore>, interval: Duration, closing: CancellationToken) {
+    while tokio::time::timeout(interval, closing.cancelled())
+        .await
+        .is_err()
     {
-        Some(Ok(statistics)) => tracing::info!(calls_in_flight = calls, statistics, "{what}"),
-        Some(Err(error)) => tracing::error!(%error, "the statistics could not be encoded"),
-        None => tracing::info!(calls_in_flight = calls, "{what}: serving without sessions"),
+        let now = sessions.statistics();
+        tracing::info!(
+            sessions = now.active_sessions,
+            busy = now.sessions.get("busy"),
+            streaming = now.sessions.get("streaming"),
+            created = now.total_sessions_created,
+            ended = now.sessions_ended.total(),
+            rejected = now.sessions_rejected.total(),
+            lookups_failed = now.lookups_failed.total(),
+            longest_idle_seconds = now.longest_idle,
+            "session summary"
+        );
     }
 }
 
@@ -299,150 +323,5 @@ async fn kill_processes(app: &App) {
         .is_err()
     {
         tracing::error!("some processes are still there; they are left behind");
-    }
-}
-
-async fn bind(address: &ListenAddress) -> io::Result<Listener> {
-    match address {
-        ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
-        ListenAddress::Unix(path) => {
-            remove_stale_socket(path)?;
-            let listener = UnixListener::bind(path)?;
-            let file = SocketFile(path.clone());
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-            Ok(Listener::Unix(listener, file))
-        }
-    }
-}
-
-/// Removes the socket that a killed server left behind, but nothing else, and no socket that
-/// somebody listens on.
-fn remove_stale_socket(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if metadata.file_type().is_socket()
-        && std::os::unix::net::UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        return std::fs::remove_file(path);
-    }
-    Err(io::ErrorKind::AddrInUse.into())
-}
-
-impl Listener {
-    fn address(&self) -> String {
-        match self {
-            Self::Tcp(listener) => listener
-                .local_addr()
-                .map_or_else(|error| error.to_string(), |address| address.to_string()),
-            Self::Unix(_, file) => format!("unix:{}", file.0.display()),
-        }
-    }
-}
-
-/// What connections share.
-#[derive(Clone)]
-struct Connections {
-    app: Arc<App>,
-    router: Router,
-    permits: Arc<Semaphore>,
-    tasks: TaskTracker,
-}
-
-/// Accepts until `closing`. An error never ends the loop.
-async fn accept(listener: Listener, connections: Connections, closing: CancellationToken) {
-    loop {
-        let accepted = tokio::select! {
-            () = closing.cancelled() => return,
-            accepted = async {
-                match &listener {
-                    Listener::Tcp(listener) => {
-                        let (stream, _) = listener.accept().await?;
-                        // Without this a streamed reply waits for a delayed acknowledgement.
-                        stream.set_nodelay(true)?;
-                        let local = stream.local_addr()?;
-                        connections.start(stream, Some(local));
-                    }
-                    Listener::Unix(listener, _) => {
-                        let (stream, _) = listener.accept().await?;
-                        connections.start(stream, None);
-                    }
-                }
-                io::Result::Ok(())
-            } => accepted,
-        };
-        if let Err(error) = accepted {
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(ACCEPT_BACKOFF).await;
-        }
-    }
-}
-
-impl Connections {
-    fn start(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        local: Option<SocketAddr>,
-    ) {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.tasks.spawn(refuse(stream));
-            return;
-        };
-        let connections = self.clone();
-        self.tasks.spawn(async move {
-            connections
-                .serve(
-                    stream,
-                    Connection {
-                        local,
-                        ..Connection::default()
-                    },
-                )
-                .await;
-            drop(permit);
-        });
-    }
-
-    async fn serve(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        connection: Connection,
-    ) {
-        let draining = self.app.draining.clone();
-        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(connection.clone());
-            self.router.clone().oneshot(request.map(Body::new))
-        });
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEADER_BYTES)
-            // One request is answered while draining, such as a probe of /readyz.
-            .keep_alive(!draining.is_cancelled())
-            .serve_connection(TokioIo::new(stream), service);
-        let mut served = pin!(served);
-        let already = draining.is_cancelled();
-        let ended = tokio::select! {
-            ended = served.as_mut() => ended,
-            () = draining.cancelled(), if !already => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
-        }
-    }
-}
-
-/// Tells a client beyond the limit of connections to come back.
-async fn refuse(mut stream: impl AsyncWrite + Unpin) {
-    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
-        Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
-    let written = timeout_at(Instant::now() + FLUSH_TIMEOUT, stream.write_all(BUSY)).await;
-    if !matches!(written, Ok(Ok(()))) {
-        tracing::debug!("a refused connection did not take its answer");
     }
 }

@@ -17,6 +17,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use super::{App, Connection, Options, headers, reply};
 use crate::auth::AuthError;
 use crate::host::{HostName, Origin};
+use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -28,32 +29,58 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    let health = matches!(path, "/healthz" | "/readyz");
+    let health = is_health(path);
     let public = health || path.starts_with("/.well-known/oauth-protected-resource");
-    if !health {
-        let local = request
-            .extensions()
-            .get::<Connection>()
-            .and_then(|c| c.local);
-        let local = local.map(|address| address.ip());
-        let checked = check_host(request.headers(), request.uri(), local, &app.options)
-            .and_then(|host| check_origin(request.headers(), host, &app.options));
-        if let Err(refusal) = checked {
-            let response = refuse(refusal, request.headers());
-            return unread(response, request).await;
-        }
+    if !health && let Err(refusal) = check(&request, &app.options) {
+        let response = refuse(refusal, request.headers());
+        return unread(response, request).await;
     }
     if !public {
         match authenticate(&app, request.headers()) {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => {
                 tracing::debug!(reason = error.as_str(), "refused by credential");
+                app.metrics.auth_failure(match error {
+                    AuthError::Missing => AuthFailure::Missing,
+                    AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
+                    AuthError::Expired => AuthFailure::Expired,
+                });
                 let response = challenge(error, request.headers());
                 return unread(response, request).await;
             }
         };
     }
     next.run(request).await
+}
+
+/// Lets a request for metrics through, or answers it: no web page may read them.
+pub(super) async fn admit_reader(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !is_health(request.uri().path())
+        && let Err(refusal) = check(&request, &app.options)
+    {
+        let response = refuse(refusal, request.headers());
+        return unread(response, request).await;
+    }
+    next.run(request).await
+}
+
+fn is_health(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
+/// Checks Host and Origin.
+fn check(request: &Request, options: &Options) -> Result<(), Refusal> {
+    let local = request
+        .extensions()
+        .get::<Connection>()
+        .and_then(|connection| connection.local)
+        .map(|address| address.ip());
+    let host = check_host(request.headers(), request.uri(), local, options)?;
+    check_origin(request.headers(), host, options)
 }
 
 /// Answers a request whose body nobody read.

@@ -116,7 +116,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
 #[derive(Debug)]
 pub(super) struct Exchanged<'a> {
     pub(super) app: &'a App,
-    pub(super) connection: Option<&'a Connection>,
+    pub(super) connection: &'a Connection,
     /// Keeps what is streamed, if the client can come back for it.
     pub(super) history: Option<Arc<History>>,
     /// True if the replies go into one JSON array.

@@ -22,13 +22,13 @@ use crate::protocol::jsonrpc::{
 };
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
 
-/// One request on its way: who sent it, and its headers.
+/// One request on its way: who sent it, over which connection, and its headers.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
+    pub(super) connection: Connection,
     pub(super) headers: HeaderMap,
-    pub(super) connection: Option<Connection>,
     pub(super) started: Instant,
 }
 
@@ -51,8 +51,8 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let exchange = Exchange {
         app,
         caller,
+        connection: extensions.remove().unwrap_or_default(),
         headers,
-        connection: extensions.remove::<Connection>(),
         started: Instant::now(),
     };
     match method {

@@ -58,14 +58,14 @@ fn heartbeats(every: Duration) -> Interval {
 #[derive(Debug)]
 pub(super) struct Opened {
     stream: Option<OpenStream>,
-    link: Option<Arc<Link>>,
+    link: Arc<Link>,
 }
 
 impl Opened {
-    pub(super) fn new(app: &App, kind: StreamKind, connection: Option<&Connection>) -> Self {
+    pub(super) fn new(app: &App, kind: StreamKind, connection: &Connection) -> Self {
         Self {
             stream: Some(app.metrics.stream_opened(kind)),
-            link: connection.map(|connection| Arc::clone(&connection.link)),
+            link: Arc::clone(&connection.link),
         }
     }
 
@@ -79,7 +79,7 @@ impl Opened {
 /// A stream that is dropped before its end was cut.
 impl Drop for Opened {
     fn drop(&mut self) {
-        self.end(match self.link.as_ref().and_then(|link| link.cut()) {
+        self.end(match self.link.cut() {
             Some(Cut::Stalled) => StreamEnd::Slow,
             Some(Cut::WriteError) => StreamEnd::WriteError,
             None => StreamEnd::Client,

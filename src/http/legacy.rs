@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -91,8 +92,16 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         bucket: bucket(exchange),
     };
     match sessions.create(info) {
-        Ok(guard) => opened_session(exchange, request, &result, guard),
-        Err(refused) => no_room(request, refused),
+        Ok(guard) => {
+            app.refusals.opened();
+            opened_session(exchange, request, &result, guard)
+        }
+        Err(refused) => {
+            if refused == Refused::Full {
+                app.refusals.refused(Instant::now());
+            }
+            no_room(request, refused)
+        }
     }
 }
 
@@ -116,14 +125,11 @@ fn opened_session(
         response.headers_mut().insert(headers::MCP_SESSION_ID, id);
     }
     // The session is held until its client has its id, and ends if it never gets it.
-    match &exchange.connection {
-        Some(connection) => connection.link.on_delivery(move |delivery| {
-            if delivery == Delivery::Failed {
-                guard.end_undelivered();
-            }
-        }),
-        None => drop(guard),
-    }
+    exchange.connection.link.on_delivery(move |delivery| {
+        if delivery == Delivery::Failed {
+            guard.end_undelivered();
+        }
+    });
     response
 }
 
@@ -133,14 +139,16 @@ fn opened_session(
 fn bucket(exchange: &Exchange) -> Option<Bucket> {
     match &exchange.caller.principal {
         Principal::Anonymous => {
-            let peer = exchange.connection.as_ref().and_then(|c| c.peer);
-            let address = peer.map(|peer| match peer.ip().to_canonical() {
-                IpAddr::V6(address) => {
-                    let network = address.to_bits() >> 64 << 64;
-                    IpAddr::V6(Ipv6Addr::from_bits(network))
-                }
-                address @ IpAddr::V4(_) => address,
-            });
+            let address = exchange
+                .connection
+                .peer
+                .map(|peer| match peer.ip().to_canonical() {
+                    IpAddr::V6(address) => {
+                        let network = address.to_bits() >> 64 << 64;
+                        IpAddr::V6(Ipv6Addr::from_bits(network))
+                    }
+                    address @ IpAddr::V4(_) => address,
+                });
             Some(Bucket::Address(address))
         }
         principal @ Principal::User(_) if principal.is_shared() => None,
@@ -304,7 +312,7 @@ async fn serve_request(
     }
     let exchanged = Exchanged {
         app: &exchange.app,
-        connection: exchange.connection.as_ref(),
+        connection: &exchange.connection,
         history: session
             .as_ref()
             .and_then(|session| history(&exchange.app, session)),
@@ -363,7 +371,7 @@ pub(super) async fn post_batch(
     }
     let exchanged = Exchanged {
         app,
-        connection: exchange.connection.as_ref(),
+        connection: &exchange.connection,
         history: None,
         is_batch: true,
     };
@@ -525,7 +533,7 @@ pub(super) fn get(exchange: &Exchange) -> Response {
 
 fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
     let app = &exchange.app;
-    let connection = exchange.connection.as_ref();
+    let connection = &exchange.connection;
     let history = history(app, &session);
     let last_event_id = headers::single(&exchange.headers, &headers::LAST_EVENT_ID)
         .unwrap_or_default()

@@ -124,7 +124,7 @@ async fn run(
     }
     let exchanged = Exchanged {
         app,
-        connection: exchange.connection.as_ref(),
+        connection: &exchange.connection,
         history: None,
         is_batch: false,
     };

@@ -31,7 +31,11 @@ pub(super) enum RetryAfter {
 }
 
 /// A response with a body of one piece.
-fn response(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+pub(super) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);

@@ -12,7 +12,7 @@ use mcp_serve::Catalog;
 use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::Environment;
 use mcp_serve::execute::{self, Executor};
-use mcp_serve::http::{App, Connection, Options, router};
+use mcp_serve::http::{App, Connection, Options, Refusals, router};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
 use mcp_serve::stream::Histories;
@@ -85,6 +85,7 @@ impl InProcess {
             },
             metrics: Arc::default(),
             histories: Histories::default(),
+            refusals: Refusals::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };
@@ -108,13 +109,23 @@ impl InProcess {
 
     /// Sends a request and hands back the response with its body unread.
     pub(crate) async fn open(&self, name: &str, request: &Request) -> http::Response<Body> {
+        let connection = Connection {
+            local: Some(LOCAL.parse().unwrap()),
+            ..Connection::default()
+        };
+        self.open_on(name, request, connection).await
+    }
+
+    async fn open_on(
+        &self,
+        name: &str,
+        request: &Request,
+        connection: Connection,
+    ) -> http::Response<Body> {
         let mut built = http::Request::builder()
             .method(request.method.as_str())
             .uri(&request.target)
-            .extension(Connection {
-                local: Some(LOCAL.parse().unwrap()),
-                ..Connection::default()
-            })
+            .extension(connection)
             .body(Body::from(request.body.clone()))
             .unwrap();
         for (name, value) in &request.headers {
@@ -138,7 +149,22 @@ impl InProcess {
 
     /// Sends a request and reads the whole response.
     pub(crate) async fn send(&self, name: &str, request: &Request) -> Response {
-        let (head, body) = self.open(name, request).await.into_parts();
+        Self::read(name, request, self.open(name, request).await).await
+    }
+
+    /// Sends a request on a connection and reads the whole response.
+    pub(crate) async fn send_on(
+        &self,
+        name: &str,
+        request: &Request,
+        connection: Connection,
+    ) -> Response {
+        let response = self.open_on(name, request, connection).await;
+        Self::read(name, request, response).await
+    }
+
+    async fn read(name: &str, request: &Request, response: http::Response<Body>) -> Response {
+        let (head, body) = response.into_parts();
         let body = tokio::time::timeout(PATIENCE, body.collect()).await;
         let body = body.unwrap_or_else(|_| panic!("{name}: the response has no end"));
         let headers = head.headers.iter().map(|(name, value)| {

@@ -24,6 +24,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod messages;
+mod metrics;
 mod protocol;
 mod real_client;
 mod startup;

@@ -1,0 +1,182 @@
+//! Accepts connections and serves them.
+//!
+//! hyper's HTTP/1.1 connection with a timer, bounded headers and a watched socket. An accept loop
+//! never ends by an error.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::FLUSH_TIMEOUT;
+use super::listener::{Accepted, Listener};
+use super::socket::{self, Socket};
+use crate::http::Connection;
+
+/// The largest request header, in bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The most header fields of a request.
+const MAX_HEADERS: usize = 64;
+
+/// How long the accept loop rests after an error such as too many open files.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The timers of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timeouts {
+    /// How long a connection may take to send the whole header of its next request. It bounds idle
+    /// connections too.
+    pub(super) keep_alive: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub(super) tcp_user: Duration,
+}
+
+/// What the connections of a router share.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    router: Router,
+    timeouts: Timeouts,
+    permits: Arc<Semaphore>,
+    stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Connections {
+    /// At most `limit` connections at once. From `stopping` on each is closed after one response.
+    pub(super) fn new(
+        router: Router,
+        timeouts: Timeouts,
+        limit: usize,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            router,
+            timeouts,
+            permits: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            stopping,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Accepts until `closing`.
+    pub(super) async fn accept(self, listener: Listener, closing: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = closing.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(accepted) => self.start(accepted),
+                Err(error) if concerns_one_connection(&error) => {
+                    tracing::debug!(%error, "a client left before it was accepted");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    fn start(&self, accepted: Accepted) {
+        match accepted {
+            Accepted::Tcp(stream, peer) => match socket::prepare(&stream, self.timeouts.tcp_user) {
+                Ok(local) => {
+                    let connection = Connection {
+                        local: Some(local),
+                        peer: Some(peer),
+                        ..Connection::default()
+                    };
+                    self.spawn(stream, connection);
+                }
+                Err(error) => tracing::debug!(%error, "a client left before it was served"),
+            },
+            Accepted::Unix(stream) => self.spawn(stream, Connection::default()),
+        }
+    }
+
+    fn spawn(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
+        connection: Connection,
+    ) {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            self.tasks.spawn(refuse(stream));
+            return;
+        };
+        let link = Arc::clone(&connection.link);
+        let socket = Socket::new(stream, link, self.timeouts.tcp_user);
+        let connections = self.clone();
+        self.tasks.spawn(async move {
+            connections.serve(socket, connection).await;
+            drop(permit);
+        });
+    }
+
+    async fn serve(
+        self,
+        socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        connection: Connection,
+    ) {
+        let stopping = self.stopping;
+        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(connection.clone());
+            self.router.clone().oneshot(request.map(Body::new))
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.timeouts.keep_alive)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEADER_BYTES)
+            // One request is answered while stopping, such as a probe of /readyz.
+            .keep_alive(!stopping.is_cancelled())
+            .serve_connection(TokioIo::new(socket), service);
+        let mut served = pin!(served);
+        let already = stopping.is_cancelled();
+        let ended = tokio::select! {
+            ended = served.as_mut() => ended,
+            () = stopping.cancelled(), if !already => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+/// True for an error that says nothing about the next connection.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Tells a client beyond the limit of connections to come back.
+async fn refuse(mut stream: impl AsyncWrite + Unpin) {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+        Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    let written = timeout_at(Instant::now() + FLUSH_TIMEOUT, stream.write_all(BUSY)).await;
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!("a refused connection did not take its answer");
+    }
+}
