@@ -481,9 +481,7 @@ tools:
             number: executor.number(),
             tool,
             arguments,
-            caller: Arc::new(Caller {
-                principal: Principal::Anonymous,
-            }),
+            caller: Arc::new(Caller::new(Principal::Anonymous)),
         }
     }
 

@@ -16,6 +16,7 @@
 mod support;
 
 mod arguments;
+mod auth_files;
 mod batch;
 mod documents;
 mod execution;
