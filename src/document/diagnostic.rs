@@ -60,7 +60,8 @@ pub enum Code {
     ArrayInWord,
     /// E019: a value that an interpreter would run as code.
     InterpreterCode,
-    /// E021: a caller's value in a variable that changes what programs run.
+    /// E021: a caller's value in a variable that changes what programs run, or a variable that says
+    /// who calls.
     DangerousEnvironment,
     /// E030: a schema or default that is not valid.
     Schema,

@@ -20,6 +20,7 @@ mod auth_files;
 mod batch;
 mod documents;
 mod execution;
+mod identity;
 mod in_process;
 mod layers;
 mod lifecycle;
