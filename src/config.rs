@@ -17,6 +17,9 @@ use crate::host::{HostName, Origin};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
 
+/// The largest auth file, in bytes: ten thousand tokens have room in it.
+const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Settings of the server.
 #[derive(Debug)]
 pub struct Config {
@@ -65,9 +68,6 @@ pub struct Config {
     /// What the author of the auth file should know, to be logged beside.
     pub auth_warnings: Vec<Diagnostic>,
 }
-
-/// The largest auth file, in bytes: ten thousand tokens have room in it.
-const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Whether legacy clients get sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,7 +273,7 @@ mod tests {
     fn exposure(arguments: &[&str], root: bool) -> Result<usize, String> {
         let cli = parsed(arguments).cli;
         let mut warnings = Vec::new();
-        let unauthenticated = cli.access.token_file.is_none();
+        let unauthenticated = cli.access.token_file.is_none() && cli.access.auth.is_none();
         check_exposure(&cli, unauthenticated, root, &mut warnings)
             .map(|()| warnings.len())
             .map_err(|error| error.to_string())
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let cases: [(&[&str], bool, Result<usize, &str>); 11] = [
+        let cases: [(&[&str], bool, Result<usize, &str>); 12] = [
             (&[], false, Ok(0)),
             (&[], true, Ok(1)),
             (&["--listen=unix:/run/x"], false, Ok(0)),
@@ -299,6 +299,7 @@ mod tests {
                 Ok(2),
             ),
             (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
+            (&["--listen=0.0.0.0:80", "--auth=x"], false, Ok(1)),
             (
                 &["--listen=0.0.0.0:80", "--token-file=x"],
                 true,

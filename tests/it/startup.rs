@@ -518,6 +518,15 @@ fn an_auth_file_is_judged() {
     command.arg("--auth").arg(&file);
     assert_refused(&mut command, "missing", 2, &["--auth", "No such file"]);
 
+    // The permissions can be waived.
+    let server = TestServer::start_with(TOOLS, &["--insecure-permissions"], |prepare| {
+        let file = prepare.folder.join("auth.yaml");
+        write_with_mode(&file, good.as_bytes(), 0o644);
+        prepare.command.arg("--auth").arg(file);
+    });
+    let mut http = Http::connect(server.address());
+    assert_eq!(http.request("POST", "/mcp", &[], "{}").status, 401);
+
     // What is wrong inside is shown with its place, each mistake.
     let broken = format!("{good}    tenent: acme\n  - sha256: {TOKEN}\n");
     write_with_mode(&file, broken.as_bytes(), 0o600);
