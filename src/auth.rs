@@ -4,14 +4,18 @@
 //! travels with the message; the token itself goes no further. An empty set of tokens lets nobody
 //! in.
 
+mod file;
+mod guessable;
 mod principal;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use principal::{Identity, Issuer, Principal};
 
+use crate::document::{Diagnostic, LoadError};
 use crate::secret::{Secret, SecretDigest};
 
 /// The shortest token, in characters: 128 bits need 22 characters of Base64.
@@ -155,6 +159,44 @@ impl Authenticator {
         let principal = Principal::user(Issuer::TokenFile, TOKEN_FILE_SUBJECT, None);
         let digest = Secret::new(token).digest();
         Ok(Self::tokens([(digest, Caller::new(principal))]))
+    }
+
+    /// Lets in the tokens of an auth file, whose text was read from `path`, and nobody without
+    /// one. `now` tells which tokens have expired, which is worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] with everything that is wrong with the file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::time::SystemTime;
+    /// use mcp_serve::auth::{AuthError, Authenticator};
+    /// use mcp_serve::secret::Secret;
+    ///
+    /// let file = Secret::new("
+    /// tokens:
+    ///   - sha256: 7c61d3fbfae1a1bbb6f22ec8ccb5fb3ffd6bb6bcd3be4ff85c1c4d0e0aa1d4d4
+    ///     subject: alice
+    /// ");
+    /// let now = SystemTime::now();
+    /// let (authenticator, warnings) =
+    ///     Authenticator::auth_file(&file, Path::new("auth.yaml"), now)?;
+    /// assert!(warnings.is_empty());
+    ///
+    /// let refused = authenticator.authenticate(Some(b"Bearer guessed"), now);
+    /// assert_eq!(refused.unwrap_err(), AuthError::Invalid);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn auth_file(
+        text: &Secret,
+        path: &Path,
+        now: SystemTime,
+    ) -> Result<(Self, Vec<Diagnostic>), LoadError> {
+        let file = file::parse(text.expose(), path, now)?;
+        Ok((Self::tokens(file.tokens), file.warnings))
     }
 
     /// Whether everybody is let in.

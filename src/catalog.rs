@@ -135,7 +135,7 @@ impl Catalog {
             folder,
             environment,
         };
-        let (server, tools) = match yaml::parse(&mut report) {
+        let (server, tools) = match yaml::parse(&mut report, &definition::ADVICE) {
             Some((root, duplicates)) => definition::read(&root, duplicates, &context, &mut report),
             None => (ServerInfo::default(), Vec::new()),
         };

@@ -104,6 +104,12 @@ pub struct Serve {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Access")]
 pub struct Access {
+    /// File that says who may call: the SHA-256 digests of bearer tokens, each with a subject and
+    /// perhaps tenant, scopes, roles and an expiry date. Every request must present one of the
+    /// tokens. The same is asked of the file as of a token file, beside which it cannot be set.
+    #[arg(long, env = "MCP_SERVE_AUTH", value_name = "FILE", value_parser = path())]
+    pub auth: Option<PathBuf>,
+
     /// File that holds a bearer token on one line, at least 22 characters. Every request must
     /// present it. The file must belong to root or the user of the server, be closed to others
     /// and not be writable by its group.
@@ -122,7 +128,7 @@ pub struct Access {
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_root: bool,
 
-    /// Accept a token file whatever its owner and mode.
+    /// Accept a token file or an auth file whatever its owner and mode.
     #[arg(long, env = "MCP_SERVE_INSECURE_PERMISSIONS", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -624,8 +630,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
             ),
             (
                 "2",
-                "A mistake in the options, the token file or the definitions. Starting again does \
-                 not help.",
+                "A mistake in the options, the token file, the auth file or the definitions. \
+                 Starting again does not help.",
             ),
             ("128 + n", "A second signal of number n."),
         ],

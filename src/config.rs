@@ -1,20 +1,25 @@
-//! The settings of a run: checked across flags, with the token file read.
+//! The settings of a run: checked across flags, with the token file or auth file read.
 //!
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 
 use crate::auth::Authenticator;
 use crate::cli::{
-    Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Source, Streams,
+    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Source,
+    Streams,
 };
+use crate::document::Diagnostic;
 use crate::host::{HostName, Origin};
-use crate::secret::{self, Permissions};
+use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
+
+/// The largest auth file, in bytes: ten thousand tokens have room in it.
+const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Settings of the server.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub struct Config {
     pub stats_interval: Option<Duration>,
     /// What the operator should know, to be logged once the log works.
     pub warnings: Vec<String>,
+    /// What the author of the auth file should know, to be logged beside.
+    pub auth_warnings: Vec<Diagnostic>,
 }
 
 /// Whether legacy clients get sessions.
@@ -73,15 +80,16 @@ pub enum SessionMode {
 }
 
 impl Config {
-    /// Checks the command line as a whole and reads the token file.
+    /// Checks the command line as a whole and reads the token file or auth file.
     ///
     /// # Errors
     ///
-    /// Says which option or file is wrong and what to do: an unusable token file, or an address
-    /// beyond loopback that would be open to everybody or run tools as root.
+    /// Says which option or file is wrong and what to do: an unusable token file or auth file, or
+    /// an address beyond loopback that would be open to everybody or run tools as root. What is
+    /// wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
     pub fn new(parsed: Parsed) -> anyhow::Result<Self> {
         let mut warnings = Vec::new();
-        let authenticator = authenticator(&parsed.cli)?;
+        let (authenticator, auth_warnings) = authenticator(&parsed.cli.access)?;
         check_exposure(
             &parsed.cli,
             authenticator.is_open(),
@@ -121,22 +129,45 @@ impl Config {
             debug_sessions: metrics.debug_sessions,
             stats_interval: metrics.stats_interval.duration(),
             warnings,
+            auth_warnings,
         })
     }
 }
 
-fn authenticator(cli: &Cli) -> anyhow::Result<Authenticator> {
-    let Some(path) = &cli.access.token_file else {
-        return Ok(Authenticator::open());
-    };
-    let permissions = if cli.access.insecure_permissions {
+fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
+    let permissions = if access.insecure_permissions {
         Permissions::Unchecked
     } else {
         Permissions::Checked
     };
-    let file = || format!("--token-file {}", path.display());
-    let secret = secret::read_file(path, permissions).with_context(file)?;
-    Authenticator::single_token(&secret).with_context(file)
+    match (&access.auth, &access.token_file) {
+        (None, None) => Ok((Authenticator::open(), Vec::new())),
+        (Some(_), Some(_)) => bail!(
+            "--auth and --token-file both say who may call: set only one of them, and of their \
+             variables MCP_SERVE_AUTH and MCP_SERVE_TOKEN_FILE"
+        ),
+        (Some(path), None) => {
+            let text = read_secret("--auth", path, permissions, MAX_AUTH_BYTES)?;
+            Ok(Authenticator::auth_file(&text, path, SystemTime::now())?)
+        }
+        (None, Some(path)) => {
+            let option = "--token-file";
+            let secret = read_secret(option, path, permissions, secret::MAX_SECRET_BYTES)?;
+            let authenticator = Authenticator::single_token(&secret)
+                .with_context(|| format!("{option} {}", path.display()))?;
+            Ok((authenticator, Vec::new()))
+        }
+    }
+}
+
+fn read_secret(
+    option: &str,
+    path: &Path,
+    permissions: Permissions,
+    most: u64,
+) -> anyhow::Result<Secret> {
+    secret::read_file(path, permissions, most)
+        .with_context(|| format!("{option} {}", path.display()))
 }
 
 /// Refuses to open to the network what should not be, and warns of the rest.
@@ -156,7 +187,7 @@ fn check_exposure(
     if unauthenticated && !cli.access.allow_unauthenticated {
         bail!(
             "--listen {address} is reachable from other machines, but nobody needs a token: \
-             set --token-file, or --allow-unauthenticated if everybody may call every tool"
+             set --auth or --token-file, or --allow-unauthenticated if everybody may call every tool"
         );
     }
     if root && !cli.access.allow_root {
@@ -257,7 +288,7 @@ mod tests {
     fn exposure(arguments: &[&str], root: bool) -> Result<usize, String> {
         let cli = parsed(arguments).cli;
         let mut warnings = Vec::new();
-        let unauthenticated = cli.access.token_file.is_none();
+        let unauthenticated = cli.access.token_file.is_none() && cli.access.auth.is_none();
         check_exposure(&cli, unauthenticated, root, &mut warnings)
             .map(|()| warnings.len())
             .map_err(|error| error.to_string())
@@ -265,7 +296,7 @@ mod tests {
 
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let cases: [(&[&str], bool, Result<usize, &str>); 11] = [
+        let cases: [(&[&str], bool, Result<usize, &str>); 12] = [
             (&[], false, Ok(0)),
             (&[], true, Ok(1)),
             (&["--listen=unix:/run/x"], false, Ok(0)),
@@ -283,6 +314,7 @@ mod tests {
                 Ok(2),
             ),
             (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
+            (&["--listen=0.0.0.0:80", "--auth=x"], false, Ok(1)),
             (
                 &["--listen=0.0.0.0:80", "--token-file=x"],
                 true,

@@ -4,6 +4,7 @@
 //! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
 //! given at the deadline, and the killing goes on behind it.
 
+mod identity;
 mod lines;
 mod messages;
 mod pace;
@@ -12,6 +13,7 @@ mod report;
 mod stdout;
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -165,6 +167,7 @@ impl Executor {
             .map_err(|_| Busy)?;
         let call = CallTask {
             number: request.number,
+            variables: identity::variables(&request),
             deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
             tool: request.tool,
             stop,
@@ -215,6 +218,8 @@ impl Executor {
 
 struct CallTask {
     number: u64,
+    /// What the tool is told of the call.
+    variables: Vec<(OsString, OsString)>,
     tool: Arc<Tool>,
     deadline: Duration,
     stop: Stop,
@@ -230,10 +235,11 @@ impl CallTask {
         permit: OwnedSemaphorePermit,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        let command = match self.tool.command(arguments) {
+        let mut command = match self.tool.command(arguments) {
             Ok(command) => command,
             Err(error) => return report::refused(&error),
         };
+        command.environment.extend_from_slice(&self.variables);
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);

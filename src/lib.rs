@@ -55,7 +55,7 @@ pub use config::Config;
 pub use server::Server;
 
 use catalog::{Environment, Loaded};
-use document::LoadError;
+use document::{Diagnostic, LoadError};
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;
@@ -88,7 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     logging::start(&parsed.cli.log);
     let config = match Config::new(parsed) {
         Ok(config) => config,
-        Err(error) => return fail(&error, EXIT_USAGE),
+        Err(error) => return fail(error, EXIT_USAGE),
     };
     match serve(config) {
         Ok(server::Stopped::Clean) => EXIT_CLEAN,
@@ -96,15 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(server::Stopped::Forced(signal)) => {
             u8::try_from(signal).map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal))
         }
-        Err(error) => match error.downcast::<LoadError>() {
-            Ok(error) => {
-                // The rendering says "error" itself, at each of its places.
-                let text = error.render(io::stderr().is_terminal());
-                drop(writeln!(io::stderr(), "{text}"));
-                EXIT_USAGE
-            }
-            Err(error) => fail(&error, EXIT_FAILURE),
-        },
+        Err(error) => fail(error, EXIT_FAILURE),
     }
 }
 
@@ -112,11 +104,18 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    log(&config.auth_warnings);
     let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
     if catalog.tools().next().is_none() {
         tracing::warn!(file = %config.tools.display(), "no tool is served: the file defines none, or all are hidden");
     }
-    for warning in &warnings {
+    log(&warnings);
+    Ok(catalog)
+}
+
+/// Logs what is doubtful in a file.
+fn log(warnings: &[Diagnostic]) {
+    for warning in warnings {
         let (line, column) = warning.position().unwrap_or_default();
         tracing::warn!(
             code = warning.code().as_str(),
@@ -125,7 +124,6 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
             warning.message()
         );
     }
-    Ok(catalog)
 }
 
 fn serve(config: Config) -> anyhow::Result<server::Stopped> {
@@ -151,9 +149,19 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
     stopped
 }
 
-/// Writes an error once, and returns the exit code.
-fn fail(error: &anyhow::Error, code: u8) -> u8 {
+/// Writes an error once, and returns the exit code; `code` unless a file is to blame.
+fn fail(error: anyhow::Error, code: u8) -> u8 {
     // There is nobody left to tell when standard error is closed.
-    drop(writeln!(io::stderr(), "error: {error:#}"));
-    code
+    match error.downcast::<LoadError>() {
+        Ok(error) => {
+            // The rendering says "error" itself, at each of its places.
+            let text = error.render(io::stderr().is_terminal());
+            drop(writeln!(io::stderr(), "{text}"));
+            EXIT_USAGE
+        }
+        Err(error) => {
+            drop(writeln!(io::stderr(), "error: {error:#}"));
+            code
+        }
+    }
 }

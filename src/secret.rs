@@ -11,8 +11,8 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The largest secret file, in bytes.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// The largest file that holds one secret, in bytes.
+pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// A secret text. `Debug` does not show it.
 #[derive(Clone)]
@@ -123,21 +123,25 @@ pub enum SecretFileError {
         /// The permission bits.
         mode: u32,
     },
-    /// The file is larger than any secret.
-    #[error("it is larger than 64 KiB")]
-    TooLarge,
+    /// The file is larger than what it should hold; the bound is in bytes.
+    #[error("it is larger than {} KiB", .0 / 1024)]
+    TooLarge(u64),
     /// The file is not UTF-8.
     #[error("it is not UTF-8 text")]
     NotText,
 }
 
-/// Reads a secret file. Owner and mode are judged on the opened file, since a mounted secret is
-/// often a symbolic link.
+/// Reads a secret file of at most `most` bytes. Owner and mode are judged on the opened file, since
+/// a mounted secret is often a symbolic link.
 ///
 /// # Errors
 ///
 /// [`SecretFileError`] says what is wrong; the caller adds which file.
-pub fn read_file(path: &Path, permissions: Permissions) -> Result<Secret, SecretFileError> {
+pub fn read_file(
+    path: &Path,
+    permissions: Permissions,
+    most: u64,
+) -> Result<Secret, SecretFileError> {
     // Without waiting: opening a pipe would wait for a writer, and it is refused anyway.
     let file = File::options()
         .read(true)
@@ -151,9 +155,9 @@ pub fn read_file(path: &Path, permissions: Permissions) -> Result<Secret, Secret
         check_permissions(&metadata)?;
     }
     let mut bytes = Vec::new();
-    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SECRET_BYTES {
-        return Err(SecretFileError::TooLarge);
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(SecretFileError::TooLarge(most));
     }
     String::from_utf8(bytes)
         .map(Secret)

@@ -16,7 +16,7 @@ use super::tool::{Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::nearest;
-use crate::document::yaml::{Content, Duplicate, Entry, Key, Node};
+use crate::document::yaml::{Advice, Content, Duplicate, Entry, Key, Node};
 
 /// The version of the language that is read here.
 const VERSION: u64 = 1;
@@ -36,6 +36,14 @@ const DOCUMENT_KEYS: &[&str] = &[
     "tools",
 ];
 const TOOL_KEYS: &[&str] = &["title", "description", "exec", "params", "unsafe_code"];
+
+/// What to do about YAML that is not accepted.
+pub(crate) const ADVICE: Advice = Advice {
+    empty: "start with `tools:` and one tool",
+    second_document: "remove the `---`, or put the tools into one `tools:` mapping",
+    merge_key: "repeat the keys, or put what all tools share under `defaults`",
+    too_large: "repeat less through aliases, or serve fewer tools from one file",
+};
 
 /// What a definition is read against.
 pub(crate) struct Context<'a> {
@@ -66,7 +74,7 @@ pub(crate) fn read(
         return (server, Vec::new());
     }
     for duplicate in duplicates {
-        report_duplicate(duplicate, report);
+        report_duplicate(&duplicate, report);
     }
     let mut defaults = Settings::default();
     let mut tools = None;
@@ -119,23 +127,16 @@ fn name(entry: &Entry, report: &mut Report) -> Option<String> {
     Some(name)
 }
 
-fn report_duplicate(duplicate: Duplicate, report: &mut Report) {
-    let Duplicate { first, again, path } = duplicate;
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let name = &again.text;
+fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
+    let path: Vec<&str> = duplicate.path.iter().map(String::as_str).collect();
+    let name = &duplicate.again.text;
     let subject = match path.as_slice() {
         ["tools"] => format!("tool `{name}`"),
         ["tools", tool] => format!("key `{name}` of tool `{tool}`"),
         ["tools", tool, "params"] => format!("parameter `{name}` of tool `{tool}`"),
         _ => format!("key `{name}`"),
     };
-    let source = Arc::clone(report.source());
-    let (one, other) = (source.place(first), source.place(again.span));
-    let message = format!("{subject} is defined twice: {one} and {other}");
-    let problem = Problem::error(Code::Duplicate, again.span, message)
-        .also(first, "first defined here")
-        .help("keep one of them");
-    report.add(problem);
+    reader::twice(&subject, duplicate.first, duplicate.again.span, report);
 }
 
 /// Reports an unknown key, and remembers which key was meant, so that it is not called missing.

@@ -48,7 +48,11 @@ const DANGEROUS: &[&str] = &[
 /// Families of such variables.
 const DANGEROUS_PREFIXES: &[&str] = &["BASH_FUNC_", "DYLD_", "GIT_", "LD_", "PYTHON"];
 
-/// Checks that a name is `[A-Za-z_][A-Za-z0-9_]*`; anything else means another variable, or none.
+/// The family of variables that tell a program of the call it runs for; only the server sets them.
+const RESERVED_PREFIX: &str = "MCP_";
+
+/// Checks that a name is `[A-Za-z_][A-Za-z0-9_]*`, as anything else means another variable, or
+/// none, and that the name is not the server's own.
 pub(crate) fn check_name(name: &str, span: Span, report: &mut Report) -> bool {
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -58,7 +62,16 @@ pub(crate) fn check_name(name: &str, span: Span, report: &mut Report) -> bool {
         let help = "use letters, digits and `_`, and start with a letter or `_`";
         report.add(Problem::error(Code::Name, span, message).help(help));
     }
-    valid
+    // A program that trusts the name would take the definition's word for the caller.
+    let reserved = name.starts_with(RESERVED_PREFIX);
+    if reserved {
+        let message = format!(
+            "`{name}` is for the server to set: names that start with `{RESERVED_PREFIX}` say who calls"
+        );
+        let help = "use a variable of your own";
+        report.add(Problem::error(Code::DangerousEnvironment, span, message).help(help));
+    }
+    valid && !reserved
 }
 
 /// Refuses a caller's value in a variable that changes what a program does.

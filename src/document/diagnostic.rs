@@ -60,14 +60,19 @@ pub enum Code {
     ArrayInWord,
     /// E019: a value that an interpreter would run as code.
     InterpreterCode,
-    /// E021: a caller's value in a variable that changes what programs run.
+    /// E021: a caller's value in a variable that changes what programs run, or a variable that says
+    /// who calls.
     DangerousEnvironment,
     /// E030: a schema or default that is not valid.
     Schema,
     /// E031: a reference to a schema outside the file.
     RemoteReference,
-    /// E033: a regular expression, duration or size that cannot be read.
+    /// E033: a regular expression, duration, size, digest or date that cannot be read.
     Grammar,
+    /// E043: the digest of a token that everybody guesses.
+    GuessableToken,
+    /// E044: a token that has expired.
+    Expired,
     /// E090: a file that is written for a newer release.
     Version,
 }
@@ -97,6 +102,8 @@ impl Code {
             Self::Schema => "E030",
             Self::RemoteReference => "E031",
             Self::Grammar => "E033",
+            Self::GuessableToken => "E043",
+            Self::Expired => "E044",
             Self::Version => "E090",
         }
     }
@@ -163,6 +170,23 @@ impl Source {
         let after = self.lines.partition_point(|start| *start <= offset);
         let last = after.checked_sub(1).and_then(|at| self.lines.get(at));
         last.copied().unwrap_or(0)
+    }
+
+    /// The same lines at the same places, with `*` for every byte of these spans.
+    fn without(&self, hidden: &[Span]) -> Self {
+        let mut bytes = self.text.clone().into_bytes();
+        for span in hidden {
+            for byte in bytes.get_mut(span.range()).unwrap_or_default() {
+                if !matches!(byte, b'\n' | b'\r') {
+                    *byte = b'*';
+                }
+            }
+        }
+        Self {
+            path: self.path.clone(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            lines: self.lines.clone(),
+        }
     }
 
     /// Shortens a span to its first line, because a rule under ten lines hides the point.
@@ -249,6 +273,7 @@ impl Problem {
 pub(crate) struct Report {
     source: Arc<Source>,
     problems: Vec<Problem>,
+    hidden: Vec<Span>,
     errors: usize,
 }
 
@@ -257,6 +282,7 @@ impl Report {
         Self {
             source: Arc::new(source),
             problems: Vec::new(),
+            hidden: Vec::new(),
             errors: 0,
         }
     }
@@ -270,6 +296,11 @@ impl Report {
         self.problems.push(problem);
     }
 
+    /// Draws this part of the text as `*` wherever it is shown: it may be a secret.
+    pub(crate) fn hide(&mut self, span: Span) {
+        self.hidden.push(span);
+    }
+
     /// How many errors were reported so far; a later, larger number means that a step failed.
     pub(crate) fn errors(&self) -> usize {
         self.errors
@@ -280,7 +311,11 @@ impl Report {
         self.problems
             .sort_by_key(|problem| (problem.span, problem.code));
         self.problems.dedup();
-        let source = self.source;
+        let source = if self.hidden.is_empty() || self.problems.is_empty() {
+            self.source
+        } else {
+            Arc::new(self.source.without(&self.hidden))
+        };
         self.problems
             .into_iter()
             .map(|problem| Diagnostic {

@@ -2,9 +2,10 @@
 //!
 //! Each function reports what is wrong and returns `None`, so that the caller reads on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::diagnostic::{Code, Problem, Report};
+use super::diagnostic::{Code, Problem, Report, Span};
 use super::suggest::did_you_mean;
 use super::yaml::{Content, Entry, Node};
 
@@ -17,9 +18,22 @@ const MAX_SIZE: usize = 1024 * 1024 * 1024;
 pub(crate) fn unknown_key(entry: &Entry, place: &str, known: &[&str], report: &mut Report) {
     let name = &entry.key.text;
     let message = format!("unknown key `{name}` in {place}");
-    let help = did_you_mean(name, known.iter().copied())
-        .unwrap_or_else(|| format!("the keys here are {}", listed(known)));
+    let help = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known {
+        [only] => format!("the only key here is `{only}`"),
+        _ => format!("the keys here are {}", listed(known)),
+    });
     report.add(Problem::error(Code::UnknownKey, entry.key.span, message).help(help));
+}
+
+/// Reports what stands at two places and may stand at one.
+pub(crate) fn twice(subject: &str, first: Span, again: Span, report: &mut Report) {
+    let source = Arc::clone(report.source());
+    let (one, other) = (source.place(first), source.place(again));
+    let message = format!("{subject} is defined twice: {one} and {other}");
+    let problem = Problem::error(Code::Duplicate, again, message)
+        .also(first, "first defined here")
+        .help("keep one of them");
+    report.add(problem);
 }
 
 /// Reports a value of the wrong type or content.

@@ -27,6 +27,19 @@ const MAX_NODES: usize = 100_000;
 /// How much scalar text a file may have once aliases are expanded, in bytes.
 const MAX_TEXT: usize = 8 * 1024 * 1024;
 
+/// Advice that depends on what the file is for.
+#[derive(Debug)]
+pub(crate) struct Advice {
+    /// What to write into an empty file.
+    pub(crate) empty: &'static str,
+    /// What to do instead of starting a second document.
+    pub(crate) second_document: &'static str,
+    /// What to do instead of merging keys.
+    pub(crate) merge_key: &'static str,
+    /// What to do when a file is too large.
+    pub(crate) too_large: &'static str,
+}
+
 /// A value and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -134,14 +147,14 @@ impl Entry {
 ///
 /// Returns `None`, with a problem reported, when the text has no readable structure. Problems
 /// that leave the structure intact are reported too, and the tree goes on without them.
-pub(crate) fn parse(report: &mut Report) -> Option<(Node, Vec<Duplicate>)> {
+pub(crate) fn parse(report: &mut Report, advice: &Advice) -> Option<(Node, Vec<Duplicate>)> {
     let source = std::sync::Arc::clone(report.source());
     let options = options! {
         disallow_directives: true,
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
-    let mut builder = Builder::new(&source.text, report);
+    let mut builder = Builder::new(&source.text, report, advice);
     for next in Parser::new_from_str_with_options(&source.text, options) {
         let step = match next {
             Ok((event, span)) => builder.event(event, span),
@@ -155,8 +168,8 @@ pub(crate) fn parse(report: &mut Report) -> Option<(Node, Vec<Duplicate>)> {
     let duplicates = std::mem::take(&mut builder.duplicates);
     let root = builder.root.take();
     if root.is_none() {
-        let problem = Problem::without_place(Code::Unreadable, "the file is empty")
-            .help("start with `tools:` and one tool");
+        let problem =
+            Problem::without_place(Code::Unreadable, "the file is empty").help(advice.empty);
         report.add(problem);
     }
     root.map(|root| (root, duplicates))
@@ -210,6 +223,7 @@ struct Anchored {
 struct Builder<'a> {
     text: &'a str,
     report: &'a mut Report,
+    advice: &'a Advice,
     open: Vec<Open>,
     anchored: HashMap<usize, Anchored>,
     used: Size,
@@ -219,10 +233,11 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(text: &'a str, report: &'a mut Report) -> Self {
+    fn new(text: &'a str, report: &'a mut Report, advice: &'a Advice) -> Self {
         Self {
             text,
             report,
+            advice,
             open: Vec::new(),
             anchored: HashMap::new(),
             used: Size::default(),
@@ -268,8 +283,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let message = "a second document starts here, and a file holds one";
-        Err(Problem::error(Code::Unreadable, place, message)
-            .help("remove the `---`, or put the tools into one `tools:` mapping"))
+        Err(Problem::error(Code::Unreadable, place, message).help(self.advice.second_document))
     }
 
     fn open(&mut self, anchor: usize, span: Span, items: Items) -> Result<(), Problem> {
@@ -341,8 +355,7 @@ impl<'a> Builder<'a> {
         } else {
             return Ok(());
         };
-        Err(Problem::error(Code::Unreadable, place, message)
-            .help("repeat less through aliases, or serve fewer tools from one file"))
+        Err(Problem::error(Code::Unreadable, place, message).help(self.advice.too_large))
     }
 
     /// Puts a node where it belongs: the root, a list, a key or the value of a key.
@@ -364,8 +377,8 @@ impl<'a> Builder<'a> {
         let pending = match node.content {
             Content::Scalar(scalar) if scalar.text == "<<" && scalar.is_plain() => {
                 let message = "merge keys (`<<`) are not supported";
-                let problem = Problem::error(Code::Unreadable, span, message)
-                    .help("repeat the keys, or put what all tools share under `defaults`");
+                let problem =
+                    Problem::error(Code::Unreadable, span, message).help(self.advice.merge_key);
                 self.report.add(problem);
                 Pending::Refused
             }
@@ -454,11 +467,11 @@ fn syntax_problem(error: &ScanError, text: &str) -> Problem {
     if *error.kind() == ErrorKind::RecursionLimitExceeded {
         return too_deep(place);
     }
-    Problem::error(Code::Unreadable, place, error.info()).maybe_help(advice(error.kind()))
+    Problem::error(Code::Unreadable, place, error.info()).maybe_help(correction(error.kind()))
 }
 
 /// What to do about the slips that people make most often.
-fn advice(kind: &ErrorKind) -> Option<String> {
+fn correction(kind: &ErrorKind) -> Option<String> {
     let text = match kind {
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation

@@ -5,10 +5,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::{Arg, CommandFactory as _};
+use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::{Catalog, Environment};
 use mcp_serve::cli::Cli;
+use mcp_serve::secret::Secret;
 
 /// Compares a file, or the part between `<!-- NAME -->` and `<!-- /NAME -->` of it, with what it
 /// should be.
@@ -128,6 +131,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 #[test]
 fn the_default_file_and_the_examples_load_anywhere() {
     let mut names = files("examples", "yaml");
+    names.retain(|name| !name.ends_with("auth.yaml"));
     assert_eq!(names.len(), 8, "{names:?}");
     names.push("tools.yaml".into());
     // A machine that has none of their programs still loads them.
@@ -165,13 +169,18 @@ fn blocks(file: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether a YAML block says who may call, and not what is served.
+fn is_auth_file(block: &str) -> bool {
+    block.starts_with("tokens:")
+}
+
 #[test]
 fn the_definitions_in_the_documents_load() {
     let mut seen = 0;
     for file in ["README.md", "docs/tools-yaml.md"] {
-        for block in blocks(file, "yaml") {
-            if let Err(error) =
-                Catalog::parse(&block, Path::new(file), &Environment::from_process())
+        let blocks = blocks(file, "yaml");
+        for block in blocks.iter().filter(|block| !is_auth_file(block)) {
+            if let Err(error) = Catalog::parse(block, Path::new(file), &Environment::from_process())
             {
                 panic!("{file}: {error}\n{block}");
             }
@@ -179,6 +188,23 @@ fn the_definitions_in_the_documents_load() {
         }
     }
     assert!(seen >= 5, "{seen} blocks");
+}
+
+#[test]
+fn the_auth_files_in_the_documents_load() {
+    let mut files = vec![fs::read_to_string("examples/auth.yaml").unwrap()];
+    files.extend(blocks("README.md", "yaml"));
+    files.retain(|file| file.contains("\ntokens:") || is_auth_file(file));
+    assert_eq!(files.len(), 2, "{files:?}");
+    for file in files {
+        // Before any of its tokens expires.
+        let now = SystemTime::UNIX_EPOCH;
+        let loaded = Authenticator::auth_file(&Secret::new(file), Path::new("auth.yaml"), now);
+        match loaded {
+            Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[test]

@@ -665,7 +665,8 @@ tools:
         fs::create_dir(&temporary).unwrap();
         prepare.command.envs(others).env("TMPDIR", &temporary);
     });
-    for era in ERAS {
+    for (era, number) in ERAS.into_iter().zip(1..) {
+        let number = format!("MCP_REQUEST_ID={number}");
         let printed = server
             .client(era)
             .call_text("env", &json!({"text": "of the caller"}));
@@ -681,6 +682,11 @@ tools:
             "ALSO_KEPT=",
             "SHARED=of this tool",
             "OWN=of the caller",
+            "MCP_CALLER_SUBJECT=",
+            "MCP_CALLER_TENANT=",
+            "MCP_CALLER_SCOPES=",
+            &number,
+            "MCP_TOOL_NAME=env",
         ]);
         assert_eq!(variables, expected, "{era:?}");
     }
@@ -694,6 +700,11 @@ tools:
         "LANG=C.UTF-8",
         "OWN=",
         "SHARED=of this tool",
+        "MCP_CALLER_SUBJECT=",
+        "MCP_CALLER_TENANT=",
+        "MCP_CALLER_SCOPES=",
+        "MCP_REQUEST_ID=1",
+        "MCP_TOOL_NAME=env",
     ];
     assert_eq!(
         variables,

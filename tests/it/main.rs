@@ -16,9 +16,11 @@
 mod support;
 
 mod arguments;
+mod auth_files;
 mod batch;
 mod documents;
 mod execution;
+mod identity;
 mod in_process;
 mod layers;
 mod lifecycle;

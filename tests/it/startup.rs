@@ -171,7 +171,7 @@ fn no_invalid_file_is_served() {
         assert_refused(&mut command, &file, 2, &["error", &file]);
         seen += 1;
     }
-    assert_eq!(seen, 51, "a corpus test checks that it found files");
+    assert_eq!(seen, 52, "a corpus test checks that it found files");
 }
 
 #[test]
@@ -483,6 +483,94 @@ fn a_good_token_file_opens_the_server() {
     }
 }
 
+/// An auth file with one token, which nobody has.
+fn auth_file() -> String {
+    let digest = "9f7ad3ab01d26f8e6fe2de7da2dc0e3ab0f08f5f8b1d1d3d9e3bd2b2ab0a5a5a";
+    format!("tokens:\n  - sha256: {digest}\n    subject: alice\n")
+}
+
+#[test]
+fn an_auth_file_is_judged() {
+    let good = auth_file();
+    let huge = format!("{good}#{}\n", "x".repeat(4 * 1024 * 1024));
+    let cases: &[(&str, &[u8], u32, &str)] = &[
+        ("open to others", good.as_bytes(), 0o644, "its mode is 0644"),
+        (
+            "group can write",
+            good.as_bytes(),
+            0o620,
+            "its mode is 0620",
+        ),
+        ("not UTF-8", b"tokens: \xff", 0o600, "not UTF-8"),
+        ("huge", huge.as_bytes(), 0o600, "larger than 4096 KiB"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.yaml");
+    for (name, content, mode, said) in cases {
+        write_with_mode(&file, content, *mode);
+        let mut command = serving(folder.path());
+        command.arg("--auth").arg(&file);
+        let place = format!("error: --auth {}: ", file.display());
+        assert_refused(&mut command, name, 2, &[&place, said]);
+        fs::remove_file(&file).unwrap();
+    }
+    let mut command = serving(folder.path());
+    command.arg("--auth").arg(&file);
+    assert_refused(&mut command, "missing", 2, &["--auth", "No such file"]);
+
+    // The permissions can be waived.
+    let server = TestServer::start_with(TOOLS, &["--insecure-permissions"], |prepare| {
+        let file = prepare.folder.join("auth.yaml");
+        write_with_mode(&file, good.as_bytes(), 0o644);
+        prepare.command.arg("--auth").arg(file);
+    });
+    let mut http = Http::connect(server.address());
+    assert_eq!(http.request("POST", "/mcp", &[], "{}").status, 401);
+
+    // What is wrong inside is shown with its place, each mistake.
+    let broken = format!("{good}    tenent: acme\n  - sha256: {TOKEN}\n");
+    write_with_mode(&file, broken.as_bytes(), 0o600);
+    let run = refused(&mut command, "broken");
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    for said in [
+        "auth.yaml:4:5",
+        "did you mean `tenant`?",
+        "auth.yaml:5:13",
+        "must be 64 hexadecimal digits",
+        "has no `subject`",
+        "auth.yaml: 3 errors",
+    ] {
+        assert!(
+            run.stderr.contains(said),
+            "{said:?} is not in {}",
+            run.stderr
+        );
+    }
+    assert!(!run.stderr.contains(TOKEN), "{}", run.stderr);
+}
+
+#[test]
+fn one_file_says_who_may_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let auth = folder.path().join("auth.yaml");
+    write_with_mode(&auth, auth_file().as_bytes(), 0o600);
+    let token = write_token(folder.path());
+    let said = ["--auth", "--token-file", "only one of them"];
+    let mut command = serving(folder.path());
+    command
+        .arg("--auth")
+        .arg(&auth)
+        .arg("--token-file")
+        .arg(&token);
+    assert_refused(&mut command, "two options", 2, &said);
+    let mut command = serving(folder.path());
+    command
+        .arg("--auth")
+        .arg(&auth)
+        .env("MCP_SERVE_TOKEN_FILE", &token);
+    assert_refused(&mut command, "an option and a variable", 2, &said);
+}
+
 #[test]
 fn a_wrong_variable_is_named() {
     let cases = [
@@ -504,6 +592,7 @@ fn a_wrong_variable_is_named() {
         ("MCP_SERVE_PATH", "", "try /mcp"),
         ("MCP_SERVE_TOOLS", "", "--tools"),
         ("MCP_SERVE_TOKEN_FILE", "", "--token-file"),
+        ("MCP_SERVE_AUTH", "", "--auth"),
         ("MCP_SERVE_ALLOWED_HOST", "a:80", "try mcp.example.com"),
         (
             "MCP_SERVE_ALLOWED_ORIGIN",

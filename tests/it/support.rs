@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// How long a test waits for what must happen, on a slow and busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,6 +74,16 @@ impl TestServer {
         Self::start_with(tools, options, |prepare| {
             let file = write_token(prepare.folder);
             prepare.command.arg("--token-file").arg(file);
+        })
+    }
+
+    /// Serves with this auth file.
+    pub(crate) fn with_auth(tools: &str, auth: &str, options: &[&str]) -> Self {
+        Self::start_with(tools, options, |prepare| {
+            let file = prepare.folder.join("auth.yaml");
+            fs::write(&file, auth).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            prepare.command.arg("--auth").arg(file);
         })
     }
 
@@ -209,6 +220,13 @@ pub(crate) fn write_token(folder: &Path) -> PathBuf {
     fs::write(&file, format!("{TOKEN}\n")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     file
+}
+
+/// The digest of a token, as an auth file has it.
+pub(crate) fn sha256(token: &str) -> String {
+    let digest = Sha256::digest(token.as_bytes());
+    let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
+    digest.iter().fold(String::new(), hex)
 }
 
 /// Asks again and again until there is an answer, for at most [`PATIENCE`].
@@ -440,6 +458,22 @@ impl Client {
             assert_eq!(client.post_message(&initialized).status, 202);
         }
         client
+    }
+
+    /// The same client with another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same client with another session id.
+    pub(crate) fn with_session(&self, id: &str) -> Self {
+        Self {
+            session: Some(id.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The id of the session.

@@ -1,0 +1,330 @@
+//! Who calls, as the real binary tells callers apart and tells its tools of them.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use mcp_serve::protocol::version::Era;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Client, ERAS, Gate, Http, Response, TOKEN, TestServer, eventually, initialize, sha256,
+};
+
+/// A tool that waits for its gate and then says what it was told of its call.
+const TOOLS: &str = "
+tools:
+  caller:
+    description: Prints what it knows of its call.
+    exec:
+      - sh
+      - -c
+      - 'touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done;
+        printf \"%s|%s|%s|%s\" \"$MCP_CALLER_SUBJECT\" \"$MCP_CALLER_TENANT\" \"$MCP_CALLER_SCOPES\" \"$MCP_TOOL_NAME\"'
+      - sh
+      - '{path}'
+    params: {path: string}
+  environment:
+    description: Prints its environment and its command line.
+    exec: cat /proc/self/environ /proc/self/cmdline
+";
+
+const ALICE: &str = "alice-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
+const ALICE_TOO: &str = "alice-2-mfZ3b1mXk0Qy7h2Vn5cR8w";
+const ALICE_EXPIRED: &str = "alice-3-mfZ3b1mXk0Qy7h2Vn5cR8w";
+const ALICE_ELSEWHERE: &str = "alice-4-mfZ3b1mXk0Qy7h2Vn5cR8w";
+const ALICE_NOWHERE: &str = "alice-5-mfZ3b1mXk0Qy7h2Vn5cR8w";
+const BOB: &str = "bob-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
+const STRANGER: &str = "nobody-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
+
+/// Everything that could leak.
+const TOKENS: [&str; 7] = [
+    ALICE,
+    ALICE_TOO,
+    ALICE_EXPIRED,
+    ALICE_ELSEWHERE,
+    ALICE_NOWHERE,
+    BOB,
+    STRANGER,
+];
+
+fn auth() -> String {
+    let entries = [
+        (ALICE, "subject: alice, tenant: acme, scopes: [r]"),
+        (ALICE_TOO, "subject: alice, tenant: acme, scopes: [r, w]"),
+        (
+            ALICE_EXPIRED,
+            "subject: alice, tenant: acme, expires: 2020-01-01T00:00:00Z",
+        ),
+        (ALICE_ELSEWHERE, "subject: alice, tenant: globex"),
+        (ALICE_NOWHERE, "subject: alice"),
+        (BOB, "subject: bob, tenant: acme, scopes: [r, w]"),
+    ];
+    let lines = entries.map(|(token, rest)| format!("  - {{sha256: {}, {rest}}}\n", sha256(token)));
+    format!("tokens:\n{}", lines.concat())
+}
+
+fn serve() -> TestServer {
+    TestServer::with_auth(TOOLS, &auth(), &[])
+}
+
+fn ping(client: &Client) -> Response {
+    client.request("ping", &json!({}))
+}
+
+/// Sends a method for the session of a client: POST pings.
+fn on_session(server: &TestServer, client: &Client, method: &str) -> Response {
+    let message = client.message(1, "ping", &json!({}));
+    let headers = client.headers(&message);
+    let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let body = if method == "POST" {
+        message.to_string()
+    } else {
+        String::new()
+    };
+    Http::connect(server.address()).request(method, "/mcp", &headers, &body)
+}
+
+/// A response without what differs from one second to the next.
+fn without_date(mut response: Response) -> Response {
+    response.headers.retain(|(name, _)| name != "date");
+    response
+}
+
+#[test]
+fn a_session_outlives_a_token_of_its_principal() {
+    let server = serve();
+    let opened = Client::new(&server, Era::Legacy, Some(ALICE));
+    let refreshed = opened.with_token(ALICE_TOO);
+    assert_eq!(ping(&refreshed).status, 200);
+    assert_eq!(ping(&opened).status, 200, "both tokens are good");
+    assert_eq!(on_session(&server, &refreshed, "DELETE").status, 204);
+    assert_eq!(ping(&opened).status, 404, "it is one session");
+}
+
+#[test]
+fn a_session_of_somebody_else_looks_like_no_session() {
+    let server = serve();
+    let alice = Client::new(&server, Era::Legacy, Some(ALICE));
+    let others = [
+        ("another subject", BOB),
+        ("the same subject in another tenant", ALICE_ELSEWHERE),
+        ("the same subject without a tenant", ALICE_NOWHERE),
+    ];
+    for (name, token) in others {
+        let thief = alice.with_token(token);
+        let lost = thief.with_session("00000000-0000-4000-8000-000000000000");
+        for method in ["POST", "GET", "DELETE"] {
+            let stolen = without_date(on_session(&server, &thief, method));
+            let unknown = without_date(on_session(&server, &lost, method));
+            assert_eq!(stolen.status, 404, "{name} {method}: {stolen:?}");
+            assert_eq!(stolen, unknown, "{name} {method}");
+            assert_eq!(ping(&alice).status, 200, "{name} {method}: hers goes on");
+        }
+        // Its own session is another one.
+        let own = Client::new(&server, Era::Legacy, Some(token));
+        assert_eq!(ping(&own).status, 200, "{name}");
+        assert_eq!(ping(&own.with_token(ALICE)).status, 404, "{name}");
+    }
+    assert_eq!(server.statistics()["active_sessions"], 4);
+}
+
+#[test]
+fn each_call_is_made_by_the_caller_of_its_request() {
+    let server = serve();
+    for era in ERAS {
+        let read = Client::new(&server, era, Some(ALICE));
+        let write = read.with_token(ALICE_TOO);
+        let calls = [
+            (&read, "one", "alice|acme|r|caller"),
+            (&write, "two", "alice|acme|r w|caller"),
+            (&read, "three", "alice|acme|r|caller"),
+        ];
+        // All of them run before the first one looks at its variables.
+        let running: Vec<_> = calls
+            .into_iter()
+            .map(|(client, name, expected)| {
+                let gate = Gate::new(&server, &format!("{era:?}-{name}"));
+                let http = client.start_call(1, "caller", &gate.arguments());
+                gate.wait();
+                (gate, http, expected)
+            })
+            .collect();
+        for (gate, mut http, expected) in running.into_iter().rev() {
+            gate.open();
+            let response = http.read().json();
+            let said = &response["result"]["content"][0]["text"];
+            assert_eq!(said, expected, "{era:?}");
+        }
+    }
+    let log = server.log();
+    let calls: Vec<Value> = log
+        .iter()
+        .filter(|line| line.contains("\"message\":\"call\""))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(calls.len(), 6);
+    for call in calls {
+        assert_eq!(call["principal"], "alice (acme)", "{call}");
+    }
+}
+
+/// The variables that the server sets, in order.
+fn told(client: &Client) -> Vec<String> {
+    let text = client.call_text("environment", &json!({}));
+    let variables = text.split('\0').filter(|text| text.starts_with("MCP_"));
+    let mut variables: Vec<_> = variables.map(str::to_owned).collect();
+    variables.sort_unstable();
+    variables
+}
+
+#[test]
+fn a_tool_is_told_what_is_known_of_its_call_and_nothing_is_made_up() {
+    let open = TestServer::start(TOOLS, &[]);
+    let shared = TestServer::with_token(TOOLS, &[]);
+    let named = serve();
+    let cases = [
+        ("open", &open, None, ["", "", ""]),
+        ("token file", &shared, Some(TOKEN), ["default", "", ""]),
+        ("no tenant", &named, Some(ALICE_NOWHERE), ["alice", "", ""]),
+        ("all", &named, Some(BOB), ["bob", "acme", "r w"]),
+    ];
+    for (name, server, token, [subject, tenant, scopes]) in cases {
+        for era in ERAS {
+            let client = Client::new(server, era, token);
+            let variables = told(&client);
+            let number = variables
+                .iter()
+                .find_map(|variable| variable.strip_prefix("MCP_REQUEST_ID="))
+                .unwrap();
+            let expected = [
+                format!("MCP_CALLER_SCOPES={scopes}"),
+                format!("MCP_CALLER_SUBJECT={subject}"),
+                format!("MCP_CALLER_TENANT={tenant}"),
+                format!("MCP_REQUEST_ID={number}"),
+                "MCP_TOOL_NAME=environment".to_owned(),
+            ];
+            assert_eq!(variables, expected, "{name} {era:?}");
+            // The number leads to the line in the log.
+            server.wait_for_log(&format!("\"call\":{number},"));
+        }
+    }
+}
+
+/// Asserts that a response refuses a token that was good once.
+fn assert_expired(response: &Response, case: &str) {
+    assert_eq!(response.status, 401, "{case}: {response:?}");
+    let challenge = response.header("www-authenticate").unwrap();
+    assert!(challenge.starts_with("Bearer "), "{case}: {challenge}");
+    for said in ["error=\"invalid_token\"", "The access token expired"] {
+        assert!(challenge.contains(said), "{case}: {challenge}");
+    }
+    assert_eq!(response.header("mcp-session-id"), None, "{case}");
+}
+
+#[test]
+fn a_token_that_has_expired_lets_nobody_in() {
+    let server = serve();
+    server.wait_for_log("this token has expired, and lets nobody in");
+    let alice = Client::new(&server, Era::Legacy, Some(ALICE));
+    let expired = alice.with_token(ALICE_EXPIRED);
+    for method in ["POST", "GET", "DELETE"] {
+        let response = on_session(&server, &expired, method);
+        assert_expired(&response, method);
+    }
+    let modern = Client::new(&server, Era::Modern, Some(ALICE_EXPIRED));
+    assert_expired(&modern.request("tools/list", &json!({})), "modern");
+    assert_eq!(ping(&alice).status, 200, "the session lives");
+
+    let unknown = ping(&alice.with_token(STRANGER));
+    assert_eq!(unknown.status, 401);
+    let challenge = unknown.header("www-authenticate").unwrap();
+    assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+    assert!(!challenge.contains("expired"), "{challenge}");
+}
+
+#[test]
+fn a_token_expires_while_its_session_lives() {
+    let life = Duration::from_secs(4);
+    let expires = SystemTime::now() + life;
+    let auth = format!(
+        "tokens:\n  - {{sha256: {}, subject: alice, expires: {}}}\n  - {{sha256: {}, subject: alice}}\n",
+        sha256(ALICE),
+        humantime::format_rfc3339_millis(expires),
+        sha256(ALICE_TOO),
+    );
+    let server = TestServer::with_auth(TOOLS, &auth, &[]);
+    let client = Client::new(&server, Era::Legacy, Some(ALICE));
+    let refused = eventually(|| Some(ping(&client)).filter(|response| response.status != 200));
+    // The date in the file has whole milliseconds.
+    assert!(
+        SystemTime::now() + Duration::from_millis(1) >= expires,
+        "too early"
+    );
+    assert_expired(&refused.unwrap(), "after its time");
+    let other = client.with_token(ALICE_TOO);
+    assert_eq!(ping(&other).status, 200, "the session lives");
+}
+
+#[test]
+fn nobody_gets_in_without_a_token() {
+    let server = serve();
+    let headers = [("Content-Type", "application/json")];
+    for (name, body) in [
+        ("initialize", initialize("2025-11-25").to_string()),
+        ("nothing", String::new()),
+    ] {
+        let mut http = Http::connect(server.address());
+        let response = http.request("POST", "/mcp", &headers, &body);
+        assert_eq!(response.status, 401, "{name}");
+        let challenge = response.header("www-authenticate").unwrap();
+        assert!(!challenge.contains("error"), "{name}: {challenge}");
+    }
+    assert_eq!(server.statistics()["active_sessions"], 0);
+}
+
+/// What /proc shows of a process to its user.
+fn shown(pid: u32) -> String {
+    let read = |name: &str| {
+        let file = Path::new("/proc").join(pid.to_string()).join(name);
+        String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+    };
+    read("cmdline") + &read("environ")
+}
+
+#[test]
+fn a_token_is_seen_by_nobody() {
+    let server = TestServer::with_auth(TOOLS, &auth(), &["--log-level", "trace"]);
+    let mut seen = vec![shown(server.pid())];
+    for era in ERAS {
+        let client = Client::new(&server, era, Some(ALICE));
+        let gate = Gate::new(&server, &format!("{era:?}"));
+        let mut http = client.start_call(1, "caller", &gate.arguments());
+        gate.wait();
+        let children = server.descendants();
+        assert!(!children.is_empty(), "{era:?}");
+        seen.extend(children.into_iter().map(shown));
+        gate.open();
+        seen.push(http.read().text().to_owned());
+        seen.push(client.call_text("environment", &json!({})));
+        for token in TOKENS {
+            seen.push(format!("{:?}", ping(&client.with_token(token))));
+        }
+        // Where a token does not belong, it is not one.
+        let path = format!("/mcp?access_token={ALICE}");
+        let body = json!({"access_token": ALICE}).to_string();
+        let headers = [("Content-Type", "application/json"), ("Cookie", ALICE)];
+        let response = Http::connect(server.address()).request("POST", &path, &headers, &body);
+        assert_eq!(response.status, 401, "{era:?}");
+        seen.push(format!("{response:?}"));
+    }
+    server.wait_for_log("refused by credential");
+    seen.extend(server.log());
+    let seen = seen.join("\n");
+    assert!(seen.contains("MCP_CALLER_SUBJECT=alice"), "{seen}");
+    for token in TOKENS {
+        for secret in [token, &sha256(token)] {
+            assert!(!seen.contains(secret), "{secret} is in {seen}");
+        }
+    }
+}
