@@ -554,6 +554,8 @@ fn events(stream: &str) -> Vec<Event> {
                     events.push(Event { name, data });
                 }
             }
+            // A beginning that the client can come back to carries nothing.
+            Some(("id", _) | ("data", "")) if name.is_none() => {}
             Some(("event", value)) if name.is_none() => name = Some(value.to_owned()),
             Some(("data", value)) if name.is_some() => data.push(value),
             _ => panic!("an unexpected line in {stream:?}: {line:?}"),
