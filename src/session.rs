@@ -2,7 +2,7 @@
 //!
 //! A session is *idle* when no request is being served, no call runs and no stream is open. All of
 //! these hold a [`SessionGuard`]; the countdown to the idle timeout starts when the last guard
-//! goes. Whether a session lives is decided by one atomic word, in [`activity`]. Everything that
+//! goes. Whether a session lives is decided by one atomic word, in `activity`. Everything that
 //! ends a session goes through [`SessionStore`], which records the reason once.
 //!
 //! **Invariant:** identity is never read back from a session. A session knows its owner only to

@@ -365,6 +365,24 @@ impl Activity {
         })
     }
 
+    /// Gives a use back at the time that `clock` shows, like [`Activity::release`].
+    ///
+    /// A sweep leaves the deadlines of a session in use to whoever gives it back, for good. Such a
+    /// sweep may have come between the reading of the clock and the release, and have been later.
+    /// So the clock is read again where that matters: it shows at least the time of that sweep.
+    pub(super) fn leave(
+        &self,
+        what: Use,
+        clock: impl Fn() -> Millis,
+        terms: Terms<'_>,
+    ) -> Option<Expiry> {
+        let expiry = self.release(what, clock(), terms);
+        if expiry.is_none() && terms.timeouts.has_fixed() {
+            return self.close_if_due(clock(), terms);
+        }
+        expiry
+    }
+
     /// Notes that something was called.
     pub(super) fn note_call(&self) {
         if !Word(self.0.load(Ordering::Relaxed)).has(CALLED) {

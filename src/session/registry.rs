@@ -15,7 +15,8 @@ use crate::protocol::version::ProtocolVersion;
 
 /// The most entries that one search for the longest-idle session looks at, so that a search never
 /// takes more than a few milliseconds. Up to here the answer is exact; beyond, it is the best of
-/// those that were looked at. What a search looked at, the next need not look at again.
+/// those that were looked at; if none of them is idle, there is none for now. What a search looked at,
+/// the next need not look at again.
 pub(super) const MAX_EXAMINED: usize = 4096;
 
 /// The most entries that one sweep looks at, so that a mass expiry delays no request by much.

@@ -392,15 +392,7 @@ impl SessionStore {
     /// Gives a hold back.
     pub(super) fn leave(&self, session: &Session, what: Use) {
         let terms = self.terms(session);
-        let expiry = session.activity.release(what, self.now(), terms);
-        // A sweep that saw this hold leaves passed deadlines to whoever gives it back, and may have
-        // been later than the time above.
-        let expiry = expiry.or_else(|| {
-            self.timeouts
-                .has_fixed()
-                .then(|| session.activity.close_if_due(self.now(), terms))
-                .flatten()
-        });
+        let expiry = session.activity.leave(what, || self.now(), terms);
         if what == Use::Stream {
             session.forget_stream();
         }
@@ -629,6 +621,12 @@ impl SessionStore {
             let name = class.as_str();
             assert_eq!(statistics.sessions.get(name), count, "{name}");
         }
+    }
+
+    /// Whether a session can be found, without a use of it.
+    #[cfg(test)]
+    pub(super) fn lives(&self, id: SessionId) -> bool {
+        self.shards.get(id).is_some()
     }
 
     /// How many entries of the orders were looked at.
