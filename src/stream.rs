@@ -464,10 +464,8 @@ mod tests {
     async fn the_newest_reader_wins() {
         let outbox = Outbox::endless(100, Arc::new(Metrics::new()));
         let mut first = outbox.read();
-        let waiting = tokio::spawn(async move { first.next().await });
-        tokio::task::yield_now().await;
-        let mut second = outbox.read();
-        assert_eq!(waiting.await.unwrap(), Next::Replaced);
+        let (replaced, mut second) = tokio::join!(first.next(), async { outbox.read() });
+        assert_eq!(replaced, Next::Replaced);
         say(&outbox, "x");
         assert!(matches!(second.next().await, Next::Event(event) if event.data == "x"));
     }
