@@ -36,6 +36,9 @@ const MAX_MONITOR_CONNECTIONS: usize = 64;
 /// How long connections may take to send what they still hold, after the calls are over.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often is looked for what sessions have kept for too long.
+const FORGET_INTERVAL: Duration = Duration::from_secs(30);
+
 /// How long killed processes may take to disappear at the end.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -100,25 +103,8 @@ impl Server {
                 max_calls: config.max_calls,
                 call_timeout: config.call_timeout,
             }),
+            options: options(&config),
             authenticator: config.authenticator,
-            options: Options {
-                path: config.path.as_str().to_owned(),
-                allowed_hosts: config.allowed_hosts,
-                allowed_origins: config.allowed_origins,
-                served: match config.eras {
-                    Eras::Both => Served::Both,
-                    Eras::Legacy => Served::Only(Era::Legacy),
-                    Eras::Modern => Served::Only(Era::Modern),
-                },
-                lenient_sessions: config.lenient_sessions,
-                json_response: config.streams.json_response,
-                heartbeat: config.streams.heartbeat,
-                stream_max_age: config.streams.stream_max_age,
-                stream_retry: config.streams.stream_retry,
-                stream_buffer: config.streams.stream_buffer,
-                resume_buffer: config.streams.resume_buffer,
-                max_body: config.max_body,
-            },
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
@@ -184,6 +170,7 @@ impl Server {
         }
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
+            tasks.spawn(forget_old(Arc::clone(&self.app), closing.clone()));
             if let Some(interval) = self.stats_interval {
                 let sessions = Arc::clone(sessions);
                 tasks.spawn(summarize(sessions, interval, closing.clone()));
@@ -216,6 +203,38 @@ impl Server {
             tracing::debug!("some readers of metrics did not take their answer");
         }
         drained
+    }
+}
+
+/// How requests are answered.
+fn options(config: &Config) -> Options {
+    Options {
+        path: config.path.as_str().to_owned(),
+        allowed_hosts: config.allowed_hosts.clone(),
+        allowed_origins: config.allowed_origins.clone(),
+        served: match config.eras {
+            Eras::Both => Served::Both,
+            Eras::Legacy => Served::Only(Era::Legacy),
+            Eras::Modern => Served::Only(Era::Modern),
+        },
+        lenient_sessions: config.lenient_sessions,
+        json_response: config.streams.json_response,
+        heartbeat: config.streams.heartbeat,
+        stream_max_age: config.streams.stream_max_age,
+        stream_retry: config.streams.stream_retry,
+        stream_buffer: config.streams.stream_buffer,
+        resume_buffer: config.streams.resume_buffer,
+        max_body: config.max_body,
+    }
+}
+
+/// Lets go of what sessions keep for lost clients when it is too old, until `closing`.
+async fn forget_old(app: Arc<App>, closing: CancellationToken) {
+    while tokio::time::timeout(FORGET_INTERVAL, closing.cancelled())
+        .await
+        .is_err()
+    {
+        app.histories.forget_old();
     }
 }
 
@@ -323,5 +342,18 @@ async fn kill_processes(app: &App) {
         .is_err()
     {
         tracing::error!("some processes are still there; they are left behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    #[test]
+    fn the_defaults_are_those_of_the_command_line() {
+        let parsed = cli::parse(["mcp-serve".into()]).unwrap();
+        let config = Config::new(parsed).unwrap();
+        assert_eq!(options(&config), Options::default());
     }
 }

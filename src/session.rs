@@ -225,7 +225,6 @@ struct Running {
     /// Set when the session has ended.
     is_over: bool,
     ended: Option<CancellationToken>,
-    stream: Option<CancellationToken>,
     calls: Vec<RunningCall>,
 }
 
@@ -276,12 +275,6 @@ impl Session {
             token.cancel();
         }
         token
-    }
-
-    /// True as soon as something has begun to end the session. Tells the end of the session from a
-    /// newer stream, once the token of [`Session::replace_stream`] is cancelled.
-    pub fn is_ending(&self) -> bool {
-        self.activity.view().is_ending()
     }
 
     /// Counts a request, and remembers its method.
@@ -366,35 +359,13 @@ impl Session {
         matching.map(|call| call.cancel.cancel()).count()
     }
 
-    /// Makes the caller's stream the session's one event stream. The newest wins: the stream
-    /// before it is told to end. Returns the token that tells the new one. The caller holds a guard
-    /// of [`SessionStore::enter_stream`].
-    pub fn replace_stream(&self) -> CancellationToken {
-        let token = CancellationToken::new();
-        let mut running = self.running.lock();
-        if running.is_over {
-            token.cancel();
-        } else if let Some(previous) = running.stream.replace(token.clone()) {
-            previous.cancel();
-        }
-        token
-    }
-
-    /// Forgets the stream if none is open any more.
-    fn forget_stream(&self) {
-        let mut running = self.running.lock();
-        if self.activity.view().streams == 0 {
-            running.stream = None;
-        }
-    }
-
     /// Tells everything that runs in the session of its end.
     fn tell_end(&self) {
         let mut running = self.running.lock();
         running.is_over = true;
-        let tokens = [running.ended.take(), running.stream.take()];
+        let token = running.ended.take();
         drop(running);
-        for token in tokens.into_iter().flatten() {
+        if let Some(token) = token {
             token.cancel();
         }
     }

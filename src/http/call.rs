@@ -19,7 +19,8 @@ use crate::metrics::{ErrorType, MessageKind, RequestEra, RequestInFlight, Stream
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, RequestId};
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, ProtocolVersion};
-use crate::stream::{Answer, History, Outbox, Reader, Reply};
+use crate::session::SessionGuard;
+use crate::stream::{Answer, History, HistoryLimits, Outbox, Reader, Reply};
 
 /// An outbox for the replies to so many requests, and its reader.
 pub(super) fn outbox(app: &App, replies: usize) -> (Arc<Outbox>, Reader) {
@@ -117,8 +118,8 @@ impl<K: Send + 'static> Listener for Answering<K> {
 pub(super) struct Exchanged<'a> {
     pub(super) app: &'a App,
     pub(super) connection: &'a Connection,
-    /// Keeps what is streamed, if the client can come back for it.
-    pub(super) history: Option<Arc<History>>,
+    /// The session, which keeps what is streamed if the client can come back for it.
+    pub(super) session: Option<SessionGuard>,
     /// True if the replies go into one JSON array.
     pub(super) is_batch: bool,
 }
@@ -132,18 +133,29 @@ pub(super) async fn answer<K: Send + Unpin + 'static>(
     keep: K,
 ) -> Response {
     let app = exchanged.app;
+    let keep = (exchanged.session, keep);
     tokio::select! {
         answer = reader.answer() => if let Answer::Replies(replies) = answer {
             return whole(replies, exchanged.is_batch, keep);
         },
         () = becomes_stream(app) => {}
     }
-    let beginning = exchanged.history.map(|history| reader.keep_in(&history));
+    let history = keep.0.as_ref().and_then(|session| history(app, session));
+    let beginning = history.map(|history| reader.keep_in(&history));
     let opened = Opened::new(app, StreamKind::Post, exchanged.connection);
     let heartbeat = app.options.heartbeat;
     reply::event_stream(events::of_replies(
         opened, reader, beginning, heartbeat, keep,
     ))
+}
+
+/// What keeps the messages of a session for a client that comes back; `None` in sessions where
+/// that cannot be.
+pub(super) fn history(app: &App, session: &SessionGuard) -> Option<Arc<History>> {
+    let session = session.session();
+    let bytes = app.options.resume_buffer;
+    let resumes = bytes > 0 && session.info().version == ProtocolVersion::V2025_11_25;
+    resumes.then(|| session.history(|| app.histories.create(HistoryLimits::of_bytes(bytes))))
 }
 
 /// The replies as one JSON body.

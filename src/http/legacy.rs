@@ -19,7 +19,7 @@ use super::call::{self, Exchanged};
 use super::endpoint::Exchange;
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{App, Delivery, headers};
+use super::{Delivery, headers};
 use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
@@ -33,7 +33,7 @@ use crate::session::statistics::{LookupFailure, Rejection};
 use crate::session::{
     Bucket, EndReason, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
 };
-use crate::stream::{History, HistoryLimits, Outbox, Reply, Resumed};
+use crate::stream::{Outbox, Reply, Resumed};
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -222,7 +222,7 @@ impl NoSession {
                 ErrorObject::new(SESSION_NOT_FOUND, "Session not found"),
             ),
             Self::Crowded => (
-                StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::SERVICE_UNAVAILABLE,
                 ErrorObject::new(
                     INTERNAL_ERROR,
                     "Too many requests of this session are open; try again later",
@@ -313,21 +313,10 @@ async fn serve_request(
     let exchanged = Exchanged {
         app: &exchange.app,
         connection: &exchange.connection,
-        history: session
-            .as_ref()
-            .and_then(|session| history(&exchange.app, session)),
+        session,
         is_batch: false,
     };
-    call::answer(exchanged, reader, (session, waiting)).await
-}
-
-/// What keeps the messages of a session for a client that comes back; `None` in sessions where
-/// that cannot be.
-fn history(app: &App, session: &SessionGuard) -> Option<Arc<History>> {
-    let session = session.session();
-    let bytes = app.options.resume_buffer;
-    let resumes = bytes > 0 && session.info().version == ProtocolVersion::V2025_11_25;
-    resumes.then(|| session.history(|| app.histories.create(HistoryLimits::of_bytes(bytes))))
+    call::answer(exchanged, reader, waiting).await
 }
 
 /// Serves a batch: each message as if it had been posted alone. Only sessions of 2025-03-26 have
@@ -372,10 +361,10 @@ pub(super) async fn post_batch(
     let exchanged = Exchanged {
         app,
         connection: &exchange.connection,
-        history: None,
+        session: Some(session),
         is_batch: true,
     };
-    call::answer(exchanged, reader, (session, waiting)).await
+    call::answer(exchanged, reader, waiting).await
 }
 
 /// Refuses a batch outside the sessions that have them.
@@ -534,7 +523,7 @@ pub(super) fn get(exchange: &Exchange) -> Response {
 fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
     let app = &exchange.app;
     let connection = &exchange.connection;
-    let history = history(app, &session);
+    let history = call::history(app, &session);
     let last_event_id = headers::single(&exchange.headers, &headers::LAST_EVENT_ID)
         .unwrap_or_default()
         .filter(|id| !id.is_empty());

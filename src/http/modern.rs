@@ -125,7 +125,7 @@ async fn run(
     let exchanged = Exchanged {
         app,
         connection: &exchange.connection,
-        history: None,
+        session: None,
         is_batch: false,
     };
     call::answer(exchanged, reader, (cancel, waiting)).await

@@ -393,9 +393,6 @@ impl SessionStore {
     pub(super) fn leave(&self, session: &Session, what: Use) {
         let terms = self.terms(session);
         let expiry = session.activity.leave(what, || self.now(), terms);
-        if what == Use::Stream {
-            session.forget_stream();
-        }
         if let Some(expiry) = expiry {
             self.finish(session, expiry.into(), self.now());
         }

@@ -142,16 +142,16 @@ async fn an_old_session_finishes_its_calls_and_takes_no_more() {
     let guard = store.create(info("a")).unwrap();
     let id = guard.session().id();
     let stream = store.enter_stream(id, &principal("a")).unwrap();
-    let told = stream.session().replace_stream();
+    let told = stream.session().ended();
     pass(30.0).await;
     assert_eq!(store.sweep(store.now()).ended, 0);
     assert_eq!(enter(&store, id, "a").unwrap_err(), Refused::NotFound);
     let call = guard.another().expect("what was begun is finished");
     drop(guard);
-    assert!(!told.is_cancelled() && !call.session().is_ending());
+    assert!(!told.is_cancelled());
     pass(5.0).await;
     drop(call);
-    assert!(told.is_cancelled() && stream.session().is_ending());
+    assert!(told.is_cancelled());
     assert_eq!(ended(&store, EndReason::MaxAge), 1);
     assert_eq!(failed(&store, LookupFailure::Expired), 1);
     drop(stream);
@@ -179,43 +179,22 @@ async fn another_principal_finds_nothing() {
 }
 
 #[tokio::test]
-async fn an_end_happens_once_and_tells_calls_and_streams() {
+async fn an_end_happens_once_and_is_told() {
     let store = Bounds::default().store();
     let guard = store.create(info("a")).unwrap();
     let session = guard.session();
     let stream = store.enter_stream(session.id(), &principal("a")).unwrap();
-    let first = session.replace_stream();
-    let second = session.replace_stream();
-    assert!(first.is_cancelled(), "the newest stream wins");
-    assert!(!second.is_cancelled() && !session.is_ending());
     let token = session.ended();
+    assert!(!token.is_cancelled());
     assert!(guard.end(EndReason::ClientDelete));
     assert!(!guard.end(EndReason::Shutdown));
-    assert!(token.is_cancelled() && second.is_cancelled());
-    assert!(session.is_ending() && session.ended().is_cancelled());
-    assert!(session.replace_stream().is_cancelled());
+    assert!(token.is_cancelled() && session.ended().is_cancelled());
     assert!(guard.another().is_none());
     assert_eq!(store.end_all(EndReason::Shutdown), 0);
     assert_eq!(ended(&store, EndReason::ClientDelete), 1);
     assert_eq!(ended(&store, EndReason::Shutdown), 0);
     drop(stream);
     store.check();
-}
-
-#[tokio::test]
-async fn only_the_last_stream_is_forgotten() {
-    let store = Bounds::default().store();
-    let id = open(&store, "a");
-    let first = store.enter_stream(id, &principal("a")).unwrap();
-    first.session().replace_stream();
-    let second = store.enter_stream(id, &principal("a")).unwrap();
-    let told = second.session().replace_stream();
-    drop(first);
-    assert!(second.session().running.lock().stream.is_some());
-    assert!(!told.is_cancelled());
-    let guard = enter(&store, id, "a").unwrap();
-    drop(second);
-    assert!(guard.session().running.lock().stream.is_none());
 }
 
 #[tokio::test]

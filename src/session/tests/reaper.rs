@@ -88,7 +88,7 @@ async fn a_stream_that_outlives_everything_is_not_polled_for() {
     let session = async {
         let id = open(&store, "a");
         let stream = store.enter_stream(id, &principal("a")).unwrap();
-        let told = stream.session().replace_stream();
+        let told = stream.session().ended();
         let start = Instant::now();
         told.cancelled().await;
         assert_eq!(start.elapsed().as_secs(), 50);
