@@ -16,7 +16,7 @@ import urllib.request
 from dataclasses import dataclass, field
 
 SERVER_NAME = "clients-check"
-TOOLS = ["echo_args", "report", "slow", "fail"]
+TOOLS = ["echo_args", "report", "slow", "fail", "count"]
 MODERN = "2026-07-28"
 
 # The whole run of one client. Each takes about two seconds; a hang must not hold up the others.
@@ -43,7 +43,7 @@ class Connection:
         """Returns the tools as plain JSON."""
         raise NotImplementedError
 
-    async def call(self, name, arguments):
+    async def call(self, name, arguments, on_progress=None):
         """Returns the result as plain JSON, or raises `RpcError`."""
         raise NotImplementedError
 
@@ -161,6 +161,17 @@ async def check_slow_call_holds_up_nobody(connection):
     check_equal("order in which the calls ended", done, ["echo_args", "slow"])
 
 
+async def check_progress(connection):
+    heard = []
+
+    async def on_progress(progress, total, _message):
+        heard.append((progress, total))
+
+    result = await connection.call("count", {}, on_progress)
+    check_equal("text of count", text_of(result), "counted\n")
+    check_equal("progress of count", heard, [(1, 3), (2, 3), (3, 3)])
+
+
 async def check_server(connect, expected_version, token, warnings):
     """Runs everything that one client checks, from connecting to the end of its session."""
     wire = Wire()
@@ -173,6 +184,7 @@ async def check_server(connect, expected_version, token, warnings):
         await check_calls(connection)
         await check_errors(connection)
         await check_slow_call_holds_up_nobody(connection)
+        await check_progress(connection)
         if connection.version < MODERN:
             await connection.ping()
 

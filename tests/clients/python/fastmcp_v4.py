@@ -20,9 +20,9 @@ class FastMcp(Connection):
         tools = await self.client.list_tools()
         return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
 
-    async def call(self, name, arguments):
+    async def call(self, name, arguments, on_progress=None):
         try:
-            result = await self.client.call_tool_mcp(name, arguments)
+            result = await self.client.call_tool_mcp(name, arguments, progress_handler=on_progress)
         except MCPError as error:
             raise RpcError(error.error.code, error.error.message) from error
         return result.model_dump(mode="json", by_alias=True, exclude_none=True)

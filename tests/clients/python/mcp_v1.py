@@ -21,9 +21,9 @@ class V1(Connection):
         listed = await self.session.list_tools()
         return [tool.model_dump(mode="json", exclude_none=True) for tool in listed.tools]
 
-    async def call(self, name, arguments):
+    async def call(self, name, arguments, on_progress=None):
         try:
-            result = await self.session.call_tool(name, arguments)
+            result = await self.session.call_tool(name, arguments, progress_callback=on_progress)
         except McpError as error:
             raise RpcError(error.error.code, error.error.message) from error
         return result.model_dump(mode="json", exclude_none=True)

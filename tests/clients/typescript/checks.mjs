@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 export const MODERN = "2026-07-28";
 
 const SERVER_NAME = "clients-check";
-const TOOLS = ["echo_args", "report", "slow", "fail"];
+const TOOLS = ["echo_args", "report", "slow", "fail", "count"];
 
 // The whole run of one client. Each takes about two seconds; a hang must not hold up the others.
 const DEADLINE_MS = 40_000;
@@ -103,6 +103,13 @@ async function checkSlowCallHoldsUpNobody(connection) {
   assert.deepEqual(done, ["echo_args", "slow"], "order in which the calls ended");
 }
 
+async function checkProgress(connection) {
+  const heard = [];
+  const result = await connection.call("count", {}, (progress) => heard.push([progress.progress, progress.total]));
+  assert.equal(textOf(result), "counted\n");
+  assert.deepEqual(heard, [[1, 3], [2, 3], [3, 3]], "progress of count");
+}
+
 /** Runs everything that one client checks, from connecting to the end of its session. */
 async function checkServer(connect, expectedVersion, token) {
   const wire = new Wire();
@@ -116,6 +123,7 @@ async function checkServer(connect, expectedVersion, token) {
   await checkCalls(connection);
   await checkErrors(connection);
   await checkSlowCallHoldsUpNobody(connection);
+  await checkProgress(connection);
   await connection.moreChecks?.();
   if (legacy) await connection.ping();
   assert.deepEqual(connection.errors, [], "errors that the client reported");

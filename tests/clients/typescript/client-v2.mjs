@@ -23,7 +23,7 @@ async function connect(url, mode, token) {
     version: client.getNegotiatedProtocolVersion(),
     serverName: client.getServerVersion().name,
     tools: async () => (await client.listTools()).tools,
-    call: (name, args) => client.callTool({ name, arguments: args }),
+    call: (name, args, onprogress) => client.callTool({ name, arguments: args }, { onprogress }),
     ping: () => client.ping(),
     close: async () => {
       await transport.terminateSession();

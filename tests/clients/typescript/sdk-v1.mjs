@@ -25,7 +25,7 @@ await main(async (url, options) => {
     return Object.assign(connection, {
       serverName: client.getServerVersion().name,
       tools: async () => (await client.listTools()).tools,
-      call: (name, args) => client.callTool({ name, arguments: args }),
+      call: (name, args, onprogress) => client.callTool({ name, arguments: args }, undefined, { onprogress }),
       ping: () => client.ping(),
       close: async () => {
         await transport.terminateSession();
