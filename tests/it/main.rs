@@ -29,5 +29,6 @@ mod messages;
 mod metrics;
 mod protocol;
 mod real_client;
+mod sessions;
 mod startup;
 mod tools_files;

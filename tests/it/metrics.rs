@@ -56,7 +56,7 @@ fn serve(options: &[&str]) -> TestServer {
 }
 
 /// The address of the listener for metrics.
-fn monitor_of(server: &TestServer) -> String {
+pub(crate) fn monitor_of(server: &TestServer) -> String {
     let line = server.wait_for_log("\"message\":\"metrics\"");
     let line: Value = serde_json::from_str(&line).unwrap();
     text(&line["address"])
@@ -66,7 +66,7 @@ fn get(address: &str, path: &str) -> Response {
     Http::connect(address).request("GET", path, &[], "")
 }
 
-type Samples = BTreeMap<String, f64>;
+pub(crate) type Samples = BTreeMap<String, f64>;
 
 fn samples(page: &str) -> Samples {
     assert!(page.ends_with("\n# EOF\n"), "{page}");
@@ -79,21 +79,21 @@ fn samples(page: &str) -> Samples {
         .collect()
 }
 
-fn scrape(address: &str) -> Samples {
+pub(crate) fn scrape(address: &str) -> Samples {
     let response = get(address, "/metrics");
     assert_eq!(response.status, 200, "{response:?}");
     samples(response.text())
 }
 
 /// The value of one of our own series.
-fn value(samples: &Samples, series: &str) -> f64 {
+pub(crate) fn value(samples: &Samples, series: &str) -> f64 {
     let series = format!("mcp_serve_{series}");
     let value = samples.get(&series);
     *value.unwrap_or_else(|| panic!("no {series} in {samples:#?}"))
 }
 
 /// The sum over all labels of one of our own metrics.
-fn sum(samples: &Samples, name: &str) -> f64 {
+pub(crate) fn sum(samples: &Samples, name: &str) -> f64 {
     let begin = format!("mcp_serve_{name}{{");
     let series = samples
         .iter()
@@ -101,7 +101,7 @@ fn sum(samples: &Samples, name: &str) -> f64 {
     series.map(|(_, value)| value).sum()
 }
 
-fn ended(samples: &Samples, reason: &str) -> f64 {
+pub(crate) fn ended(samples: &Samples, reason: &str) -> f64 {
     value(
         samples,
         &format!("sessions_ended_total{{reason=\"{reason}\"}}"),
@@ -116,7 +116,7 @@ fn lookups_failed(samples: &Samples, reason: &str) -> f64 {
 }
 
 /// Created less ended is what lives. Returns how many live.
-fn check_invariant(samples: &Samples) -> f64 {
+pub(crate) fn check_invariant(samples: &Samples) -> f64 {
     let created = sum(samples, "sessions_created_total");
     let ended = sum(samples, "sessions_ended_total");
     let alive = sum(samples, "sessions");
@@ -131,7 +131,7 @@ fn check_invariant(samples: &Samples) -> f64 {
 }
 
 /// Scrapes until something is so.
-fn wait_for(address: &str, what: &str, is_so: impl Fn(&Samples) -> bool) -> Samples {
+pub(crate) fn wait_for(address: &str, what: &str, is_so: impl Fn(&Samples) -> bool) -> Samples {
     let found = eventually(|| Some(scrape(address)).filter(&is_so));
     found.unwrap_or_else(|| panic!("not {what}: {:#?}", scrape(address)))
 }
@@ -720,7 +720,7 @@ enum Leave {
 }
 
 /// How many descriptors the server has open.
-fn descriptors(server: &TestServer) -> usize {
+pub(crate) fn descriptors(server: &TestServer) -> usize {
     let folder = format!("/proc/{}/fd", server.pid());
     std::fs::read_dir(folder).unwrap().count()
 }
