@@ -18,6 +18,7 @@ mod support;
 mod arguments;
 mod auth_files;
 mod batch;
+mod creation;
 mod documents;
 mod execution;
 mod identity;
