@@ -122,6 +122,7 @@ pub(crate) fn is_event_stream(response: &Response) -> bool {
     response.header("content-type") == Some("text/event-stream")
 }
 
+/// Session rule A1.
 #[test]
 fn a_call_may_take_longer_than_a_session_may_be_idle() {
     let modes: [(&[&str], bool); 2] = [
@@ -210,6 +211,7 @@ fn refused_requests_do_not_keep_a_session(server: &TestServer) {
     check_gone("refused requests", &client);
 }
 
+/// Session rules A3, A4 and A8.
 #[test]
 fn a_session_ends_when_nobody_uses_it() {
     let server = serve(&["--session-idle-timeout", "1500ms", "--heartbeat", "100ms"]);
@@ -398,6 +400,7 @@ fn a_session_of_a_token_needs_the_token() {
     assert!(!log.contains(owner.session()), "{log}");
 }
 
+/// Session rule F1.
 #[test]
 fn calls_with_one_id_each_get_their_own_answer() {
     let server = serve(&[]);
@@ -417,6 +420,7 @@ fn calls_with_one_id_each_get_their_own_answer() {
     }
 }
 
+/// Session rule F1.
 #[test]
 fn a_cancellation_reaches_every_call_of_its_id_in_its_session_only() {
     let server = serve(&[]);
@@ -449,24 +453,6 @@ fn a_cancellation_reaches_every_call_of_its_id_in_its_session_only() {
         let message = call.read().json();
         assert_eq!(message["result"]["content"][0]["text"], "through");
     }
-}
-
-#[test]
-fn a_connection_is_kept_between_calls() {
-    let server = serve(&[]);
-    let body = |era| {
-        let client = server.client(era);
-        let mut http = Http::connect(server.address());
-        for pause in [Duration::from_millis(6500), Duration::ZERO] {
-            let params = json!({"name": "echo", "arguments": {"text": "x"}});
-            client.send_on(&mut http, &client.message(1, "tools/call", &params));
-            let response = http.read();
-            assert_eq!(response.json()["result"]["content"][0]["text"], "x");
-            assert_eq!(response.header("connection"), None, "{era:?}");
-            thread::sleep(pause);
-        }
-    };
-    at_once(&[&|| body(Era::Legacy), &|| body(Era::Modern)]);
 }
 
 #[test]
@@ -520,6 +506,7 @@ fn a_stateless_server_has_no_sessions() {
     assert_eq!(modern.call_text("echo", &json!({"text": "x"})), "x");
 }
 
+/// Session rule B5.
 #[test]
 fn a_full_server_refuses_politely_and_recovers() {
     let server = serve(&["--max-sessions", "2"]);

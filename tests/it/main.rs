@@ -30,6 +30,7 @@ mod messages;
 mod metrics;
 mod protocol;
 mod real_client;
+mod requests;
 mod sessions;
 mod startup;
 mod tools_files;

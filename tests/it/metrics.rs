@@ -295,6 +295,7 @@ fn what_was_created_less_what_ended_is_what_lives_at_every_scrape() {
     assert!(rejected > 0.5, "{last:#?}");
 }
 
+/// Session rule A9.
 #[test]
 fn an_end_is_counted_by_its_reason() {
     let timeouts = serve(&[
@@ -793,6 +794,7 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
     assert_eq!(deleted.status, 204, "{name}");
 }
 
+/// Session rule B2.
 #[test]
 fn a_client_that_leaves_before_its_answer_leaves_no_session() {
     let server = serve(&[]);
@@ -805,6 +807,7 @@ fn a_client_that_leaves_before_its_answer_leaves_no_session() {
     assert_eq!(ping(&normal), 200);
 }
 
+/// Session rule B2.
 #[tokio::test]
 async fn a_session_whose_id_nobody_learnt_ends() {
     for (delivery, is_used, reason) in [
@@ -851,6 +854,7 @@ fn read_to_end(stream: &mut impl std::io::Read) -> usize {
     }
 }
 
+/// Session rule A5.
 #[test]
 fn a_client_that_reads_nothing_is_cut() {
     const TIMEOUT: Duration = Duration::from_secs(1);
@@ -934,6 +938,7 @@ fn a_connection_without_a_request_is_closed() {
     assert_eq!(ping(&client), 200);
 }
 
+/// Session rule A5.
 #[test]
 fn the_kernel_watches_the_connections_of_a_server() {
     use rustix::net::sockopt;

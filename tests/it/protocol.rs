@@ -570,6 +570,7 @@ async fn a_modern_request_says_everything_in_its_meta() {
     }
 }
 
+/// Session rule F4.
 #[tokio::test]
 async fn a_version_that_is_not_served_is_answered_with_those_that_are() {
     let supported = json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]);
@@ -668,6 +669,7 @@ async fn initialize_negotiates_the_version() {
     }
 }
 
+/// Session rule B10.
 #[tokio::test]
 async fn initialize_with_a_session_id_is_a_fresh_start() {
     let server = InProcess::new();
@@ -958,6 +960,7 @@ async fn other_methods_are_refused_with_those_that_are_served() {
     }
 }
 
+/// Session rule F7.
 #[tokio::test]
 async fn the_endpoint_has_one_alias() {
     let server = InProcess::new();
@@ -1010,6 +1013,7 @@ fn strange_ids(live: &str) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Session rule E7.
 #[tokio::test]
 async fn a_request_needs_a_session_that_lives() {
     let server = InProcess::new();
@@ -1095,6 +1099,7 @@ async fn a_deleted_session_is_an_unknown_one() {
     assert_eq!(server.live_sessions(), 1);
 }
 
+/// Session rule B8.
 #[tokio::test]
 async fn unknown_ids_cost_nothing() {
     let server = InProcess::new();
@@ -1153,6 +1158,7 @@ const LONG: Duration = Duration::from_mins(1);
 /// Makes a request of a legacy or a modern peer.
 type Ask = fn(&Peer, &Peer) -> Request;
 
+/// Session rule A8.
 #[tokio::test(start_paused = true)]
 async fn only_a_request_that_is_let_in_is_use_of_a_session() {
     let cases: [(&str, Ask, bool); 8] = [
@@ -1350,6 +1356,7 @@ fn failing_headers() -> Vec<(&'static str, Request, Outcome)> {
     ]
 }
 
+/// Session rule B1.
 #[tokio::test]
 async fn a_failed_initialize_leaves_nothing() {
     let server = InProcess::with(|app| {
