@@ -1069,6 +1069,7 @@ fn only_its_own_call_is_cancelled() {
     assert_eq!(client.call_text("echo", &json!({"text": "x"})), "x\n");
 }
 
+/// Session rule A6.
 #[test]
 fn a_lost_connection_does_not_cancel_a_legacy_call() {
     for heartbeat in ["1m", "100ms"] {
@@ -1092,6 +1093,7 @@ fn a_lost_connection_does_not_cancel_a_legacy_call() {
     }
 }
 
+/// Session rule A7.
 #[test]
 fn a_lost_connection_cancels_a_modern_call() {
     for heartbeat in ["1m", "100ms"] {
@@ -1120,6 +1122,7 @@ fn a_lost_connection_cancels_a_modern_call() {
     }
 }
 
+/// Session rule F1.
 #[test]
 fn calls_with_the_same_id_each_get_their_own_answer() {
     let server = start_holding(&[]);
@@ -1141,6 +1144,7 @@ fn calls_with_the_same_id_each_get_their_own_answer() {
     }
 }
 
+/// Session rule F1.
 #[test]
 fn cancelling_an_id_that_stands_twice_ends_both_calls() {
     let server = start_holding(&[]);

@@ -1,8 +1,12 @@
 //! Who calls, as the real binary tells callers apart and tells its tools of them.
+//!
+//! Session rule E6 has nothing to test yet: no server lets in both anonymous callers and those
+//! with a token, so that no session can be claimed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
@@ -91,6 +95,7 @@ fn without_date(mut response: Response) -> Response {
     response
 }
 
+/// Session rule E2.
 #[test]
 fn a_session_outlives_a_token_of_its_principal() {
     let server = serve();
@@ -102,6 +107,7 @@ fn a_session_outlives_a_token_of_its_principal() {
     assert_eq!(ping(&opened).status, 404, "it is one session");
 }
 
+/// Session rules E1 and E3.
 #[test]
 fn a_session_of_somebody_else_looks_like_no_session() {
     let server = serve();
@@ -111,9 +117,10 @@ fn a_session_of_somebody_else_looks_like_no_session() {
         ("the same subject in another tenant", ALICE_ELSEWHERE),
         ("the same subject without a tenant", ALICE_NOWHERE),
     ];
+    let mut mismatches = 0;
     for (name, token) in others {
         let thief = alice.with_token(token);
-        let lost = thief.with_session("00000000-0000-4000-8000-000000000000");
+        let lost = thief.with_session("0000000000004000800000000000000f");
         for method in ["POST", "GET", "DELETE"] {
             let stolen = without_date(on_session(&server, &thief, method));
             let unknown = without_date(on_session(&server, &lost, method));
@@ -121,14 +128,20 @@ fn a_session_of_somebody_else_looks_like_no_session() {
             assert_eq!(stolen, unknown, "{name} {method}");
             assert_eq!(ping(&alice).status, 200, "{name} {method}: hers goes on");
         }
+        // Who asks finds out nothing; the operator does.
+        mismatches += 3;
+        let failed = &server.statistics()["lookups_failed"];
+        assert_eq!(failed["principal_mismatch"], mismatches, "{name}: {failed}");
         // Its own session is another one.
         let own = Client::new(&server, Era::Legacy, Some(token));
         assert_eq!(ping(&own).status, 200, "{name}");
         assert_eq!(ping(&own.with_token(ALICE)).status, 404, "{name}");
+        mismatches += 1;
     }
     assert_eq!(server.statistics()["active_sessions"], 4);
 }
 
+/// Session rule E4.
 #[test]
 fn each_call_is_made_by_the_caller_of_its_request() {
     let server = serve();
@@ -222,6 +235,7 @@ fn assert_expired(response: &Response, case: &str) {
     assert_eq!(response.header("mcp-session-id"), None, "{case}");
 }
 
+/// Session rule E5.
 #[test]
 fn a_token_that_has_expired_lets_nobody_in() {
     let server = serve();
@@ -243,6 +257,7 @@ fn a_token_that_has_expired_lets_nobody_in() {
     assert!(!challenge.contains("expired"), "{challenge}");
 }
 
+/// Session rule E5.
 #[test]
 fn a_token_expires_while_its_session_lives() {
     let life = Duration::from_secs(4);
@@ -264,6 +279,172 @@ fn a_token_expires_while_its_session_lives() {
     assert_expired(&refused.unwrap(), "after its time");
     let other = client.with_token(ALICE_TOO);
     assert_eq!(ping(&other).status, 200, "the session lives");
+}
+
+/// The median time of a request with each of these ids in turn.
+fn median_times(server: &TestServer, client: &Client, ids: [&str; 2]) -> [Duration; 2] {
+    let mut times = [Vec::new(), Vec::new()];
+    let mut http = Http::connect(server.address());
+    for _ in 0..400 {
+        for (id, times) in ids.iter().zip(&mut times) {
+            let client = client.with_session(id);
+            let asked = Instant::now();
+            client.send_on(&mut http, &client.message(1, "ping", &json!({})));
+            assert_eq!(http.read().status, 404);
+            times.push(asked.elapsed());
+        }
+    }
+    times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    })
+}
+
+/// Session rule E1: nobody learns from the time of an answer that a session is somebody's.
+#[test]
+fn a_session_of_somebody_else_is_refused_as_fast_as_no_session() {
+    let server = serve();
+    let alice = Client::new(&server, Era::Legacy, Some(ALICE));
+    let gone = Client::new(&server, Era::Legacy, Some(ALICE));
+    assert_eq!(on_session(&server, &gone, "DELETE").status, 204);
+    let thief = alice.with_token(BOB);
+    let [foreign, unknown] = median_times(&server, &thief, [alice.session(), gone.session()]);
+    // The same class; the host has its own noise.
+    let noise = Duration::from_micros(200);
+    assert!(foreign < unknown * 2 + noise, "{foreign:?}, {unknown:?}");
+    assert!(unknown < foreign * 2 + noise, "{foreign:?}, {unknown:?}");
+}
+
+/// Opens the stream of a session and reads its first bytes.
+fn listen(server: &TestServer, client: &Client) -> Http {
+    let headers = client.headers(&Value::Null);
+    let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let mut stream = Http::connect(server.address());
+    stream.send("GET", "/mcp", &headers, "");
+    assert_eq!(stream.read_head().status, 200);
+    assert!(stream.read_chunk().is_some());
+    stream
+}
+
+/// Reads a stream to its clean end, and checks that it comes when a token expires.
+fn check_ends_at(mut stream: Http, expires: SystemTime, name: &str) {
+    while stream.read_chunk().is_some() {}
+    let now = SystemTime::now();
+    // The date in the file has whole milliseconds.
+    assert!(now + Duration::from_millis(1) >= expires, "{name}: early");
+    assert!(now < expires + Duration::from_secs(5), "{name}: late");
+}
+
+/// Session rule E5.
+#[test]
+fn a_stream_ends_with_its_token_and_a_session_with_the_last_one() {
+    let first = SystemTime::now() + Duration::from_secs(3);
+    let second = first + Duration::from_secs(1);
+    let date = |at| humantime::format_rfc3339_millis(at).to_string();
+    let auth = [
+        (ALICE, "alice", Some(first)),
+        (ALICE_TOO, "alice", None),
+        (BOB, "bob", Some(first)),
+        (ALICE_ELSEWHERE, "carol", Some(first)),
+        (ALICE_NOWHERE, "carol", Some(second)),
+        (STRANGER, "dave", Some(first)),
+    ]
+    .map(|(token, subject, expires)| {
+        let expires = expires.map_or_else(String::new, |at| format!(", expires: {}", date(at)));
+        let digest = sha256(token);
+        format!("  - {{sha256: {digest}, subject: {subject}{expires}}}\n")
+    });
+    let auth = format!("tokens:\n{}", auth.concat());
+    let server = TestServer::with_auth(TOOLS, &auth, &["--heartbeat", "1m"]);
+    let [alice, bob, carol, silent] = [ALICE, BOB, ALICE_ELSEWHERE, STRANGER]
+        .map(|token| Client::new(&server, Era::Legacy, Some(token)));
+    let other = Client::new(&server, Era::Legacy, Some(ALICE_TOO));
+    let kept = listen(&server, &other);
+    let streams = [&alice, &bob, &carol].map(|client| listen(&server, client));
+    for (stream, name) in streams.into_iter().zip(["alice", "bob", "carol"]) {
+        check_ends_at(stream, first, name);
+    }
+    for client in [&alice, &bob, &carol, &silent] {
+        assert_expired(&ping(client), "after its time");
+    }
+    // Alice and Carol have another token, and go on.
+    let carol = carol.with_token(ALICE_NOWHERE);
+    assert_eq!(ping(&alice.with_token(ALICE_TOO)).status, 200);
+    assert_eq!(ping(&carol).status, 200);
+    assert_eq!(ping(&other).status, 200);
+    let revoked = || server.statistics()["sessions_ended"]["revoked"].clone();
+    assert_eq!(revoked(), 1, "Bob's");
+    check_ends_at(listen(&server, &carol), second, "carol, again");
+    let ended = eventually(|| (revoked() == 2).then_some(()));
+    assert!(ended.is_some(), "Carol's does not end");
+    for client in [&bob, &carol] {
+        let prefix = &client.session()[..8];
+        let is_end = |line: &&String| line.contains("session ended") && line.contains(prefix);
+        let log = server.log();
+        let end = log.iter().find(is_end).expect("the end in the log");
+        assert!(end.contains("\"reason\":\"revoked\""), "{end}");
+    }
+    // A session in which nothing was open idles to its end.
+    assert_eq!(server.statistics()["active_sessions"], 3);
+    drop(kept);
+}
+
+/// Session rule E7.
+#[test]
+fn a_session_id_is_random_and_a_credential() {
+    const IDS: usize = 500;
+    let server = TestServer::start_with(TOOLS, &["--log-level", "trace"], |prepare| {
+        let unlimited = "--max-sessions-per-principal=0";
+        prepare.command.arg(unlimited);
+    });
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+    ];
+    let body = initialize("2025-11-25").to_string();
+    let mut http = Http::connect(server.address());
+    let mut ids = HashSet::new();
+    for _ in 0..IDS {
+        let opened = http.request("POST", "/mcp", &headers, &body);
+        let id = opened.header("mcp-session-id").unwrap().to_owned();
+        assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
+        assert!(!opened.text().contains(&id), "in the header only");
+        assert!(ids.insert(id), "an id twice");
+    }
+    // Each of 128 bits is set in about half of the ids; none of them in all or none.
+    let mut set = 0;
+    let mut clear = 0;
+    for id in &ids {
+        let digits: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+        let bits = u128::from_str_radix(&digits, 16).unwrap();
+        set |= bits;
+        clear |= !bits;
+    }
+    assert_eq!(set & clear, u128::MAX, "{:032x} vary", set & clear);
+
+    let live = ids.iter().next().unwrap();
+    let client = Client::new(&server, Era::Legacy, None).with_session(live);
+    let long = "a".repeat(8 << 10);
+    let malformed = ["x", "../../etc/passwd", "größe", "\u{1}", "a b", &long];
+    for method in ["POST", "GET", "DELETE"] {
+        for (id, expected) in malformed
+            .into_iter()
+            .map(|id| (id, [404, 400]))
+            .chain([("", [400, 400]), ("  ", [400, 400])])
+        {
+            let status = on_session(&server, &client.with_session(id), method).status;
+            assert!(expected.contains(&status), "{method} {id:?}: {status}");
+        }
+    }
+    assert_eq!(ping(&client).status, 200);
+    assert_eq!(on_session(&server, &client, "DELETE").status, 204);
+    server.signal("USR1");
+    server.wait_for_log("session statistics");
+    let log = server.log().join("\n");
+    for id in &ids {
+        assert!(!log.contains(id), "{id} is in the log");
+        assert!(log.contains(&id[..8]), "{id} cannot be followed");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// How much later than it should a thing may happen on a slow and busy machine.
-const ALLOWANCE: Duration = Duration::from_secs(5);
+pub(crate) const ALLOWANCE: Duration = Duration::from_secs(5);
 
 fn tools() -> String {
     format!(
@@ -47,7 +47,7 @@ fn serve(options: &[&str]) -> TestServer {
 }
 
 /// Runs test bodies at the same time, since most of their time is waiting.
-fn at_once(bodies: &[&(dyn Fn() + Sync)]) {
+pub(crate) fn at_once(bodies: &[&(dyn Fn() + Sync)]) {
     thread::scope(|scope| {
         for body in bodies {
             scope.spawn(body);
@@ -56,7 +56,7 @@ fn at_once(bodies: &[&(dyn Fn() + Sync)]) {
 }
 
 /// Sends GET or DELETE for the session of a client.
-fn on_session(server: &TestServer, client: &Client, method: &str) -> Http {
+pub(crate) fn on_session(server: &TestServer, client: &Client, method: &str) -> Http {
     let mut http = Http::connect(server.address());
     let headers = client.headers(&Value::Null);
     let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -64,12 +64,12 @@ fn on_session(server: &TestServer, client: &Client, method: &str) -> Http {
     http
 }
 
-fn delete(server: &TestServer, client: &Client) -> Response {
+pub(crate) fn delete(server: &TestServer, client: &Client) -> Response {
     on_session(server, client, "DELETE").read()
 }
 
 /// Opens the stream of a session, and reads its head and its first comment.
-fn listen(server: &TestServer, client: &Client) -> Http {
+pub(crate) fn listen(server: &TestServer, client: &Client) -> Http {
     let asked = Instant::now();
     let mut stream = on_session(server, client, "GET");
     check_stream("GET", &stream.read_head());
@@ -97,18 +97,18 @@ fn check_stream(name: &str, head: &Response) {
     }
 }
 
-fn ping(client: &Client) -> Response {
+pub(crate) fn ping(client: &Client) -> Response {
     client.request("ping", &json!({}))
 }
 
-fn check_gone(name: &str, client: &Client) {
+pub(crate) fn check_gone(name: &str, client: &Client) {
     let response = ping(client);
     assert_eq!(response.status, 404, "{name}: {response:?}");
     assert_eq!(response.error_code(), Some(-32001), "{name}");
 }
 
 /// The log line of the end of a client's session, once it is there.
-fn end_of_session(server: &TestServer, client: &Client) -> Value {
+pub(crate) fn end_of_session(server: &TestServer, client: &Client) -> Value {
     let session = format!("\"session\":\"{}\"", &client.session()[..8]);
     let line = eventually(|| {
         let log = server.log();
@@ -118,10 +118,11 @@ fn end_of_session(server: &TestServer, client: &Client) -> Value {
     serde_json::from_str(&line.expect("the end of the session in the log")).unwrap()
 }
 
-fn is_event_stream(response: &Response) -> bool {
+pub(crate) fn is_event_stream(response: &Response) -> bool {
     response.header("content-type") == Some("text/event-stream")
 }
 
+/// Session rule A1.
 #[test]
 fn a_call_may_take_longer_than_a_session_may_be_idle() {
     let modes: [(&[&str], bool); 2] = [
@@ -210,6 +211,7 @@ fn refused_requests_do_not_keep_a_session(server: &TestServer) {
     check_gone("refused requests", &client);
 }
 
+/// Session rules A3, A4 and A8.
 #[test]
 fn a_session_ends_when_nobody_uses_it() {
     let server = serve(&["--session-idle-timeout", "1500ms", "--heartbeat", "100ms"]);
@@ -398,6 +400,7 @@ fn a_session_of_a_token_needs_the_token() {
     assert!(!log.contains(owner.session()), "{log}");
 }
 
+/// Session rule F1.
 #[test]
 fn calls_with_one_id_each_get_their_own_answer() {
     let server = serve(&[]);
@@ -417,6 +420,7 @@ fn calls_with_one_id_each_get_their_own_answer() {
     }
 }
 
+/// Session rule F1.
 #[test]
 fn a_cancellation_reaches_every_call_of_its_id_in_its_session_only() {
     let server = serve(&[]);
@@ -449,24 +453,6 @@ fn a_cancellation_reaches_every_call_of_its_id_in_its_session_only() {
         let message = call.read().json();
         assert_eq!(message["result"]["content"][0]["text"], "through");
     }
-}
-
-#[test]
-fn a_connection_is_kept_between_calls() {
-    let server = serve(&[]);
-    let body = |era| {
-        let client = server.client(era);
-        let mut http = Http::connect(server.address());
-        for pause in [Duration::from_millis(6500), Duration::ZERO] {
-            let params = json!({"name": "echo", "arguments": {"text": "x"}});
-            client.send_on(&mut http, &client.message(1, "tools/call", &params));
-            let response = http.read();
-            assert_eq!(response.json()["result"]["content"][0]["text"], "x");
-            assert_eq!(response.header("connection"), None, "{era:?}");
-            thread::sleep(pause);
-        }
-    };
-    at_once(&[&|| body(Era::Legacy), &|| body(Era::Modern)]);
 }
 
 #[test]
@@ -520,6 +506,7 @@ fn a_stateless_server_has_no_sessions() {
     assert_eq!(modern.call_text("echo", &json!({"text": "x"})), "x");
 }
 
+/// Session rule B5.
 #[test]
 fn a_full_server_refuses_politely_and_recovers() {
     let server = serve(&["--max-sessions", "2"]);
@@ -621,7 +608,7 @@ fn calls_in_flight(server: &TestServer) -> Vec<(String, Gate, Http, Option<Respo
 }
 
 /// The reply to a call, whose head may have been read already.
-fn reply(call: &mut Http, head: Option<Response>) -> Response {
+pub(crate) fn reply(call: &mut Http, head: Option<Response>) -> Response {
     let Some(mut response) = head else {
         return call.read();
     };

@@ -97,6 +97,7 @@ fn the_limit_of_a_body_is_exact() {
     check_lives("large bodies", &server);
 }
 
+/// Session rule F3.
 #[test]
 fn a_client_that_writes_without_pause_can_read_that_it_was_too_much() {
     let server = serve(&[]);
@@ -112,6 +113,7 @@ fn a_client_that_writes_without_pause_can_read_that_it_was_too_much() {
     }
 }
 
+/// Session rule F3.
 #[test]
 fn a_client_that_never_stops_writing_is_cut_off() {
     let server = serve(&["--max-body", "64KiB"]);
@@ -294,6 +296,7 @@ fn connections_beyond_the_limit_are_told_to_come_back() {
     }
 }
 
+/// Session rule B3.
 #[test]
 fn an_initialize_that_never_came_whole_leaves_nothing() {
     let server = serve(&[]);

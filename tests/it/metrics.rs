@@ -56,7 +56,7 @@ fn serve(options: &[&str]) -> TestServer {
 }
 
 /// The address of the listener for metrics.
-fn monitor_of(server: &TestServer) -> String {
+pub(crate) fn monitor_of(server: &TestServer) -> String {
     let line = server.wait_for_log("\"message\":\"metrics\"");
     let line: Value = serde_json::from_str(&line).unwrap();
     text(&line["address"])
@@ -66,7 +66,7 @@ fn get(address: &str, path: &str) -> Response {
     Http::connect(address).request("GET", path, &[], "")
 }
 
-type Samples = BTreeMap<String, f64>;
+pub(crate) type Samples = BTreeMap<String, f64>;
 
 fn samples(page: &str) -> Samples {
     assert!(page.ends_with("\n# EOF\n"), "{page}");
@@ -79,21 +79,21 @@ fn samples(page: &str) -> Samples {
         .collect()
 }
 
-fn scrape(address: &str) -> Samples {
+pub(crate) fn scrape(address: &str) -> Samples {
     let response = get(address, "/metrics");
     assert_eq!(response.status, 200, "{response:?}");
     samples(response.text())
 }
 
 /// The value of one of our own series.
-fn value(samples: &Samples, series: &str) -> f64 {
+pub(crate) fn value(samples: &Samples, series: &str) -> f64 {
     let series = format!("mcp_serve_{series}");
     let value = samples.get(&series);
     *value.unwrap_or_else(|| panic!("no {series} in {samples:#?}"))
 }
 
 /// The sum over all labels of one of our own metrics.
-fn sum(samples: &Samples, name: &str) -> f64 {
+pub(crate) fn sum(samples: &Samples, name: &str) -> f64 {
     let begin = format!("mcp_serve_{name}{{");
     let series = samples
         .iter()
@@ -101,7 +101,7 @@ fn sum(samples: &Samples, name: &str) -> f64 {
     series.map(|(_, value)| value).sum()
 }
 
-fn ended(samples: &Samples, reason: &str) -> f64 {
+pub(crate) fn ended(samples: &Samples, reason: &str) -> f64 {
     value(
         samples,
         &format!("sessions_ended_total{{reason=\"{reason}\"}}"),
@@ -116,7 +116,7 @@ fn lookups_failed(samples: &Samples, reason: &str) -> f64 {
 }
 
 /// Created less ended is what lives. Returns how many live.
-fn check_invariant(samples: &Samples) -> f64 {
+pub(crate) fn check_invariant(samples: &Samples) -> f64 {
     let created = sum(samples, "sessions_created_total");
     let ended = sum(samples, "sessions_ended_total");
     let alive = sum(samples, "sessions");
@@ -131,7 +131,7 @@ fn check_invariant(samples: &Samples) -> f64 {
 }
 
 /// Scrapes until something is so.
-fn wait_for(address: &str, what: &str, is_so: impl Fn(&Samples) -> bool) -> Samples {
+pub(crate) fn wait_for(address: &str, what: &str, is_so: impl Fn(&Samples) -> bool) -> Samples {
     let found = eventually(|| Some(scrape(address)).filter(&is_so));
     found.unwrap_or_else(|| panic!("not {what}: {:#?}", scrape(address)))
 }
@@ -295,6 +295,7 @@ fn what_was_created_less_what_ended_is_what_lives_at_every_scrape() {
     assert!(rejected > 0.5, "{last:#?}");
 }
 
+/// Session rule A9.
 #[test]
 fn an_end_is_counted_by_its_reason() {
     let timeouts = serve(&[
@@ -720,7 +721,7 @@ enum Leave {
 }
 
 /// How many descriptors the server has open.
-fn descriptors(server: &TestServer) -> usize {
+pub(crate) fn descriptors(server: &TestServer) -> usize {
     let folder = format!("/proc/{}/fd", server.pid());
     std::fs::read_dir(folder).unwrap().count()
 }
@@ -793,6 +794,7 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
     assert_eq!(deleted.status, 204, "{name}");
 }
 
+/// Session rule B2.
 #[test]
 fn a_client_that_leaves_before_its_answer_leaves_no_session() {
     let server = serve(&[]);
@@ -805,6 +807,7 @@ fn a_client_that_leaves_before_its_answer_leaves_no_session() {
     assert_eq!(ping(&normal), 200);
 }
 
+/// Session rule B2.
 #[tokio::test]
 async fn a_session_whose_id_nobody_learnt_ends() {
     for (delivery, is_used, reason) in [
@@ -851,6 +854,7 @@ fn read_to_end(stream: &mut impl std::io::Read) -> usize {
     }
 }
 
+/// Session rule A5.
 #[test]
 fn a_client_that_reads_nothing_is_cut() {
     const TIMEOUT: Duration = Duration::from_secs(1);
@@ -934,6 +938,7 @@ fn a_connection_without_a_request_is_closed() {
     assert_eq!(ping(&client), 200);
 }
 
+/// Session rule A5.
 #[test]
 fn the_kernel_watches_the_connections_of_a_server() {
     use rustix::net::sockopt;

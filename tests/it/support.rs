@@ -325,7 +325,11 @@ pub(crate) struct Http {
 impl Http {
     /// Connects.
     pub(crate) fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap(), address)
+    }
+
+    /// Talks over a connection to this address.
+    pub(crate) fn over(stream: TcpStream, address: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
