@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// How much later than it should a thing may happen on a slow and busy machine.
-const ALLOWANCE: Duration = Duration::from_secs(5);
+pub(crate) const ALLOWANCE: Duration = Duration::from_secs(5);
 
 fn tools() -> String {
     format!(
@@ -47,7 +47,7 @@ fn serve(options: &[&str]) -> TestServer {
 }
 
 /// Runs test bodies at the same time, since most of their time is waiting.
-fn at_once(bodies: &[&(dyn Fn() + Sync)]) {
+pub(crate) fn at_once(bodies: &[&(dyn Fn() + Sync)]) {
     thread::scope(|scope| {
         for body in bodies {
             scope.spawn(body);
@@ -56,7 +56,7 @@ fn at_once(bodies: &[&(dyn Fn() + Sync)]) {
 }
 
 /// Sends GET or DELETE for the session of a client.
-fn on_session(server: &TestServer, client: &Client, method: &str) -> Http {
+pub(crate) fn on_session(server: &TestServer, client: &Client, method: &str) -> Http {
     let mut http = Http::connect(server.address());
     let headers = client.headers(&Value::Null);
     let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -64,7 +64,7 @@ fn on_session(server: &TestServer, client: &Client, method: &str) -> Http {
     http
 }
 
-fn delete(server: &TestServer, client: &Client) -> Response {
+pub(crate) fn delete(server: &TestServer, client: &Client) -> Response {
     on_session(server, client, "DELETE").read()
 }
 
@@ -85,7 +85,7 @@ fn carries_nothing(chunk: &[u8]) -> bool {
 }
 
 /// Checks the head of an event stream.
-fn check_stream(name: &str, head: &Response) {
+pub(crate) fn check_stream(name: &str, head: &Response) {
     assert_eq!(head.status, 200, "{name}: {head:?}");
     let headers = [
         ("content-type", "text/event-stream"),
@@ -97,7 +97,7 @@ fn check_stream(name: &str, head: &Response) {
     }
 }
 
-fn ping(client: &Client) -> Response {
+pub(crate) fn ping(client: &Client) -> Response {
     client.request("ping", &json!({}))
 }
 
@@ -108,7 +108,7 @@ fn check_gone(name: &str, client: &Client) {
 }
 
 /// The log line of the end of a client's session, once it is there.
-fn end_of_session(server: &TestServer, client: &Client) -> Value {
+pub(crate) fn end_of_session(server: &TestServer, client: &Client) -> Value {
     let session = format!("\"session\":\"{}\"", &client.session()[..8]);
     let line = eventually(|| {
         let log = server.log();

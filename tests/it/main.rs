@@ -30,4 +30,5 @@ mod metrics;
 mod protocol;
 mod real_client;
 mod startup;
+mod streams;
 mod tools_files;

@@ -56,7 +56,7 @@ fn serve(options: &[&str]) -> TestServer {
 }
 
 /// The address of the listener for metrics.
-fn monitor_of(server: &TestServer) -> String {
+pub(crate) fn monitor_of(server: &TestServer) -> String {
     let line = server.wait_for_log("\"message\":\"metrics\"");
     let line: Value = serde_json::from_str(&line).unwrap();
     text(&line["address"])
@@ -66,7 +66,7 @@ fn get(address: &str, path: &str) -> Response {
     Http::connect(address).request("GET", path, &[], "")
 }
 
-type Samples = BTreeMap<String, f64>;
+pub(crate) type Samples = BTreeMap<String, f64>;
 
 fn samples(page: &str) -> Samples {
     assert!(page.ends_with("\n# EOF\n"), "{page}");
@@ -79,14 +79,14 @@ fn samples(page: &str) -> Samples {
         .collect()
 }
 
-fn scrape(address: &str) -> Samples {
+pub(crate) fn scrape(address: &str) -> Samples {
     let response = get(address, "/metrics");
     assert_eq!(response.status, 200, "{response:?}");
     samples(response.text())
 }
 
 /// The value of one of our own series.
-fn value(samples: &Samples, series: &str) -> f64 {
+pub(crate) fn value(samples: &Samples, series: &str) -> f64 {
     let series = format!("mcp_serve_{series}");
     let value = samples.get(&series);
     *value.unwrap_or_else(|| panic!("no {series} in {samples:#?}"))
@@ -131,7 +131,7 @@ fn check_invariant(samples: &Samples) -> f64 {
 }
 
 /// Scrapes until something is so.
-fn wait_for(address: &str, what: &str, is_so: impl Fn(&Samples) -> bool) -> Samples {
+pub(crate) fn wait_for(address: &str, what: &str, is_so: impl Fn(&Samples) -> bool) -> Samples {
     let found = eventually(|| Some(scrape(address)).filter(&is_so));
     found.unwrap_or_else(|| panic!("not {what}: {:#?}", scrape(address)))
 }
@@ -720,7 +720,7 @@ enum Leave {
 }
 
 /// How many descriptors the server has open.
-fn descriptors(server: &TestServer) -> usize {
+pub(crate) fn descriptors(server: &TestServer) -> usize {
     let folder = format!("/proc/{}/fd", server.pid());
     std::fs::read_dir(folder).unwrap().count()
 }
