@@ -13,9 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Event, Outbox, Reader};
+
+/// How often it is looked for what is too old.
+const FORGET_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What bounds a history.
 #[derive(Debug, Clone, Copy)]
@@ -256,8 +260,15 @@ impl Histories {
         history
     }
 
-    /// Forgets what is too old everywhere. To be called now and then.
-    pub fn forget_old(&self) {
+    /// Forgets what is too old, again and again, until `closing`.
+    pub async fn keep_young(&self, closing: CancellationToken) {
+        while timeout(FORGET_INTERVAL, closing.cancelled()).await.is_err() {
+            self.forget_old();
+        }
+    }
+
+    /// Forgets what is too old everywhere, and histories that are gone.
+    fn forget_old(&self) {
         let histories: Vec<_> = {
             let mut histories = self.0.lock();
             histories.retain(|history| history.strong_count() > 0);
@@ -404,6 +415,28 @@ mod tests {
         histories.forget_old();
         assert_eq!(history.state.lock().bytes, 0);
         assert!(history.resume(&beginning).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_old_goes_although_nobody_asks() {
+        let histories = Arc::new(Histories::default());
+        let history = histories.create(LIMITS);
+        let gone: Vec<_> = (0..10).map(|_| histories.create(LIMITS)).collect();
+        let stage = stage(&history);
+        stage.say("x");
+        let closing = CancellationToken::new();
+        let keeping = tokio::spawn({
+            let (histories, closing) = (Arc::clone(&histories), closing.clone());
+            async move { histories.keep_young(closing).await }
+        });
+        drop(gone);
+        tokio::time::sleep(LIMITS.age).await;
+        assert_eq!(history.state.lock().bytes, 1);
+        assert_eq!(histories.0.lock().len(), 1, "of sessions that live");
+        tokio::time::sleep(FORGET_INTERVAL * 2).await;
+        assert_eq!(history.state.lock().bytes, 0);
+        closing.cancel();
+        keeping.await.unwrap();
     }
 
     #[tokio::test]
