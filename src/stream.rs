@@ -325,10 +325,14 @@ impl Reader {
         self.outbox.state.lock().awaited.is_some()
     }
 
-    /// From now on, and with what waits already, a history keeps what is sent. Returns the id of
-    /// the beginning.
+    /// From now on, and with what waits already, a history keeps what is sent, as a stream of its
+    /// own. Returns the id of the beginning. A stream that was kept before is forgotten: its client
+    /// opened this one in its place.
     pub fn keep_in(&self, history: &Arc<History>) -> EventId {
         let mut state = self.outbox.state.lock();
+        if let Some(kept) = state.kept.take() {
+            kept.history.close(kept.stream);
+        }
         let stream = history.open(&self.outbox);
         for queued in &mut state.queue {
             queued.id = Some(history.record(stream, queued.content.data()));

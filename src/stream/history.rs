@@ -161,6 +161,23 @@ impl History {
         number
     }
 
+    /// Forgets a stream on which nothing more will be sent, and which nobody comes back for.
+    pub(super) fn close(&self, stream: u64) {
+        let mut state = self.state.lock();
+        let State {
+            events,
+            bytes,
+            streams,
+            ..
+        } = &mut *state;
+        streams.remove(&stream);
+        events.retain(|past| {
+            let stays = past.stream != stream;
+            *bytes -= if stays { 0 } else { past.data.len() };
+            stays
+        });
+    }
+
     /// The id of the beginning of a stream.
     pub(super) fn beginning(&self, stream: u64) -> EventId {
         self.id(stream, 0)
@@ -456,6 +473,23 @@ mod tests {
         if upper != id.to_string() {
             assert!(history.resume(&upper).is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_opened_anew_is_forgotten() {
+        let history = History::new(LIMITS);
+        let outbox = Outbox::endless(1000, Arc::new(Metrics::new()));
+        let mut reader = outbox.read();
+        let old = reader.keep_in(&history);
+        for _ in 0..1000 {
+            outbox.say(MessageKind::ListChanged, "x".into());
+            reader = outbox.read();
+            reader.keep_in(&history);
+        }
+        assert_eq!(history.state.lock().streams.len(), 1);
+        assert!(history.resume(&old.to_string()).is_none());
+        assert_eq!(reader.position().map(|id| id.stream), Some(1001));
+        assert!(history.state.lock().bytes <= 1);
     }
 
     #[tokio::test]
