@@ -769,6 +769,30 @@ fn a_result_larger_than_the_buffer_reaches_a_client_that_stays() {
     wait_for_quiet(&server);
 }
 
+/// Session rule C9 (e): progress makes room before results do, and nobody loses a result by it.
+#[test]
+fn progress_that_was_not_kept_costs_no_result() {
+    let server = serve(&["--heartbeat", "100ms", "--resume-buffer", "1KiB"]);
+    let client = session(&server, "2025-11-25");
+    let gate = Gate::new(&server, "gate");
+    let (stream, beginning, _) = first_step(&server, &client, 1, &gate);
+    drop(stream);
+    let mut finished = Vec::new();
+    for id in [2, 3] {
+        let mut stream = Sse::call(&server, &client, id, "five", &json!({}));
+        finished.push((id, stream.beginning()));
+        assert_eq!(outcome(&stream.rest(), id).0.len(), 5);
+    }
+    gate.open();
+    wait_for_no_call(&server);
+    let events = Sse::get(&server, &client, Some(&beginning)).rest();
+    assert_eq!(outcome(&events, 1), (vec![2], "through".to_owned()));
+    for (id, beginning) in finished {
+        let events = Sse::get(&server, &client, Some(&beginning)).rest();
+        assert_eq!(outcome(&events, id).1, "done");
+    }
+}
+
 /// The resident memory of a server, in KiB.
 fn memory(server: &TestServer) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
