@@ -182,11 +182,10 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Makes the caller the one reader. The reader before it, if there is one, is told.
+    /// Makes the caller the one reader. The reader before it, if there is one, is told; what waited
+    /// for it waits for the caller now.
     pub fn read(self: &Arc<Self>) -> Reader {
-        let mut state = self.state.lock();
-        self.clear(&mut state);
-        self.start_reader(state)
+        self.start_reader(self.state.lock())
     }
 
     /// Makes the caller the reader of what was sent after an event, and of all that follows.
@@ -480,6 +479,15 @@ mod tests {
         let (replaced, mut second) = tokio::join!(first.next(), async { outbox.read() });
         assert_eq!(replaced, Next::Replaced);
         say(&outbox, "x");
+        say(&outbox, "y");
         assert!(matches!(second.next().await, Next::Event(event) if event.data == "x"));
+        // What the second one did not take is the third one's, and nobody else's.
+        let mut third = outbox.read();
+        assert_eq!(second.next().await, Next::Replaced);
+        drop(second);
+        assert!(matches!(third.next().await, Next::Event(event) if event.data == "y"));
+        say(&outbox, "z");
+        drop(third);
+        assert!(outbox.state.lock().queue.is_empty());
     }
 }
