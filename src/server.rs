@@ -168,6 +168,10 @@ impl Server {
         for listener in self.listeners {
             tasks.spawn(connections.clone().accept(listener, closing.clone()));
         }
+        tasks.spawn({
+            let (app, closing) = (Arc::clone(&self.app), closing.clone());
+            async move { app.histories.keep_young(closing).await }
+        });
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
             tasks.spawn(forget_old(Arc::clone(&self.app), closing.clone()));

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::metrics::{MessageKind, Metrics};
+use history::Importance;
 
 pub use history::{EventId, Histories, History, Limits as HistoryLimits, Resumed};
 
@@ -105,6 +106,13 @@ impl Content {
             Self::Reply(reply) => &reply.data,
         }
     }
+
+    fn importance(&self) -> Importance {
+        match self {
+            Self::Message(_) => Importance::Word,
+            Self::Reply(_) => Importance::Reply,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -146,7 +154,7 @@ impl Outbox {
     /// much waits already.
     pub fn say(&self, kind: MessageKind, data: Bytes) {
         let mut state = self.state.lock();
-        let id = state.keep(&data);
+        let id = state.keep(Importance::Word, &data);
         if state.reader.is_none() {
             return;
         }
@@ -164,7 +172,7 @@ impl Outbox {
     /// Replies to one of the requests. It is lost only if nobody reads and no history keeps it.
     pub fn reply(&self, reply: Reply) {
         let mut state = self.state.lock();
-        let id = state.keep(&reply.data);
+        let id = state.keep(Importance::Reply, &reply.data);
         state.awaited = state.awaited.map(|awaited| awaited.saturating_sub(1));
         if state.reader.is_some() {
             let content = Content::Reply(reply);
@@ -174,15 +182,14 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Makes the caller the one reader. The reader before it, if there is one, is told.
+    /// Makes the caller the one reader. The reader before it, if there is one, is told; what waited
+    /// for it waits for the caller now.
     pub fn read(self: &Arc<Self>) -> Reader {
-        let mut state = self.state.lock();
-        self.clear(&mut state);
-        self.start_reader(state)
+        self.start_reader(self.state.lock())
     }
 
     /// Makes the caller the reader of what was sent after an event, and of all that follows.
-    /// Returns nothing when not all of it is there any more.
+    /// Returns nothing when a reply of it is gone.
     fn read_after(self: &Arc<Self>, event: EventId, history: &History) -> Option<Reader> {
         let mut state = self.state.lock();
         let missed = history.after(event)?;
@@ -242,9 +249,9 @@ fn bytes_of(queued: &Queued) -> i64 {
 
 impl State {
     /// Notes a message in the history, if there is one, and returns its id.
-    fn keep(&self, data: &Bytes) -> Option<EventId> {
+    fn keep(&self, importance: Importance, data: &Bytes) -> Option<EventId> {
         let kept = self.kept.as_ref()?;
-        Some(kept.history.record(kept.stream, data))
+        Some(kept.history.record(kept.stream, importance, data))
     }
 
     /// True if every reply is in the queue or was read.
@@ -325,13 +332,18 @@ impl Reader {
         self.outbox.state.lock().awaited.is_some()
     }
 
-    /// From now on, and with what waits already, a history keeps what is sent. Returns the id of
-    /// the beginning.
+    /// From now on, and with what waits already, a history keeps what is sent, as a stream of its
+    /// own. Returns the id of the beginning. A stream that was kept before is forgotten: its client
+    /// opened this one in its place.
     pub fn keep_in(&self, history: &Arc<History>) -> EventId {
         let mut state = self.outbox.state.lock();
+        if let Some(kept) = state.kept.take() {
+            kept.history.close(kept.stream);
+        }
         let stream = history.open(&self.outbox);
         for queued in &mut state.queue {
-            queued.id = Some(history.record(stream, queued.content.data()));
+            let content = &queued.content;
+            queued.id = Some(history.record(stream, content.importance(), content.data()));
         }
         state.kept = Some(Kept {
             history: Arc::clone(history),
@@ -467,6 +479,15 @@ mod tests {
         let (replaced, mut second) = tokio::join!(first.next(), async { outbox.read() });
         assert_eq!(replaced, Next::Replaced);
         say(&outbox, "x");
+        say(&outbox, "y");
         assert!(matches!(second.next().await, Next::Event(event) if event.data == "x"));
+        // What the second one did not take is the third one's, and nobody else's.
+        let mut third = outbox.read();
+        assert_eq!(second.next().await, Next::Replaced);
+        drop(second);
+        assert!(matches!(third.next().await, Next::Event(event) if event.data == "y"));
+        say(&outbox, "z");
+        drop(third);
+        assert!(outbox.state.lock().queue.is_empty());
     }
 }

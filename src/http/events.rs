@@ -222,21 +222,23 @@ pub(super) fn of_session<K: Send + 'static>(
             State::Over => return None,
         };
         let end = tokio::select! {
+            // What waits is sent before the server ends the stream.
+            biased;
+            () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
+            () = tokio::time::sleep_until(listening.expired) => {
+                on_expired(&listening.keep);
+                StreamEnd::Revoked
+            }
             next = listening.reader.next() => match next {
                 Next::Event(next) => {
                     return Some((Ok(event(&next)), State::Going(listening)));
                 }
                 Next::End | Next::Replaced => StreamEnd::Takeover,
             },
-            _ = listening.heartbeats.tick() => {
-                return Some((Ok(COMMENT), State::Going(listening)));
-            }
-            () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
             () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
             () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,
-            () = tokio::time::sleep_until(listening.expired) => {
-                on_expired(&listening.keep);
-                StreamEnd::Revoked
+            _ = listening.heartbeats.tick() => {
+                return Some((Ok(COMMENT), State::Going(listening)));
             }
         };
         listening.opened.end(end);

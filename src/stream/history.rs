@@ -2,8 +2,9 @@
 //! Resumability and Redelivery).
 //!
 //! A history belongs to one session. It is bounded in bytes, in events and in age, over all
-//! streams of the session. An id from it is known only as long as everything that was sent after
-//! it is still there: a client either gets all that it missed, or starts afresh.
+//! streams of the session. What can be done without goes first: a client that comes back may miss
+//! progress, as a slow one may. An id is known as long as every reply that was sent after it is
+//! still there: a client either gets the result that it missed, or starts afresh.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,9 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Event, Outbox, Reader};
+
+/// How often it is looked for what is too old.
+const FORGET_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What bounds a history.
 #[derive(Debug, Clone, Copy)]
@@ -95,15 +100,27 @@ struct Past {
     stream: u64,
     position: u64,
     sent: Instant,
+    importance: Importance,
     data: Bytes,
+}
+
+/// Whether a client can do without an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Importance {
+    /// It can: something was said.
+    Word,
+    /// It cannot: a request was answered.
+    Reply,
 }
 
 #[derive(Debug)]
 struct Stream {
     /// The position of the last event.
     last: u64,
-    /// The position of the last event that is gone.
+    /// The position of the last reply that is gone.
     forgotten: u64,
+    /// How many of its events are there.
+    kept: usize,
     /// What still speaks on it.
     outbox: Weak<Outbox>,
 }
@@ -111,7 +128,7 @@ struct Stream {
 impl Stream {
     /// True if nothing can be asked of it any more.
     fn is_over(&self) -> bool {
-        self.forgotten == self.last && self.outbox.strong_count() == 0
+        self.kept == 0 && self.outbox.strong_count() == 0
     }
 }
 
@@ -151,10 +168,28 @@ impl History {
         let stream = Stream {
             last: 0,
             forgotten: 0,
+            kept: 0,
             outbox: Arc::downgrade(outbox),
         };
         state.streams.insert(number, stream);
         number
+    }
+
+    /// Forgets a stream on which nothing more will be sent, and which nobody comes back for.
+    pub(super) fn close(&self, stream: u64) {
+        let mut state = self.state.lock();
+        let State {
+            events,
+            bytes,
+            streams,
+            ..
+        } = &mut *state;
+        streams.remove(&stream);
+        events.retain(|past| {
+            let stays = past.stream != stream;
+            *bytes -= if stays { 0 } else { past.data.len() };
+            stays
+        });
     }
 
     /// The id of the beginning of a stream.
@@ -177,29 +212,38 @@ impl History {
         }
     }
 
-    /// Keeps an event, at the expense of the oldest. One that is larger than the whole history is
-    /// not kept.
-    pub(super) fn record(&self, stream: u64, data: &Bytes) -> EventId {
+    /// Keeps an event, at the expense of older ones that can be done without, or else of the oldest.
+    /// One that is larger than the whole history is not kept.
+    pub(super) fn record(&self, stream: u64, importance: Importance, data: &Bytes) -> EventId {
         let mut state = self.state.lock();
         let position = state.streams.get_mut(&stream).map_or(0, |stream| {
             stream.last += 1;
+            stream.kept += 1;
             stream.last
         });
-        state.bytes += data.len();
-        state.events.push_back(Past {
+        let past = Past {
             stream,
             position,
             sent: Instant::now(),
+            importance,
             data: data.clone(),
-        });
-        while state.bytes > self.limits.bytes || state.events.len() > self.limits.events {
-            state.forget_first();
+        };
+        if data.len() > self.limits.bytes {
+            state.note_gone(&past);
+            return self.id(stream, position);
         }
+        state.bytes += data.len();
+        state.events.push_back(past);
         self.forget_old(&mut state);
+        while state.bytes > self.limits.bytes || state.events.len() > self.limits.events {
+            let is_word = |past: &Past| past.importance == Importance::Word;
+            let first = state.events.iter().position(is_word);
+            state.forget(first.unwrap_or(0));
+        }
         self.id(stream, position)
     }
 
-    /// What was sent on the stream of an event after it, if all of it is there.
+    /// What was sent on the stream of an event after it, if no reply of it is gone.
     pub(super) fn after(&self, id: EventId) -> Option<Vec<Event>> {
         let state = self.state.lock();
         let stream = state.streams.get(&id.stream)?;
@@ -218,19 +262,25 @@ impl History {
     fn forget_old(&self, state: &mut State) {
         let is_old = |past: &Past| past.sent.elapsed() > self.limits.age;
         while state.events.front().is_some_and(is_old) {
-            state.forget_first();
+            state.forget(0);
         }
     }
 }
 
 impl State {
-    fn forget_first(&mut self) {
-        let Some(past) = self.events.pop_front() else {
-            return;
-        };
-        self.bytes -= past.data.len();
+    fn forget(&mut self, index: usize) {
+        if let Some(past) = self.events.remove(index) {
+            self.bytes -= past.data.len();
+            self.note_gone(&past);
+        }
+    }
+
+    fn note_gone(&mut self, past: &Past) {
         if let Some(stream) = self.streams.get_mut(&past.stream) {
-            stream.forgotten = past.position;
+            stream.kept -= 1;
+            if past.importance == Importance::Reply {
+                stream.forgotten = stream.forgotten.max(past.position);
+            }
         }
     }
 }
@@ -256,8 +306,15 @@ impl Histories {
         history
     }
 
-    /// Forgets what is too old everywhere. To be called now and then.
-    pub fn forget_old(&self) {
+    /// Forgets what is too old, again and again, until `closing`.
+    pub async fn keep_young(&self, closing: CancellationToken) {
+        while timeout(FORGET_INTERVAL, closing.cancelled()).await.is_err() {
+            self.forget_old();
+        }
+    }
+
+    /// Forgets what is too old everywhere, and histories that are gone.
+    fn forget_old(&self) {
         let histories: Vec<_> = {
             let mut histories = self.0.lock();
             histories.retain(|history| history.strong_count() > 0);
@@ -282,7 +339,6 @@ mod tests {
     };
 
     struct Stage {
-        history: Arc<History>,
         outbox: Arc<Outbox>,
         reader: Reader,
         beginning: EventId,
@@ -293,7 +349,6 @@ mod tests {
         let reader = outbox.read();
         let beginning = reader.keep_in(history);
         Stage {
-            history: Arc::clone(history),
             outbox,
             reader,
             beginning,
@@ -372,22 +427,56 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_all_there_is_unknown() {
+    async fn words_may_be_gone_but_no_result() {
         let history = History::new(LIMITS);
-        let stage = stage(&history);
-        let first = stage.say("1");
-        let second = stage.say("2");
-        for _ in 0..LIMITS.events {
-            stage.say("x");
+        let one = stage(&history);
+        let first = one.say("1");
+        for text in ["2", "3", "4", "5", "6", "7"] {
+            one.say(text);
         }
-        assert!(history.resume(&first.to_string()).is_none(), "count");
-        assert!(history.resume(&second.to_string()).is_some());
-        let last = stage.say("a text of more than fifty bytes, so that two are too many");
-        assert!(history.resume(&second.to_string()).is_none(), "count");
-        stage.say("a text of more than fifty bytes, so that two are too many");
-        assert_eq!(history.state.lock().events.len(), 1, "bytes");
-        assert!(history.resume(&last.to_string()).is_some());
-        assert!(stage.history.state.lock().bytes <= LIMITS.bytes);
+        one.reply("end");
+        drop((one.reader, one.outbox));
+        for id in [one.beginning, first] {
+            let rest = rest(history.resume(&id.to_string())).await;
+            assert_eq!(rest.unwrap(), ["4", "5", "6", "7", "end"]);
+        }
+        // The words of others do not take its place.
+        let other = stage(&history);
+        let mut last = other.beginning;
+        for _ in 0..LIMITS.events {
+            last = other.say("a text of more than fifty bytes, so that two are too many");
+        }
+        assert!(history.state.lock().bytes <= LIMITS.bytes);
+        let missed = rest(history.resume(&first.to_string())).await;
+        assert_eq!(missed.unwrap(), ["end"]);
+        // Their results do in the end, and then the stream is unknown.
+        for _ in 0..LIMITS.events {
+            other.reply("end");
+        }
+        assert!(history.resume(&first.to_string()).is_none());
+        assert_eq!(history.state.lock().events.len(), LIMITS.events);
+        let after = rest(history.resume(&last.to_string())).await;
+        assert_eq!(after.map(|texts| texts.len()), Some(LIMITS.events));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_not_kept_and_takes_no_place() {
+        const LARGE: &str = "a text of more than fifty bytes, so that two are too many, and that \
+                             is longer still than all that is kept";
+        let history = History::new(LIMITS);
+        let (large, other) = (stage(&history), stage(&history));
+        let said = other.say("1");
+        let beginning = large.beginning.to_string();
+        let word = large.say(LARGE);
+        assert!(history.resume(&beginning).is_some(), "a word is no loss");
+        large.reply(LARGE);
+        for id in [beginning, word.to_string()] {
+            assert!(history.resume(&id).is_none(), "a result is");
+        }
+        other.reply("2");
+        let all = rest(history.resume(&other.beginning.to_string())).await;
+        assert_eq!(all.unwrap(), ["1", "2"]);
+        assert_eq!(said.position, 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -399,11 +488,39 @@ mod tests {
         stage.say("x");
         tokio::time::advance(LIMITS.age).await;
         histories.forget_old();
-        assert!(history.resume(&beginning).is_some());
+        assert_eq!(history.state.lock().bytes, 1);
         tokio::time::advance(Duration::from_millis(1)).await;
         histories.forget_old();
         assert_eq!(history.state.lock().bytes, 0);
+        assert!(history.resume(&beginning).is_some(), "the call still runs");
+        stage.reply("end");
+        drop((stage.reader, stage.outbox));
+        tokio::time::advance(LIMITS.age).await;
+        assert!(history.resume(&beginning).is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
         assert!(history.resume(&beginning).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_old_goes_although_nobody_asks() {
+        let histories = Arc::new(Histories::default());
+        let history = histories.create(LIMITS);
+        let gone: Vec<_> = (0..10).map(|_| histories.create(LIMITS)).collect();
+        let stage = stage(&history);
+        stage.say("x");
+        let closing = CancellationToken::new();
+        let keeping = tokio::spawn({
+            let (histories, closing) = (Arc::clone(&histories), closing.clone());
+            async move { histories.keep_young(closing).await }
+        });
+        drop(gone);
+        tokio::time::sleep(LIMITS.age).await;
+        assert_eq!(history.state.lock().bytes, 1);
+        assert_eq!(histories.0.lock().len(), 1, "of sessions that live");
+        tokio::time::sleep(FORGET_INTERVAL * 2).await;
+        assert_eq!(history.state.lock().bytes, 0);
+        closing.cancel();
+        keeping.await.unwrap();
     }
 
     #[tokio::test]
@@ -423,6 +540,24 @@ mod tests {
         if upper != id.to_string() {
             assert!(history.resume(&upper).is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_opened_anew_is_forgotten() {
+        let history = History::new(LIMITS);
+        let outbox = Outbox::endless(1000, Arc::new(Metrics::new()));
+        let mut reader = outbox.read();
+        let old = reader.keep_in(&history);
+        for _ in 0..1000 {
+            outbox.say(MessageKind::ListChanged, "x".into());
+            assert!(matches!(reader.next().await, Next::Event(_)));
+            reader = outbox.read();
+            reader.keep_in(&history);
+        }
+        assert_eq!(history.state.lock().streams.len(), 1);
+        assert!(history.resume(&old.to_string()).is_none());
+        assert_eq!(reader.position().map(|id| id.stream), Some(1001));
+        assert_eq!(history.state.lock().bytes, 0);
     }
 
     #[tokio::test]

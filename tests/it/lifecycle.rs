@@ -85,7 +85,7 @@ fn carries_nothing(chunk: &[u8]) -> bool {
 }
 
 /// Checks the head of an event stream.
-fn check_stream(name: &str, head: &Response) {
+pub(crate) fn check_stream(name: &str, head: &Response) {
     assert_eq!(head.status, 200, "{name}: {head:?}");
     let headers = [
         ("content-type", "text/event-stream"),

@@ -33,4 +33,5 @@ mod real_client;
 mod requests;
 mod sessions;
 mod startup;
+mod streams;
 mod tools_files;

@@ -382,11 +382,16 @@ impl Http {
             body
         } else {
             let length = response.header("content-length").unwrap_or("0");
-            let mut body = vec![0; length.parse().unwrap()];
-            self.stream.read_exact(&mut body).unwrap();
-            body
+            self.read_exactly(length.parse().unwrap())
         };
         response
+    }
+
+    /// Reads so many bytes of a body.
+    pub(crate) fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     /// Reads the status line and the headers.
