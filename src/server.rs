@@ -36,9 +36,6 @@ const MAX_MONITOR_CONNECTIONS: usize = 64;
 /// How long connections may take to send what they still hold, after the calls are over.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often is looked for what sessions have kept for too long.
-const FORGET_INTERVAL: Duration = Duration::from_secs(30);
-
 /// How long killed processes may take to disappear at the end.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -174,7 +171,6 @@ impl Server {
         });
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
-            tasks.spawn(forget_old(Arc::clone(&self.app), closing.clone()));
             if let Some(interval) = self.stats_interval {
                 let sessions = Arc::clone(sessions);
                 tasks.spawn(summarize(sessions, interval, closing.clone()));
@@ -229,16 +225,6 @@ fn options(config: &Config) -> Options {
         stream_buffer: config.streams.stream_buffer,
         resume_buffer: config.streams.resume_buffer,
         max_body: config.max_body,
-    }
-}
-
-/// Lets go of what sessions keep for lost clients when it is too old, until `closing`.
-async fn forget_old(app: Arc<App>, closing: CancellationToken) {
-    while tokio::time::timeout(FORGET_INTERVAL, closing.cancelled())
-        .await
-        .is_err()
-    {
-        app.histories.forget_old();
     }
 }
 
