@@ -30,6 +30,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::auth::Principal;
 use crate::protocol::jsonrpc::RequestKey;
@@ -42,40 +43,33 @@ use statistics::LookupFailure;
 pub use activity::Millis;
 pub use store::{Refused, SessionStore};
 
-/// A session id: 128 random bits in 32 digits, the only form that is ever handed out or accepted.
+/// A session id: 122 random bits as a UUID, the only form that is ever handed out or accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId([u8; 16]);
+pub struct SessionId(Uuid);
 
 impl SessionId {
-    #[expect(
-        clippy::expect_used,
-        reason = "there are no sessions without random bits"
-    )]
     fn random() -> Self {
-        let mut bits = [0; 16];
-        getrandom::fill(&mut bits).expect("the system has random bits");
-        Self(bits)
+        Self(Uuid::new_v4())
     }
 
     /// Reads an id as it was handed out; `None` for every other text.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        (text.len() == 32 && text.bytes().all(is_digit))
-            .then(|| u128::from_str_radix(text, 16).ok())
+        (text.len() == uuid::fmt::Hyphenated::LENGTH)
+            .then(|| Uuid::try_parse(text).ok())
             .flatten()
-            .map(|bits| Self(bits.to_be_bytes()))
+            .map(Self)
     }
 
     /// The text for the `Mcp-Session-Id` header. Not for logs: the id is a credential.
     pub fn expose(self) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.0))
+        self.0.to_string()
     }
 }
 
 /// The first eight digits: enough to follow a session through a log, too few to use it.
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u128::from_be_bytes(self.0) >> 96)
+        write!(f, "{:08x}", self.0.as_fields().0)
     }
 }
 

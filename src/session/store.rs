@@ -378,7 +378,7 @@ impl SessionStore {
         self.counters.rejected(why);
     }
 
-    /// Counts a session id that was refused before it came here, such as one in another form.
+    /// Counts a session id that was refused before it came here, such as one that is not a UUID.
     pub fn note_lookup_failed(&self, why: LookupFailure) {
         self.counters.lookup_failed(why);
     }

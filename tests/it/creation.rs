@@ -601,7 +601,7 @@ fn an_initialize_in_a_session_opens_another() {
     // Only a session of the oldest revision serves batches.
     let first = initialize("2025-03-26").to_string();
     let live = id_of(&http.request("POST", "/mcp", &POST, &first));
-    let stale = "6a6b7f1c3d1e4a539d580f8f7c1d2e3f";
+    let stale = "6a6b7f1c-3d1e-4a53-9d58-0f8f7c1d2e3f";
     let mut ids = HashSet::from([live.clone()]);
     for id in [live.as_str(), stale, "x", ""] {
         let opened = id_of(&open(&mut http, &[("Mcp-Session-Id", id)]));

@@ -120,7 +120,7 @@ fn a_session_of_somebody_else_looks_like_no_session() {
     let mut mismatches = 0;
     for (name, token) in others {
         let thief = alice.with_token(token);
-        let lost = thief.with_session("0000000000004000800000000000000f");
+        let lost = thief.with_session("00000000-0000-4000-8000-000000000000");
         for method in ["POST", "GET", "DELETE"] {
             let stolen = without_date(on_session(&server, &thief, method));
             let unknown = without_date(on_session(&server, &lost, method));

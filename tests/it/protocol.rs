@@ -273,7 +273,7 @@ async fn the_id_of_an_error_without_one_fits_the_revision() {
         let mut requests = vec![("unreadable", peer.raw(unreadable))];
         // A modern notification is in no session.
         if version != Some("2026-07-28") {
-            let unknown = "6a6b7f1c3d1e4a539d580f8f7c1d2e3f";
+            let unknown = "6a6b7f1c-3d1e-4a53-9d58-0f8f7c1d2e3f";
             let stray = peer.raw(notification).set("Mcp-Session-Id", unknown);
             requests.push(("notification", stray));
         }
@@ -675,7 +675,7 @@ async fn initialize_with_a_session_id_is_a_fresh_start() {
     let server = InProcess::new();
     let first = server.peer(Era::Legacy).await;
     let live = first.session.clone().unwrap();
-    let stale = "6a6b7f1c3d1e4a539d580f8f7c1d2e3f";
+    let stale = "6a6b7f1c-3d1e-4a53-9d58-0f8f7c1d2e3f";
     for (name, id) in [
         ("live", live.as_str()),
         ("stale", stale),
@@ -999,14 +999,14 @@ async fn the_endpoint_has_one_alias() {
 /// Session ids that name no session.
 fn strange_ids(live: &str) -> Vec<(&'static str, Vec<u8>)> {
     vec![
-        ("unknown", b"6a6b7f1c3d1e4a539d580f8f7c1d2e3f".to_vec()),
-        ("nil", b"00000000000000000000000000000000".to_vec()),
+        ("unknown", b"6a6b7f1c-3d1e-4a53-9d58-0f8f7c1d2e3f".to_vec()),
+        ("nil", b"00000000-0000-0000-0000-000000000000".to_vec()),
         ("short", b"x".to_vec()),
         ("a path", b"../../etc/passwd".to_vec()),
         ("long", vec![b'a'; 10_240]),
         ("no ASCII", "größe".as_bytes().to_vec()),
         ("bytes", b"\xff\xfe".to_vec()),
-        ("upper case", live.to_uppercase().into_bytes()),
+        ("without hyphens", live.replace('-', "").into_bytes()),
         ("in braces", format!("{{{live}}}").into_bytes()),
         ("one too long", format!("{live}0").into_bytes()),
         ("a list", format!("{live}, {live}").into_bytes()),
@@ -1107,7 +1107,7 @@ async fn unknown_ids_cost_nothing() {
         let mut peer = server.peer(Era::Modern).await;
         peer.era = Era::Legacy;
         peer.version = "2025-11-25";
-        peer.session = Some(format!("6a6b7f1c3d1e4a539d58{number:012}"));
+        peer.session = Some(format!("6a6b7f1c-3d1e-4a53-9d58-{number:012}"));
         let response = server
             .send("unknown", &peer.request("ping", &json!({})))
             .await;

@@ -179,7 +179,7 @@ fn a_client_that_never_names_its_session_may_be_served() {
         }
         // Who names a session has to name one of its own, and the rest is as ever.
         let bob = client.with_token(BOB);
-        let unknown = client.with_session("6a6b7f1c3d1e4a539d580f8f7c1d2e3f");
+        let unknown = client.with_session("6a6b7f1c-3d1e-4a53-9d58-0f8f7c1d2e3f");
         for client in [&bob, &unknown] {
             assert_eq!(ping(client).status, 404);
         }
@@ -286,7 +286,7 @@ fn a_connection_is_kept_between_calls() {
         let client = server.client(era);
         let mut http = Http::connect(server.address());
         for pause in [Duration::from_millis(6500), Duration::ZERO] {
-            let gate = Gate::new(&server, &pause.as_secs().to_string());
+            let gate = Gate::new(&server, &format!("{pause:?}"));
             let params = json!({"name": "gate", "arguments": gate.arguments()});
             client.send_on(&mut http, &client.message(1, "tools/call", &params));
             gate.wait();
