@@ -228,6 +228,17 @@ impl Authenticator {
         Ok(Arc::clone(caller))
     }
 
+    /// When the next principal loses its last credential; `None` if none will.
+    pub fn next_loss(&self, now: SystemTime) -> Option<SystemTime> {
+        match &self.0 {
+            Rule::Open(_) => None,
+            Rule::Tokens(tokens) => {
+                let losses = tokens.latest.values().copied().flatten();
+                losses.filter(|loss| *loss > now).min()
+            }
+        }
+    }
+
     /// Whether a principal that lost one credential could still come in with another: an open
     /// session of it is then not over.
     pub fn has_other_credential(&self, principal: &Principal, now: SystemTime) -> bool {

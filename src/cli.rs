@@ -225,7 +225,8 @@ pub struct Sessions {
     )]
     pub on_session_limit: OnSessionLimit,
 
-    /// At the limit of all sessions, evict none that was idle for less than this.
+    /// End no session for another client if it was idle for less than this. A principal at its own
+    /// limit makes room for itself, however short its session was idle.
     #[arg(
         long,
         env = "MCP_SERVE_SESSION_EVICT_MIN_IDLE",
@@ -304,8 +305,8 @@ pub struct Streams {
     #[arg(value_parser = units::parse_size)]
     pub stream_buffer: usize,
 
-    /// How much a session of 2025-11-25 keeps of what it sent, up to 100 events and for 5 minutes,
-    /// so that a client which lost its connection gets the rest; 0 keeps nothing.
+    /// How much each session of 2025-11-25 keeps of what it streamed, up to 100 events and for 5
+    /// minutes, so that a client which lost its connection gets the rest; 0 keeps nothing.
     #[arg(
         long,
         env = "MCP_SERVE_RESUME_BUFFER",

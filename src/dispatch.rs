@@ -24,6 +24,8 @@ use crate::protocol::version::{Era, Served};
 pub enum Plan {
     /// Answer at once.
     Reply(Result<Box<RawValue>, ErrorObject>),
+    /// Answer at once for a tool whose arguments break its rules: the model can correct them.
+    Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
     Call(Call),
 }
@@ -76,24 +78,11 @@ pub fn plan(
         (_, "tools/list") => Plan::Reply(list_tools(era, request, catalog, caller)),
         (_, "tools/call") => match call_tool(request, catalog, caller) {
             Ok(Ok(call)) => Plan::Call(call),
-            Ok(Err(result)) => Plan::Reply(call_result(era, result, catalog)),
+            Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
-}
-
-/// The method for a metric: one that is served, or `other`.
-pub fn known_method(method: &str) -> &'static str {
-    const KNOWN: [&str; 5] = [
-        "initialize",
-        "ping",
-        "server/discover",
-        "tools/list",
-        "tools/call",
-    ];
-    let known = KNOWN.into_iter().find(|known| *known == method);
-    known.unwrap_or("other")
 }
 
 /// Encodes the result of a call for an era.
@@ -181,7 +170,7 @@ fn call_tool(
     request: &mut Request,
     catalog: &Catalog,
     caller: &Arc<Caller>,
-) -> Result<Result<Call, CallToolResult>, ErrorObject> {
+) -> Result<Result<Call, (Arc<Tool>, CallToolResult)>, ErrorObject> {
     let arguments = request.params.swap_remove("arguments");
     let name = request
         .params
@@ -216,7 +205,8 @@ fn call_tool(
                 outcome = "invalid arguments",
                 "call"
             );
-            Err(CallToolResult::error(error.to_string()))
+            let result = CallToolResult::error(error.to_string());
+            Err((Arc::clone(tool), result))
         }
     })
 }
@@ -307,8 +297,10 @@ tools:
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
         match planned(era, method, params) {
-            Plan::Reply(Ok(result)) => Ok(serde_json::from_str(result.get()).unwrap()),
-            Plan::Reply(Err(error)) => Err(error.code),
+            Plan::Reply(Ok(result)) | Plan::Refused(_, Ok(result)) => {
+                Ok(serde_json::from_str(result.get()).unwrap())
+            }
+            Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
             Plan::Call(call) => panic!("a call of {}", call.tool.name),
         }
     }

@@ -14,7 +14,8 @@
 //!
 //! - [`server`] binds, accepts and stops; it owns every task.
 //! - [`http`] is the router: guards, endpoint, one file per era.
-//! - [`auth`] says who calls; [`session`] keeps what legacy clients share between requests.
+//! - [`auth`] says who calls; [`session`] keeps what legacy clients share between requests; [`stream`]
+//!   holds the messages on their way to a client.
 //! - [`protocol`] is the vocabulary of both eras. It does no I/O.
 //! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
 //! - [`catalog`] is what is served: loaded, checked, immutable.

@@ -29,33 +29,6 @@ pub const OPERATION_BUCKETS: [f64; 14] = [
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
 
-/// The methods that are shown under their names: those of MCP. Every other is `other`.
-const METHODS: [&str; 23] = [
-    "completion/complete",
-    "initialize",
-    "logging/setLevel",
-    "notifications/cancelled",
-    "notifications/initialized",
-    "notifications/progress",
-    "notifications/roots/list_changed",
-    "ping",
-    "prompts/get",
-    "prompts/list",
-    "resources/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/templates/list",
-    "resources/unsubscribe",
-    "server/discover",
-    "subscriptions/listen",
-    "tasks/cancel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tools/call",
-    "tools/list",
-];
-
 /// The label of everything outside a closed set.
 pub const OTHER: &str = "other";
 
@@ -359,15 +332,14 @@ impl Metrics {
     /// is served, or [`OTHER`]; `protocol` a revision that is served.
     pub fn operation(
         &self,
-        method: &str,
+        method: &'static str,
         tool: Option<&str>,
         error_type: Option<ErrorType>,
         protocol: &'static str,
         duration: Duration,
     ) {
-        let known = METHODS.iter().find(|known| **known == method);
         let operation = Operation {
-            method: known.copied().unwrap_or(OTHER),
+            method,
             tool: tool.map(Into::into),
             error_type,
             protocol,

@@ -10,7 +10,7 @@ mod session_metrics;
 mod socket;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
@@ -171,6 +171,11 @@ impl Server {
         });
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
+            tasks.spawn(revoke(
+                Arc::clone(&self.app),
+                Arc::clone(sessions),
+                closing.clone(),
+            ));
             if let Some(interval) = self.stats_interval {
                 let sessions = Arc::clone(sessions);
                 tasks.spawn(summarize(sessions, interval, closing.clone()));
@@ -245,6 +250,29 @@ fn report(app: &App, what: &'static str) {
     match serde_json::to_string(&Report::new(app)) {
         Ok(statistics) => tracing::info!(statistics, "{what}"),
         Err(error) => tracing::error!(%error, "the statistics could not be encoded"),
+    }
+}
+
+/// How long is slept at most for a time of the wall clock, which may be set.
+const WALL_CLOCK_CHECK: Duration = Duration::from_mins(1);
+
+/// Ends the sessions of those who have no credential left, until `closing`.
+async fn revoke(app: Arc<App>, sessions: Arc<SessionStore>, closing: CancellationToken) {
+    while let Some(loss) = app.authenticator.next_loss(SystemTime::now()) {
+        let left = loss.duration_since(SystemTime::now()).unwrap_or_default();
+        let sleep = left.min(WALL_CLOCK_CHECK);
+        if tokio::time::timeout(sleep, closing.cancelled())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        let now = SystemTime::now();
+        if loss <= now {
+            sessions.end_where(EndReason::Revoked, |session| {
+                !app.authenticator.has_other_credential(&session.owner, now)
+            });
+        }
     }
 }
 

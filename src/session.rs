@@ -34,6 +34,7 @@ use uuid::Uuid;
 
 use crate::auth::Principal;
 use crate::protocol::jsonrpc::RequestKey;
+use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 use crate::stream::{History, Outbox};
 use activity::{Activity, Class, Expiry, Use};
@@ -41,15 +42,22 @@ use registry::Place;
 use statistics::LookupFailure;
 
 pub use activity::Millis;
-pub use store::{Refused, SessionStore};
+pub use store::{NoRoom, Refused, SessionStore};
 
-/// A session id: 122 random bits as a UUID, the only form that is ever handed out or accepted.
+/// A session id: 128 random bits, written as a UUID in lower case, the only form that is ever
+/// handed out or accepted. No bits are given up for the version of the UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
 
 impl SessionId {
+    #[expect(
+        clippy::expect_used,
+        reason = "without random bits there can be no sessions"
+    )]
     fn random() -> Self {
-        Self(Uuid::new_v4())
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).expect("the system has random bits");
+        Self(Uuid::from_bytes(bits))
     }
 
     /// Reads an id as it was handed out; `None` for every other text.
@@ -58,6 +66,7 @@ impl SessionId {
             .then(|| Uuid::try_parse(text).ok())
             .flatten()
             .map(Self)
+            .filter(|id| id.expose() == text)
     }
 
     /// The text for the `Mcp-Session-Id` header. Not for logs: the id is a credential.
@@ -184,23 +193,6 @@ impl From<Expiry> for EndReason {
     }
 }
 
-/// The methods that are remembered as the last one of a session. The first stands for none, the
-/// last for every other.
-const METHODS: [&str; 12] = [
-    "",
-    "ping",
-    "tools/list",
-    "tools/call",
-    "prompts/list",
-    "prompts/get",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "completion/complete",
-    "logging/setLevel",
-    "other",
-];
-
 /// One session. Reached only through a [`SessionGuard`].
 ///
 /// There may be a hundred thousand of them: what most sessions do not need most of the time is
@@ -213,6 +205,7 @@ pub struct Session {
     activity: Activity,
     place: Place,
     requests: AtomicU64,
+    /// 0, or one more than the number of a [`Method`].
     last_method: AtomicU8,
     running: Mutex<Running>,
     history: OnceLock<Arc<History>>,
@@ -278,13 +271,8 @@ impl Session {
     }
 
     /// Counts a request, and remembers its method.
-    pub fn note_request(&self, method: &str) {
-        let known = METHODS.iter().position(|known| *known == method);
-        let index = known
-            .filter(|index| *index > 0)
-            .unwrap_or(METHODS.len() - 1);
-        let index = u8::try_from(index).unwrap_or(0);
-        self.last_method.store(index, Ordering::Relaxed);
+    pub fn note_request(&self, method: Method) {
+        self.last_method.store(method as u8 + 1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -299,12 +287,12 @@ impl Session {
     }
 
     /// The method of the last request that was noted.
-    pub fn last_method(&self) -> Option<&'static str> {
-        let index = usize::from(self.last_method.load(Ordering::Relaxed));
-        METHODS
-            .get(index)
+    pub fn last_method(&self) -> Option<Method> {
+        let number = usize::from(self.last_method.load(Ordering::Relaxed));
+        number
+            .checked_sub(1)
+            .and_then(|index| Method::ALL.get(index))
             .copied()
-            .filter(|method| !method.is_empty())
     }
 
     /// Since when nobody has used it, in milliseconds before `now`; 0 while somebody does.

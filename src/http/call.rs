@@ -9,14 +9,18 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::endpoint::Exchange;
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{App, Connection};
 use crate::catalog::Tool;
-use crate::dispatch::{self, Call};
+use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, CallRequest, Listener, Outcome, Said, Stop, Stopped};
-use crate::metrics::{ErrorType, MessageKind, RequestEra, RequestInFlight, StreamKind};
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, RequestId};
+use crate::metrics::{ErrorType, MessageKind, OTHER, StreamKind};
+use crate::protocol::jsonrpc::{
+    ErrorObject, INTERNAL_ERROR, RequestId, UnreadableId, encode_error,
+};
+use crate::protocol::mcp::Method;
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::SessionGuard;
@@ -36,7 +40,6 @@ pub(super) struct From {
     pub(super) number: u64,
     pub(super) id: RequestId,
     pub(super) version: ProtocolVersion,
-    pub(super) era: RequestEra,
     pub(super) outbox: Arc<Outbox>,
 }
 
@@ -64,7 +67,7 @@ pub(super) fn start<K: Send + 'static>(
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
         tool: call.tool,
         started: Instant::now(),
-        in_flight: app.metrics.request_started(from.era),
+        owes_reply: true,
         from,
         keep,
     });
@@ -78,8 +81,7 @@ struct Answering<K> {
     tool: Arc<Tool>,
     progress_token: Option<ProgressToken>,
     started: Instant,
-    #[expect(dead_code, reason = "counts the request until it is dropped")]
-    in_flight: RequestInFlight,
+    owes_reply: bool,
     #[expect(dead_code, reason = "kept for its destructor")]
     keep: K,
 }
@@ -93,24 +95,62 @@ impl<K: Send + 'static> Listener for Answering<K> {
         }
     }
 
-    fn done(self: Box<Self>, outcome: Outcome) {
+    fn done(mut self: Box<Self>, outcome: Outcome) {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
         let error_type = error_type(&outcome);
         let encoded = encoded(&self.app, era, outcome);
         let (status, data) = reply::encode(&self.from.id, &encoded, status);
         self.app.metrics.operation(
-            "tools/call",
+            Method::CallTool.as_str(),
             Some(&self.tool.name),
             error_type,
             self.from.version.as_str(),
             self.started.elapsed(),
         );
+        self.owes_reply = false;
         self.from.outbox.reply(Reply {
             status,
             data: data.into(),
         });
     }
+}
+
+/// The last resort, should there be no encoding an outcome: the exchange must not wait for ever.
+impl<K> Drop for Answering<K> {
+    fn drop(&mut self) {
+        if !self.owes_reply {
+            return;
+        }
+        let error = ErrorObject::new(INTERNAL_ERROR, LOST);
+        let message = encode_error(Some(&self.from.id), UnreadableId::Null, &error);
+        self.from.outbox.reply(Reply {
+            status: error_status(self.from.version.era(), &Outcome::Lost),
+            data: message.into(),
+        });
+    }
+}
+
+/// Counts a request that was answered at once.
+pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersion, plan: &Plan) {
+    let (tool, error_type) = match plan {
+        Plan::Call(_) => return,
+        Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
+        Plan::Reply(outcome) => {
+            let error = outcome.as_ref().err();
+            (
+                (method == Method::CallTool).then_some(OTHER),
+                error.map(|error| ErrorType::JsonRpc(error.code)),
+            )
+        }
+    };
+    exchange.app.metrics.operation(
+        method.as_str(),
+        tool,
+        error_type,
+        version.as_str(),
+        exchange.started.elapsed(),
+    );
 }
 
 /// How an exchange may be answered.
@@ -145,7 +185,7 @@ pub(super) async fn answer<K: Send + Unpin + 'static>(
     let opened = Opened::new(app, StreamKind::Post, exchanged.connection);
     let heartbeat = app.options.heartbeat;
     reply::event_stream(events::of_replies(
-        opened, reader, beginning, heartbeat, keep,
+        opened, reader, beginning, heartbeat, None, keep,
     ))
 }
 
@@ -190,6 +230,8 @@ pub(super) fn busy_error() -> ErrorObject {
     ErrorObject::new(INTERNAL_ERROR, BUSY)
 }
 
+const LOST: &str = "Internal error: the call was lost";
+
 const BUSY: &str = "The server is running as many calls as it may; try again later";
 
 fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
@@ -200,7 +242,7 @@ fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, Error
         Outcome::Stopped(Stopped::ByShutdown) => {
             "The call was cancelled: the server is shutting down"
         }
-        Outcome::Lost => "Internal error: the call was lost",
+        Outcome::Lost => LOST,
     };
     Err(ErrorObject::new(INTERNAL_ERROR, message))
 }

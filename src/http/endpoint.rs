@@ -13,10 +13,12 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Map;
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
-use super::{App, Connection, headers, legacy, modern, reply};
+use super::{App, Connection, Link, headers, legacy, modern, reply};
 use crate::auth::Caller;
+use crate::metrics::{RequestEra, RequestInFlight};
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
@@ -30,6 +32,35 @@ pub(super) struct Exchange {
     pub(super) connection: Connection,
     pub(super) headers: HeaderMap,
     pub(super) started: Instant,
+}
+
+/// A request whose client waits for its answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    token: Option<TaskTrackerToken>,
+    link: Arc<Link>,
+    #[expect(dead_code, reason = "counts the request until it is dropped")]
+    in_flight: RequestInFlight,
+}
+
+/// The answer has left this server when it is flushed: what hyper still holds must not be lost when
+/// the server stops.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let token = self.token.take();
+        self.link.on_delivery(move |_| drop(token));
+    }
+}
+
+impl Exchange {
+    /// Has a server that stops wait for the answer.
+    pub(super) fn waiting(&self, era: RequestEra) -> Waiting {
+        Waiting {
+            token: Some(self.app.unanswered.token()),
+            link: Arc::clone(&self.connection.link),
+            in_flight: self.app.metrics.request_started(era),
+        }
+    }
 }
 
 /// Serves every method of the endpoint.

@@ -88,18 +88,21 @@ impl Drop for Opened {
 }
 
 /// Streams the messages of an exchange as they come, with comments between them, then ends. `keep`
-/// is dropped with the stream.
+/// is dropped with the stream. A call whose credential expires is answered all the same; a stream
+/// that was opened to go on with one is not.
 pub(super) fn of_replies<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
     heartbeat: Duration,
+    expires: Option<SystemTime>,
     keep: K,
 ) -> Body {
     struct Answering<K> {
         opened: Opened,
         reader: Reader,
         heartbeats: Interval,
+        expired: Instant,
         keep: K,
     }
     enum State<K> {
@@ -110,6 +113,7 @@ pub(super) fn of_replies<K: Send + 'static>(
         opened,
         reader,
         heartbeats: heartbeats(heartbeat),
+        expired: instant(expires),
         keep,
     };
     let state = State::Beginning(beginning, answering);
@@ -138,18 +142,39 @@ pub(super) fn of_replies<K: Send + 'static>(
                 }
             },
             _ = answering.heartbeats.tick() => COMMENT,
+            () = tokio::time::sleep_until(answering.expired) => {
+                answering.opened.end(StreamEnd::Revoked);
+                return None;
+            }
         };
         Some((Ok(chunk), State::Going(answering)))
     }))
 }
 
 /// What a client missed of a stream that is over.
-pub(super) fn of_past(mut opened: Opened, events: &[Event]) -> Body {
+pub(super) fn of_past<K: Send + 'static>(opened: Opened, events: &[Event], keep: K) -> Body {
     let chunks: Vec<Bytes> = std::iter::once(COMMENT)
         .chain(events.iter().map(event))
         .collect();
-    opened.end(StreamEnd::Complete);
-    Body::from(chunks.concat())
+    let state = (Some(chunks.concat()), opened, keep);
+    Body::from_stream(stream::unfold(state, |state| async move {
+        match state {
+            (Some(chunk), opened, keep) => Some((Ok::<_, Infallible>(chunk), (None, opened, keep))),
+            (None, mut opened, _keep) => {
+                opened.end(StreamEnd::Complete);
+                None
+            }
+        }
+    }))
+}
+
+/// The time of a clock that never jumps; far away for what does not come.
+fn instant(time: Option<SystemTime>) -> Instant {
+    let left = time.map_or(FAR, |time| {
+        let left = time.duration_since(SystemTime::now());
+        left.unwrap_or_default().min(FAR)
+    });
+    Instant::now() + left
 }
 
 /// What ends the stream of a session.
@@ -168,14 +193,13 @@ pub(super) struct Limits {
 }
 
 /// The stream of a session: its messages, with comments between them, until something ends it.
-/// `keep` is dropped with the stream; it is told when the credential has expired.
+/// `keep` is dropped with the stream.
 pub(super) fn of_session<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
     limits: Limits,
     keep: K,
-    on_expired: fn(&K),
 ) -> Body {
     struct Listening<K> {
         opened: Opened,
@@ -184,6 +208,7 @@ pub(super) fn of_session<K: Send + 'static>(
         until: Instant,
         expired: Instant,
         limits: Limits,
+        #[expect(dead_code, reason = "kept for its destructor")]
         keep: K,
     }
     enum State<K> {
@@ -199,18 +224,12 @@ pub(super) fn of_session<K: Send + 'static>(
             reader,
             heartbeats: heartbeats(limits.heartbeat),
             until: now + jittered(limits.max_age),
-            expired: limits.expires.map_or_else(
-                || now + FAR,
-                |expires| {
-                    let left = expires.duration_since(SystemTime::now());
-                    now + left.unwrap_or_default().min(FAR)
-                },
-            ),
+            expired: instant(limits.expires),
             limits,
             keep,
         },
     );
-    Body::from_stream(stream::unfold(state, move |state| async move {
+    Body::from_stream(stream::unfold(state, |state| async move {
         let mut listening = match state {
             State::Beginning(beginning, listening) => {
                 return Some((
@@ -225,10 +244,7 @@ pub(super) fn of_session<K: Send + 'static>(
             // What waits is sent before the server ends the stream.
             biased;
             () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
-            () = tokio::time::sleep_until(listening.expired) => {
-                on_expired(&listening.keep);
-                StreamEnd::Revoked
-            }
+            () = tokio::time::sleep_until(listening.expired) => StreamEnd::Revoked,
             next = listening.reader.next() => match next {
                 Next::Event(next) => {
                     return Some((Ok(event(&next)), State::Going(listening)));

@@ -6,17 +6,15 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::call::{self, Exchanged};
-use super::endpoint::Exchange;
+use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers};
@@ -25,20 +23,19 @@ use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Notification, Request,
-    RequestId, RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
+    ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
+    SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
+use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
-use crate::session::{
-    Bucket, EndReason, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
-};
+use crate::session::{Bucket, NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
 use crate::stream::{Outbox, Reply, Resumed};
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     // Before the look at `draining`: a server that stops waits for what was taken before it.
-    let waiting = exchange.app.unanswered.token();
+    let waiting = exchange.waiting(era_of(&exchange));
     if let Message::Request(request) = &message {
         let is_initialize = request.method == "initialize";
         if exchange.app.draining.is_cancelled() {
@@ -53,7 +50,13 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     }
     let session = match session_of(&exchange) {
         Ok(session) => session,
-        Err(missing) => return missing.into_response(&exchange, &message),
+        Err(missing) => {
+            let id = match &message {
+                Message::Request(request) => Some(&request.id),
+                Message::Notification(_) | Message::Response(_) => None,
+            };
+            return missing.response(id, &exchange.headers);
+        }
     };
     match message {
         Message::Request(request) => serve_request(&exchange, session, waiting, request).await,
@@ -67,6 +70,14 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     }
 }
 
+/// What the metrics call the era of a request.
+fn era_of(exchange: &Exchange) -> RequestEra {
+    match exchange.app.sessions {
+        Some(_) => RequestEra::Session,
+        None => RequestEra::Stateless,
+    }
+}
+
 /// Opens a session. It exists only after there is a result to answer with. A session id on the
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
@@ -76,8 +87,14 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         Ok((params, _)) => params.version,
         Err(_) => version_without_session(exchange),
     };
-    let outcome = opened.as_ref().map(|_| ());
-    count(exchange, "initialize", version, outcome.err());
+    let error = opened.as_ref().err();
+    exchange.app.metrics.operation(
+        Method::Initialize.as_str(),
+        None,
+        error.map(|error| ErrorType::JsonRpc(error.code)),
+        version.as_str(),
+        exchange.started.elapsed(),
+    );
     let (params, result) = match opened {
         Ok(opened) => opened,
         Err(error) => return reply::error(StatusCode::OK, &request.id, &error),
@@ -97,7 +114,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
             opened_session(exchange, request, &result, guard)
         }
         Err(refused) => {
-            if refused == Refused::Full {
+            if refused == NoRoom::Full {
                 app.refusals.refused(Instant::now());
             }
             no_room(request, refused)
@@ -157,26 +174,13 @@ fn bucket(exchange: &Exchange) -> Option<Bucket> {
 }
 
 /// Refuses a session without telling the limit.
-fn no_room(request: &Request, refused: Refused) -> Response {
+fn no_room(request: &Request, refused: NoRoom) -> Response {
     const FULL: &str = "The server has no room for another session; try again later";
     const TOO_MANY: &str = "Too many sessions are open already; end some, or try again later";
     match refused {
-        Refused::PrincipalFull => reply::too_many(&request.id, TOO_MANY),
-        Refused::Full | Refused::NotFound | Refused::Crowded => {
-            reply::unavailable(Some(&request.id), FULL, RetryAfter::Full)
-        }
+        NoRoom::PrincipalFull => reply::too_many(&request.id, TOO_MANY),
+        NoRoom::Full => reply::unavailable(Some(&request.id), FULL, RetryAfter::Full),
     }
-}
-
-/// Counts a request that was answered at once.
-fn count(exchange: &Exchange, method: &str, version: ProtocolVersion, error: Option<&ErrorObject>) {
-    exchange.app.metrics.operation(
-        dispatch::known_method(method),
-        None,
-        error.map(|error| ErrorType::JsonRpc(error.code)),
-        version.as_str(),
-        exchange.started.elapsed(),
-    );
 }
 
 /// The version of a request in no session: what its header says, and else the oldest.
@@ -198,18 +202,25 @@ enum NoSession {
     Crowded,
 }
 
+const CROWDED: &str = "Too many requests of this session are open; try again later";
+
+/// The error of a request in a session that does not exist, any more or for this caller.
+fn not_found() -> ErrorObject {
+    ErrorObject::new(SESSION_NOT_FOUND, "Session not found")
+}
+
 impl From<Refused> for NoSession {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Crowded => Self::Crowded,
-            Refused::NotFound | Refused::Full | Refused::PrincipalFull => Self::Unknown,
+            Refused::NotFound => Self::Unknown,
         }
     }
 }
 
 impl NoSession {
-    fn error(self) -> (StatusCode, ErrorObject) {
-        match self {
+    fn response(self, id: Option<&RequestId>, headers: &HeaderMap) -> Response {
+        let (status, error) = match self {
             Self::Missing => (
                 StatusCode::BAD_REQUEST,
                 ErrorObject::new(
@@ -217,25 +228,12 @@ impl NoSession {
                     "Invalid request: the Mcp-Session-Id header is missing; call initialize first",
                 ),
             ),
-            Self::Unknown => (
-                StatusCode::NOT_FOUND,
-                ErrorObject::new(SESSION_NOT_FOUND, "Session not found"),
-            ),
-            Self::Crowded => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                ErrorObject::new(
-                    INTERNAL_ERROR,
-                    "Too many requests of this session are open; try again later",
-                ),
-            ),
-        }
-    }
-
-    fn into_response(self, exchange: &Exchange, message: &Message) -> Response {
-        let (status, error) = self.error();
-        match message {
-            Message::Request(request) => reply::error(status, &request.id, &error),
-            _ => reply::error_without_id(status, &exchange.headers, &error),
+            Self::Unknown => (StatusCode::NOT_FOUND, not_found()),
+            Self::Crowded => return reply::unavailable(id, CROWDED, RetryAfter::Busy),
+        };
+        match id {
+            Some(id) => reply::error(status, id, &error),
+            None => reply::error_without_id(status, headers, &error),
         }
     }
 }
@@ -246,8 +244,15 @@ fn session_of(exchange: &Exchange) -> Result<Option<SessionGuard>, NoSession> {
         return Ok(None);
     };
     match id_of(exchange) {
-        Err(NoSession::Missing) if exchange.app.options.lenient_sessions => Ok(None),
-        Err(missing) => Err(refused(exchange, sessions, missing)),
+        Err(missing) => {
+            count_refused(exchange, sessions, missing);
+            let is_lenient = exchange.app.options.lenient_sessions;
+            if missing == NoSession::Missing && is_lenient {
+                Ok(None)
+            } else {
+                Err(missing)
+            }
+        }
         Ok(id) => sessions
             .enter(id, &exchange.caller.principal)
             .map(Some)
@@ -265,14 +270,13 @@ fn id_of(exchange: &Exchange) -> Result<SessionId, NoSession> {
 }
 
 /// Counts a request without a usable session id.
-fn refused(exchange: &Exchange, sessions: &SessionStore, missing: NoSession) -> NoSession {
+fn count_refused(exchange: &Exchange, sessions: &SessionStore, missing: NoSession) {
     match missing {
         NoSession::Missing => exchange.app.metrics.missing_session_id(),
         NoSession::Unknown | NoSession::Crowded => {
             sessions.note_lookup_failed(LookupFailure::Unknown);
         }
     }
-    missing
 }
 
 /// Takes note of a notification. Those that mean nothing here are ignored.
@@ -291,12 +295,12 @@ fn notified(session: &SessionGuard, notification: &Notification) {
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
-    waiting: TaskTrackerToken,
+    waiting: Waiting,
     request: Request,
 ) -> Response {
     let id = request.id.clone();
     let call = match plan(exchange, session.as_ref(), request) {
-        Plan::Reply(outcome) => {
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
         Plan::Call(call) => call,
@@ -306,8 +310,7 @@ async fn serve_request(
         Ok(()) => {}
         Err(NotStarted::Busy) => return call::busy(&id),
         Err(NotStarted::Ended) => {
-            let (status, error) = NoSession::Unknown.error();
-            return reply::error(status, &id, &error);
+            return NoSession::Unknown.response(Some(&id), &exchange.headers);
         }
     }
     let exchanged = Exchanged {
@@ -326,19 +329,21 @@ pub(super) async fn post_batch(
     messages: Vec<Result<Message, Malformed>>,
 ) -> Response {
     let app = &exchange.app;
-    let waiting = app.unanswered.token();
+    let waiting = exchange.waiting(era_of(&exchange));
     let has_request = messages
         .iter()
         .any(|message| matches!(message, Ok(Message::Request(_))));
     if has_request && app.draining.is_cancelled() {
         return reply::stopping(None);
     }
+    // Before the session is entered, since a refused request is no use of it.
+    if has_batches(&exchange) == Some(false) {
+        return no_batch(&exchange.headers);
+    }
     let session = match session_of(&exchange) {
-        Ok(Some(session)) if session.session().info().version == ProtocolVersion::V2025_03_26 => {
-            session
-        }
-        Ok(_) => return no_batch(&exchange.headers),
-        Err(missing) => return no_session(&exchange, missing),
+        Ok(Some(session)) => session,
+        Ok(None) => return no_batch(&exchange.headers),
+        Err(missing) => return missing.response(None, &exchange.headers),
     };
     let has_reply =
         |message: &&Result<Message, Malformed>| matches!(message, Ok(Message::Request(_)) | Err(_));
@@ -367,6 +372,14 @@ pub(super) async fn post_batch(
     call::answer(exchanged, reader, waiting).await
 }
 
+/// Whether the session of a request has batches; `None` if there is no such session.
+fn has_batches(exchange: &Exchange) -> Option<bool> {
+    let sessions = exchange.app.sessions.as_ref()?;
+    let id = id_of(exchange).ok()?;
+    let version = sessions.version(id, &exchange.caller.principal)?;
+    Some(version == ProtocolVersion::V2025_03_26)
+}
+
 /// Refuses a batch outside the sessions that have them.
 pub(super) fn no_batch(headers: &HeaderMap) -> Response {
     let error = ErrorObject::new(
@@ -383,13 +396,13 @@ fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request, outbo
         Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
         match plan(exchange, Some(session), request) {
-            Plan::Reply(outcome) => outcome,
+            Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
             Plan::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 match run(exchange, Some(session), id.clone(), call, outbox) {
                     Ok(()) => return,
                     Err(NotStarted::Busy) => Err(call::busy_error()),
-                    Err(NotStarted::Ended) => Err(NoSession::Unknown.error().1),
+                    Err(NotStarted::Ended) => Err(not_found()),
                 }
             }
         }
@@ -414,15 +427,11 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
         &app.catalog,
         &exchange.caller,
     );
+    let method = Method::named(&request.method);
     if let Some(session) = session {
-        session
-            .session()
-            .note_request(dispatch::known_method(&request.method));
+        session.session().note_request(method);
     }
-    if let Plan::Reply(outcome) = &plan {
-        let version = version_of(exchange, session);
-        count(exchange, &request.method, version, outcome.as_ref().err());
-    }
+    call::count(exchange, method, version_of(exchange, session), &plan);
     plan
 }
 
@@ -476,9 +485,14 @@ fn run(
     let registered = match session {
         None => None,
         Some(guard) => {
-            let another = guard.another().ok_or(NotStarted::Ended)?;
             let session = guard.session();
-            session.note_call();
+            let another = guard.another().ok_or_else(|| {
+                if session.ended().is_cancelled() {
+                    NotStarted::Ended
+                } else {
+                    NotStarted::Busy
+                }
+            })?;
             if session.register_call(number, id.key(), stop.client.clone()) {
                 app.metrics.duplicate_request_id();
             }
@@ -492,13 +506,12 @@ fn run(
         number,
         id,
         version: version_of(exchange, session),
-        era: match session {
-            Some(_) => RequestEra::Session,
-            None => RequestEra::Stateless,
-        },
         outbox,
     };
     call::start(app, from, call, stop, registered)?;
+    if let Some(session) = session {
+        session.session().note_call();
+    }
     Ok(())
 }
 
@@ -534,11 +547,12 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
     let opened = Opened::new(app, StreamKind::Get, connection);
     let (reader, beginning) = match resumed {
         Some(Resumed::Past(events)) => {
-            return reply::event_stream(events::of_past(opened, &events));
+            return reply::event_stream(events::of_past(opened, &events, session));
         }
         Some(Resumed::Live(reader)) if reader.ends() => {
             let heartbeat = app.options.heartbeat;
-            let body = events::of_replies(opened, reader, None, heartbeat, session);
+            let expires = exchange.caller.expires;
+            let body = events::of_replies(opened, reader, None, heartbeat, expires, session);
             return reply::event_stream(body);
         }
         Some(Resumed::Live(reader)) => (reader, None),
@@ -559,17 +573,9 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         ended: session.session().ended(),
         draining: app.draining.clone(),
     };
-    let keep = (session, Arc::clone(app));
-    let body = events::of_session(opened, reader, beginning, limits, keep, |(session, app)| {
-        let owner = &session.session().info().owner;
-        if !app
-            .authenticator
-            .has_other_credential(owner, SystemTime::now())
-        {
-            session.end(EndReason::Revoked);
-        }
-    });
-    reply::event_stream(body)
+    reply::event_stream(events::of_session(
+        opened, reader, beginning, limits, session,
+    ))
 }
 
 /// Ends the session, its calls and its stream.
@@ -590,15 +596,10 @@ fn with_session<S>(
         return reply::method_not_allowed(&exchange.headers, "POST");
     };
     let entered = id_of(exchange)
-        .map_err(|missing| refused(exchange, sessions, missing))
+        .inspect_err(|missing| count_refused(exchange, sessions, *missing))
         .and_then(|id| enter(sessions, id, &exchange.caller.principal).map_err(NoSession::from));
     match entered {
         Ok(session) => serve(session),
-        Err(missing) => no_session(exchange, missing),
+        Err(missing) => missing.response(None, &exchange.headers),
     }
-}
-
-fn no_session(exchange: &Exchange, missing: NoSession) -> Response {
-    let (status, error) = missing.error();
-    reply::error_without_id(status, &exchange.headers, &error)
 }

@@ -7,17 +7,17 @@
 use axum::response::Response;
 use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::call::{self, Exchanged};
-use super::endpoint::Exchange;
+use super::endpoint::{Exchange, Waiting};
 use super::{headers, reply};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
-use crate::metrics::{ErrorType, RequestEra};
+use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
+use crate::protocol::mcp::Method;
 use crate::protocol::modern::{check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -41,7 +41,7 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
 async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
     // Before the look at `draining`: a server that stops waits for what was taken before it.
-    let waiting = app.unanswered.token();
+    let waiting = exchange.waiting(RequestEra::Stateless);
     if app.draining.is_cancelled() {
         return reply::stopping(Some(&request.id));
     }
@@ -49,23 +49,22 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::error(status_of(&error), &request.id, &error);
     }
     let served = app.options.served;
-    match dispatch::plan(
+    let plan = dispatch::plan(
         Era::Modern,
         served,
         &mut request,
         &app.catalog,
         &exchange.caller,
-    ) {
-        Plan::Reply(outcome) => {
-            let error = outcome.as_ref().err();
-            app.metrics.operation(
-                dispatch::known_method(&request.method),
-                None,
-                error.map(|error| ErrorType::JsonRpc(error.code)),
-                ProtocolVersion::V2026_07_28.as_str(),
-                exchange.started.elapsed(),
-            );
-            let status = error.map_or(StatusCode::OK, status_of);
+    );
+    call::count(
+        exchange,
+        Method::named(&request.method),
+        ProtocolVersion::V2026_07_28,
+        &plan,
+    );
+    match plan {
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
+            let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
             reply::reply(&request.id, &outcome, status, waiting)
         }
         Plan::Call(call) => run(exchange, request.id, call, waiting).await,
@@ -98,12 +97,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(
-    exchange: &Exchange,
-    id: RequestId,
-    call: Call,
-    waiting: TaskTrackerToken,
-) -> Response {
+async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
@@ -116,7 +110,6 @@ async fn run(
         number: app.executor.number(),
         id: id.clone(),
         version: ProtocolVersion::V2026_07_28,
-        era: RequestEra::Stateless,
         outbox,
     };
     if let Err(Busy) = call::start(app, from, call, stop, ()) {

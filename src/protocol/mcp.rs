@@ -12,6 +12,54 @@ pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabi
 /// `_meta` key: the name and version of the server, in a modern result.
 pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
+/// A method, as far as it is served. Statistics say no more of a method that a client made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `initialize`
+    Initialize,
+    /// `ping`
+    Ping,
+    /// `server/discover`
+    Discover,
+    /// `tools/list`
+    ListTools,
+    /// `tools/call`
+    CallTool,
+    /// Every other.
+    Other,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 6] = [
+        Self::Initialize,
+        Self::Ping,
+        Self::Discover,
+        Self::ListTools,
+        Self::CallTool,
+        Self::Other,
+    ];
+
+    /// The method of this name.
+    pub fn named(name: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|method| *method != Self::Other && method.as_str() == name);
+        found.unwrap_or(Self::Other)
+    }
+
+    /// The name; `other` for every other.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Ping => "ping",
+            Self::Discover => "server/discover",
+            Self::ListTools => "tools/list",
+            Self::CallTool => "tools/call",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// The `_meta` object of a request's params.
 pub fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
     params.get("_meta").and_then(Value::as_object)

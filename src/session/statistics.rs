@@ -10,11 +10,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::activity::Millis;
-
-/// The bounds of durations, in seconds (OpenTelemetry, MCP metrics).
-const SECONDS: [f64; 14] = [
-    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
-];
+use crate::metrics::OPERATION_BUCKETS;
 
 /// Further bounds for what sessions do: they last longer than operations.
 const LONG_SECONDS: [f64; 6] = [600.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0];
@@ -113,13 +109,13 @@ pub struct Histograms {
 
 impl Default for Histograms {
     fn default() -> Self {
-        let session = || Histogram::new(SECONDS.into_iter().chain(LONG_SECONDS));
+        let session = || Histogram::new(OPERATION_BUCKETS.into_iter().chain(LONG_SECONDS));
         Self {
             duration: session(),
             requests: Histogram::new(REQUESTS),
             idle_at_reap: session(),
             reuse_gap: session(),
-            reaper_run_duration: Histogram::new(SECONDS),
+            reaper_run_duration: Histogram::new(OPERATION_BUCKETS),
         }
     }
 }

@@ -20,8 +20,9 @@ use super::registry::{Ending, Registry};
 use super::shards::Shards;
 use super::statistics::{Counters, Counts, Histograms, LookupFailure, Rejection, Statistics};
 use super::tombstones::Tombstones;
-use super::{EndReason, Session, SessionGuard, SessionId, SessionInfo};
+use super::{Bucket, EndReason, Session, SessionGuard, SessionId, SessionInfo};
 use crate::auth::Principal;
+use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 
 /// What bounds the sessions. Timeouts are at least a millisecond; `None` is no bound.
@@ -62,12 +63,22 @@ impl Limits {
 pub enum WhenFull {
     /// It takes the place of the longest-idle session; without one it is refused.
     Evict {
-        /// Sessions that have been idle for less than this make no room for strangers. A principal
-        /// at its own limit loses its longest-idle session, however short it was idle.
+        /// Sessions that have been idle for less than this make no room for strangers, nor for
+        /// other anonymous callers from one address. A principal at its own limit loses its
+        /// longest-idle session, however short it was idle.
         min_idle: Duration,
     },
     /// It is refused.
     Reject,
+}
+
+/// Why no session was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The server holds as many sessions as it may.
+    Full,
+    /// The principal holds as many sessions as one may.
+    PrincipalFull,
 }
 
 /// Why there is no session for a request.
@@ -76,10 +87,6 @@ pub enum Refused {
     /// The id is unknown, expired, ended, or belongs to another principal. Nobody outside can
     /// tell which.
     NotFound,
-    /// The server holds as many sessions as it may.
-    Full,
-    /// The principal holds as many sessions as one may.
-    PrincipalFull,
     /// The session is used as often at once as it can be. It lives.
     Crowded,
 }
@@ -174,9 +181,9 @@ impl SessionStore {
     ///
     /// # Errors
     ///
-    /// [`Refused::PrincipalFull`] or [`Refused::Full`] at a limit. A principal that is refused has
+    /// [`NoRoom::PrincipalFull`] or [`NoRoom::Full`] at a limit. A principal that is refused has
     /// cost nobody a session.
-    pub fn create(self: &Arc<Self>, info: SessionInfo) -> Result<SessionGuard, Refused> {
+    pub fn create(self: &Arc<Self>, info: SessionInfo) -> Result<SessionGuard, NoRoom> {
         self.create_at(info, self.now())
     }
 
@@ -184,7 +191,7 @@ impl SessionStore {
         self: &Arc<Self>,
         mut info: SessionInfo,
         now: Millis,
-    ) -> Result<SessionGuard, Refused> {
+    ) -> Result<SessionGuard, NoRoom> {
         if self.limits.max_sessions_per_principal.is_none() {
             info.bucket = None;
         }
@@ -229,7 +236,7 @@ impl SessionStore {
         registry: &mut Registry,
         info: &SessionInfo,
         now: Millis,
-    ) -> Result<Option<Ending>, (Refused, Rejection)> {
+    ) -> Result<Option<Ending>, (NoRoom, Rejection)> {
         let close = |session: &Session, last_use| {
             let classes = self.shards.classes(session.id);
             session.activity.close_if_idle_since(last_use, classes)
@@ -238,13 +245,19 @@ impl SessionStore {
         if let (Some(bucket), Some(max)) = (&info.bucket, self.limits.max_sessions_per_principal)
             && registry.len_of(bucket) >= max.get()
         {
-            let evicted = match self.limits.when_full {
-                WhenFull::Evict { .. } => registry.evict(Some(bucket), now, now, close),
-                WhenFull::Reject => None,
+            let evicted = match (self.limits.when_full, bucket) {
+                (WhenFull::Evict { .. }, Bucket::Principal(_)) => {
+                    registry.evict(Some(bucket), now, now, close)
+                }
+                // Behind one address there may be strangers.
+                (WhenFull::Evict { min_idle }, Bucket::Address(_)) => now
+                    .checked_sub(millis(min_idle))
+                    .and_then(|latest| registry.evict(Some(bucket), now, latest, close)),
+                (WhenFull::Reject, _) => None,
             };
             return match evicted {
                 Some(evicted) => Ok(Some(evicted)),
-                None => Err((Refused::PrincipalFull, Rejection::PrincipalLimit)),
+                None => Err((NoRoom::PrincipalFull, Rejection::PrincipalLimit)),
             };
         }
         if registry.len() < self.limits.max_sessions {
@@ -258,7 +271,7 @@ impl SessionStore {
         };
         match evicted {
             Some(evicted) => Ok(Some(evicted)),
-            None => Err((Refused::Full, Rejection::MaxSessions)),
+            None => Err((NoRoom::Full, Rejection::MaxSessions)),
         }
     }
 
@@ -317,6 +330,13 @@ impl SessionStore {
             Acquired::Crowded => Err(Refused::Crowded),
             Acquired::Closed => Err(self.just_ended(id, now)),
         }
+    }
+
+    /// The version of a session, if it is one of this principal. This is no use of it, and no
+    /// look-up that is counted.
+    pub fn version(&self, id: SessionId, principal: &Principal) -> Option<ProtocolVersion> {
+        let session = self.shards.get(id)?;
+        (session.info.owner == *principal).then_some(session.info.version)
     }
 
     /// Ends a session of this principal for its client. This is no use of it.
@@ -593,7 +613,7 @@ impl SessionStore {
             in_flight: view.work,
             streams: view.streams,
             requests: session.requests(),
-            last_method: session.last_method(),
+            last_method: session.last_method().map(Method::as_str),
         }
     }
 

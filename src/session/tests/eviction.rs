@@ -32,7 +32,7 @@ async fn the_longest_idle_session_makes_room() {
     assert_eq!(failed(&store, LookupFailure::Evicted), 1);
 
     // Nobody is idle for so long any more, whoever asks.
-    assert_eq!(store.create(info("f")).unwrap_err(), Refused::Full);
+    assert_eq!(store.create(info("f")).unwrap_err(), NoRoom::Full);
     assert_eq!(store.statistics().sessions_rejected.get("max_sessions"), 1);
     drop((call, stream));
     pass(2.0).await;
@@ -50,7 +50,7 @@ async fn nobody_is_evicted_who_was_idle_for_less_than_the_floor() {
     for _ in 0..10 {
         let id = open(&store, "a");
         pass(59.9).await;
-        assert_eq!(store.create(info("b")).unwrap_err(), Refused::Full);
+        assert_eq!(store.create(info("b")).unwrap_err(), NoRoom::Full);
         assert!(store.lives(id));
         pass(0.1).await;
     }
@@ -68,9 +68,9 @@ async fn a_rejecting_server_ends_nothing_for_a_newcomer() {
     open(&store, "a");
     let second = open(&store, "a");
     pass(1e6).await;
-    assert_eq!(store.create(info("a")).unwrap_err(), Refused::PrincipalFull);
+    assert_eq!(store.create(info("a")).unwrap_err(), NoRoom::PrincipalFull);
     open(&store, "b");
-    assert_eq!(store.create(info("b")).unwrap_err(), Refused::Full);
+    assert_eq!(store.create(info("b")).unwrap_err(), NoRoom::Full);
     let rejected = store.statistics().sessions_rejected;
     assert_eq!(rejected.get("max_sessions"), 1);
     assert_eq!(rejected.get("principal_limit"), 1);
@@ -104,7 +104,7 @@ async fn a_principal_at_its_limit_loses_its_own_session() {
     let _calls = [first, third].map(|id| enter(&store, id, "x").unwrap());
     for _ in 0..3 {
         pass(100.0).await;
-        assert_eq!(store.create(info("x")).unwrap_err(), Refused::PrincipalFull);
+        assert_eq!(store.create(info("x")).unwrap_err(), NoRoom::PrincipalFull);
     }
     assert!(store.create(info("z")).is_ok());
     assert_eq!(store.statistics().sessions_ended.total(), 1);
@@ -127,7 +127,7 @@ async fn a_refused_principal_costs_nobody_a_session() {
     let stranger = open(&store, "y");
     let calls = [(); 2].map(|()| store.create(info("x")).unwrap());
     pass(100.0).await;
-    assert_eq!(store.create(info("x")).unwrap_err(), Refused::PrincipalFull);
+    assert_eq!(store.create(info("x")).unwrap_err(), NoRoom::PrincipalFull);
     assert!(store.lives(stranger));
     drop(calls);
     // At both limits, its own session is enough.
@@ -154,7 +154,7 @@ async fn buckets_last_as_long_as_their_sessions() {
     let there = Bucket::Address(Some([192, 0, 2, 2].into()));
     let mut guards = Vec::new();
     for bucket in [&here, &there, &Bucket::Address(None)] {
-        for expected in [None, None, Some(Refused::PrincipalFull)] {
+        for expected in [None, None, Some(NoRoom::PrincipalFull)] {
             let created = store.create(anonymous(Some(bucket.clone())));
             assert_eq!(created.as_ref().err(), expected.as_ref(), "{bucket:?}");
             guards.extend(created.ok());
@@ -184,7 +184,7 @@ async fn buckets_last_as_long_as_their_sessions() {
 }
 
 /// The entries looked at by an `initialize`.
-fn examined(store: &Arc<SessionStore>, expected: Result<(), Refused>) -> usize {
+fn examined(store: &Arc<SessionStore>, expected: Result<(), NoRoom>) -> usize {
     let before = store.examined();
     assert_eq!(store.create(info("new")).map(drop), expected);
     store.examined() - before
@@ -203,12 +203,12 @@ async fn a_full_server_looks_at_few_of_its_hundred_thousand_sessions() {
     // All are busy. Each attempt goes on where the last one stopped, until all is known.
     let attempts = SESSIONS.div_ceil(4096);
     let looked: usize = (0..attempts)
-        .map(|_| examined(&store, Err(Refused::Full)))
+        .map(|_| examined(&store, Err(NoRoom::Full)))
         .inspect(|looked| assert!(*looked <= 4096, "{looked}"))
         .sum();
     assert_eq!(looked, SESSIONS);
     for _ in 0..1000 {
-        assert_eq!(examined(&store, Err(Refused::Full)), 0);
+        assert_eq!(examined(&store, Err(NoRoom::Full)), 0);
     }
     // All were used at about the same time, and nobody since.
     drop(guards);

@@ -114,7 +114,7 @@ fn concurrent_creations_never_exceed_a_limit() {
                     }
                     Ok(_) => {}
                     Err(refusal) => {
-                        assert!(matches!(refusal, Refused::Full | Refused::PrincipalFull));
+                        assert!(matches!(refusal, NoRoom::Full | NoRoom::PrincipalFull));
                         refused += 1;
                         held.clear();
                     }

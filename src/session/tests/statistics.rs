@@ -104,7 +104,7 @@ async fn distributions_are_observed() {
     for gap in [1.5, 40.0] {
         pass(gap).await;
         let guard = enter(&store, id, "a").unwrap();
-        guard.session().note_request("ping");
+        guard.session().note_request(Method::Ping);
         // A use of a session in use has no gap.
         drop(enter(&store, id, "a").unwrap());
     }
@@ -145,7 +145,7 @@ async fn sessions_are_listed_in_pages() {
         let guard = store.enter(id, &principal("even"));
         for _ in 0..number {
             if let Ok(guard) = &guard {
-                guard.session().note_request("tools/list");
+                guard.session().note_request(Method::ListTools);
             }
         }
         drop(guard);
@@ -184,13 +184,13 @@ async fn methods_are_remembered_by_name_if_they_are_known() {
     let session = guard.session();
     assert_eq!(session.last_method(), None);
     for (method, remembered) in [
-        ("ping", "ping"),
-        ("tools/call", "tools/call"),
-        ("", "other"),
-        ("made/up", "other"),
-        ("other", "other"),
+        ("ping", Method::Ping),
+        ("tools/call", Method::CallTool),
+        ("", Method::Other),
+        ("made/up", Method::Other),
+        ("other", Method::Other),
     ] {
-        session.note_request(method);
+        session.note_request(Method::named(method));
         assert_eq!(session.last_method(), Some(remembered), "{method}");
     }
     assert_eq!(session.requests(), 5);
