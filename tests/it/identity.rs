@@ -424,8 +424,8 @@ fn a_session_id_is_random_and_a_credential() {
 
     let live = ids.iter().next().unwrap();
     let client = Client::new(&server, Era::Legacy, None).with_session(live);
-    let long = "a".repeat(8 << 10);
-    let malformed = ["x", "../../etc/passwd", "größe", "\u{1}", "a b", &long];
+    let endless = "a".repeat(8 << 10);
+    let malformed = ["x", "../../etc/passwd", "größe", "\u{1}", "a b", &endless];
     for method in ["POST", "GET", "DELETE"] {
         for (id, expected) in malformed
             .into_iter()

@@ -604,7 +604,15 @@ fn metrics_are_there_until_the_server_has_stopped() {
     let address = monitor_of(&server);
     let client = server.client(Era::Legacy);
     let gate = Gate::new(&server, "gate");
-    let mut call = client.start_call(7, "gate", &gate.arguments());
+    // There is room when the connections of before are forgotten.
+    let room = eventually(|| {
+        let mut http = Http::connect(server.address());
+        let response = http.request("GET", "/healthz", &[], "");
+        (response.status == 200).then_some(http)
+    });
+    let mut call = room.expect("room for a connection");
+    let params = json!({"name": "gate", "arguments": gate.arguments()});
+    client.send_on(&mut call, &client.message(7, "tools/call", &params));
     gate.wait();
     // The connections of clients and those for metrics are counted apart.
     let second = Http::connect(server.address());
