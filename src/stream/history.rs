@@ -561,6 +561,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_holds_itself() {
+        let history = History::new(LIMITS);
+        let stage = stage(&history);
+        let first = stage.say("one");
+        let resumed = history.resume(&first.to_string());
+        let weak = (Arc::downgrade(&history), Arc::downgrade(&stage.outbox));
+        drop((history, stage, resumed));
+        assert_eq!((weak.0.strong_count(), weak.1.strong_count()), (0, 0));
+    }
+
+    #[tokio::test]
     async fn streams_that_are_over_are_forgotten() {
         let history = History::new(LIMITS);
         for _ in 0..1000 {
