@@ -503,24 +503,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_too_old_goes_although_nobody_asks() {
-        let histories = Arc::new(Histories::default());
+        let histories = Histories::default();
         let history = histories.create(LIMITS);
         let gone: Vec<_> = (0..10).map(|_| histories.create(LIMITS)).collect();
         let stage = stage(&history);
         stage.say("x");
         let closing = CancellationToken::new();
-        let keeping = tokio::spawn({
-            let (histories, closing) = (Arc::clone(&histories), closing.clone());
-            async move { histories.keep_young(closing).await }
-        });
         drop(gone);
-        tokio::time::sleep(LIMITS.age).await;
-        assert_eq!(history.state.lock().bytes, 1);
-        assert_eq!(histories.0.lock().len(), 1, "of sessions that live");
-        tokio::time::sleep(FORGET_INTERVAL * 2).await;
-        assert_eq!(history.state.lock().bytes, 0);
-        closing.cancel();
-        keeping.await.unwrap();
+        let look = async {
+            tokio::time::sleep(LIMITS.age).await;
+            assert_eq!(history.state.lock().bytes, 1);
+            assert_eq!(histories.0.lock().len(), 1, "of sessions that live");
+            tokio::time::sleep(FORGET_INTERVAL * 2).await;
+            assert_eq!(history.state.lock().bytes, 0);
+            closing.cancel();
+        };
+        tokio::join!(histories.keep_young(closing.clone()), look);
     }
 
     #[tokio::test]
