@@ -198,7 +198,9 @@ impl Sse {
 
     /// The next block that is no comment.
     fn next(&mut self) -> Option<Sent> {
+        let asked = Instant::now();
         loop {
+            assert!(asked.elapsed() < PATIENCE, "nothing but comments");
             let sent = self.block()?;
             if sent != Sent::default() {
                 return Some(sent);
