@@ -491,6 +491,7 @@ tools:
         }
     }
 
+    /// Session rule D5: nothing that a client sends makes a task panic, so it is provoked here.
     #[tokio::test]
     async fn a_call_has_one_outcome_and_gives_all_back_also_when_its_task_panics() {
         let limits = Limits {

@@ -35,6 +35,9 @@ const KILL_WINDOW: Duration = Duration::from_secs(10);
 /// How much of the end of standard error is kept, in bytes.
 const MAX_STDERR: usize = 64 * 1024;
 
+/// How much of a pipe is read at the very end, in bytes: what it can hold.
+const MAX_REST: usize = 64 * 1024;
+
 /// The size of one read, in bytes.
 const READ: usize = 16 * 1024;
 
@@ -200,6 +203,22 @@ impl Process {
                 }
             }
         }
+        // On a busy machine the window may be over before what came in it was looked at.
+        if stdout_open {
+            let rest = rest(&self.stdout)?;
+            stdout_open = rest.is_open;
+            if stdout.push(&rest.bytes) == Err(Overflow) {
+                return Ok(Ended {
+                    end: End::Overflow,
+                    stderr,
+                });
+            }
+        }
+        if stderr_open {
+            let rest = rest(&self.stderr)?;
+            stderr_open = rest.is_open;
+            stderr.push(&rest.bytes);
+        }
         let status = self.reap()?;
         let end = if stdout.finish() == Err(Overflow) {
             End::Overflow
@@ -270,6 +289,26 @@ impl Process {
             }
         });
     }
+}
+
+/// What is in a pipe now.
+struct Rest {
+    bytes: Vec<u8>,
+    is_open: bool,
+}
+
+/// Reads what is in a pipe, without waiting for more: at most what a pipe holds.
+fn rest(pipe: &pipe::Receiver) -> io::Result<Rest> {
+    let mut bytes = Vec::with_capacity(MAX_REST);
+    let is_open = loop {
+        match pipe.try_read_buf(&mut bytes) {
+            Ok(0) => break bytes.len() == MAX_REST,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Rest { bytes, is_open })
 }
 
 /// Reads a pipe to its end and drops what was read.

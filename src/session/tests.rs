@@ -96,11 +96,9 @@ fn only_the_handed_out_form_of_an_id_is_accepted() {
     for text in ["", "x", "0", simple.as_str(), braced.as_str()] {
         assert_eq!(SessionId::parse(text), None, "{text}");
     }
-    assert_eq!(
-        SessionId::parse(&upper),
-        Some(id),
-        "hex digits compare without case"
-    );
+    if upper != id.expose() {
+        assert_eq!(SessionId::parse(&upper), None, "{upper}");
+    }
     assert!(
         id.expose()
             .bytes()

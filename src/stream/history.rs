@@ -503,24 +503,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_too_old_goes_although_nobody_asks() {
-        let histories = Arc::new(Histories::default());
+        let histories = Histories::default();
         let history = histories.create(LIMITS);
         let gone: Vec<_> = (0..10).map(|_| histories.create(LIMITS)).collect();
         let stage = stage(&history);
         stage.say("x");
         let closing = CancellationToken::new();
-        let keeping = tokio::spawn({
-            let (histories, closing) = (Arc::clone(&histories), closing.clone());
-            async move { histories.keep_young(closing).await }
-        });
         drop(gone);
-        tokio::time::sleep(LIMITS.age).await;
-        assert_eq!(history.state.lock().bytes, 1);
-        assert_eq!(histories.0.lock().len(), 1, "of sessions that live");
-        tokio::time::sleep(FORGET_INTERVAL * 2).await;
-        assert_eq!(history.state.lock().bytes, 0);
-        closing.cancel();
-        keeping.await.unwrap();
+        let look = async {
+            tokio::time::sleep(LIMITS.age).await;
+            assert_eq!(history.state.lock().bytes, 1);
+            assert_eq!(histories.0.lock().len(), 1, "of sessions that live");
+            tokio::time::sleep(FORGET_INTERVAL * 2).await;
+            assert_eq!(history.state.lock().bytes, 0);
+            closing.cancel();
+        };
+        tokio::join!(histories.keep_young(closing.clone()), look);
     }
 
     #[tokio::test]
@@ -558,6 +556,17 @@ mod tests {
         assert!(history.resume(&old.to_string()).is_none());
         assert_eq!(reader.position().map(|id| id.stream), Some(1001));
         assert_eq!(history.state.lock().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_holds_itself() {
+        let history = History::new(LIMITS);
+        let stage = stage(&history);
+        let first = stage.say("one");
+        let resumed = history.resume(&first.to_string());
+        let weak = (Arc::downgrade(&history), Arc::downgrade(&stage.outbox));
+        drop((history, stage, resumed));
+        assert_eq!((weak.0.strong_count(), weak.1.strong_count()), (0, 0));
     }
 
     #[tokio::test]

@@ -224,6 +224,7 @@ fn a_session_ends_when_nobody_uses_it() {
     ]);
 }
 
+/// Session rules C1, C2 and D4.
 #[test]
 fn the_newest_stream_of_a_session_wins() {
     let server = serve(&[]);
@@ -249,6 +250,7 @@ fn the_newest_stream_of_a_session_wins() {
     assert_eq!(stream_of_other.read_chunk(), None);
 }
 
+/// Session rules C3 and C6.
 #[test]
 fn a_silent_stream_gets_heartbeats() {
     let server = serve(&["--heartbeat", "100ms"]);
@@ -286,6 +288,7 @@ fn a_silent_stream_gets_heartbeats() {
     }
 }
 
+/// Session rule C8.
 #[test]
 fn an_answer_is_a_stream_only_if_it_takes_longer_than_a_heartbeat() {
     let cases: [(&[&str], Duration, bool); 4] = [
@@ -329,6 +332,7 @@ fn an_answer_is_a_stream_only_if_it_takes_longer_than_a_heartbeat() {
     ]);
 }
 
+/// Session rules D1 and D2.
 #[test]
 fn deleting_a_session_ends_its_calls_with_an_answer() {
     let modes: [(&[&str], bool); 2] = [
@@ -455,6 +459,7 @@ fn a_cancellation_reaches_every_call_of_its_id_in_its_session_only() {
     }
 }
 
+/// Session rule C5.
 #[test]
 fn a_stateless_server_has_no_sessions() {
     let server = serve(&["--stateless"]);
@@ -618,6 +623,7 @@ pub(crate) fn reply(call: &mut Http, head: Option<Response>) -> Response {
     response
 }
 
+/// Session rule G3.
 #[test]
 fn a_stopping_server_finishes_what_it_took() {
     let mut server = serve(&["--heartbeat", "1s"]);
@@ -675,6 +681,7 @@ fn a_stopping_server_finishes_what_it_took() {
     assert_eq!(statistics["sessions_ended"]["shutdown"], 3);
 }
 
+/// Session rule G3, at the deadline.
 #[test]
 fn a_call_that_outlasts_the_drain_gets_an_answer() {
     let modes: [&[&str]; 2] = [&["--json-response"], &["--heartbeat", "100ms"]];
@@ -708,6 +715,7 @@ fn a_call_that_outlasts_the_drain_gets_an_answer() {
     at_once(&[&|| body(modes[0]), &|| body(modes[1])]);
 }
 
+/// Session rule G3, the second signal.
 #[test]
 fn a_second_signal_ends_everything_at_once() {
     let body = |signal: &str, code: i32| {
@@ -800,6 +808,7 @@ fn a_request_that_never_came_whole_is_no_call_that_was_cut() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// Session rule G3, the exit code.
 #[test]
 fn a_client_that_does_not_take_its_answer_is_counted() {
     let mut server = serve(&["--drain-timeout", "1s"]);

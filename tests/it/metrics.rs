@@ -598,6 +598,7 @@ async fn a_server_that_refuses_sessions_for_long_is_not_ready() {
     assert!(ready().await, "full again, but nobody was refused since");
 }
 
+/// Session rule G3, as an operator sees it.
 #[test]
 fn metrics_are_there_until_the_server_has_stopped() {
     let mut server = serve(&["--max-connections", "2"]);
@@ -863,6 +864,7 @@ fn read_to_end(stream: &mut impl std::io::Read) -> usize {
 }
 
 /// Session rule A5.
+/// Session rule C7, with plain JSON and on a Unix socket.
 #[test]
 fn a_client_that_reads_nothing_is_cut() {
     const TIMEOUT: Duration = Duration::from_secs(1);

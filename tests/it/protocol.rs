@@ -307,6 +307,7 @@ const METHODS: &[(&str, Outcome, Outcome)] = &[
     ("logging/setLevel", (200, Some(-32601)), (404, Some(-32601))),
 ];
 
+/// Session rule G1: unknown methods.
 #[tokio::test]
 async fn each_era_has_its_methods() {
     let server = InProcess::new();
@@ -463,6 +464,7 @@ const MISMATCHES: &[(&str, Change)] = &[
     }),
 ];
 
+/// Session rule G1: what headers and body say.
 #[tokio::test]
 async fn a_modern_call_whose_headers_do_not_say_what_it_says_does_not_run() {
     let server = InProcess::new();
@@ -571,6 +573,7 @@ async fn a_modern_request_says_everything_in_its_meta() {
 }
 
 /// Session rule F4.
+/// Session rule G1: unknown versions.
 #[tokio::test]
 async fn a_version_that_is_not_served_is_answered_with_those_that_are() {
     let supported = json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]);
@@ -921,6 +924,7 @@ async fn foreign_hosts_and_pages_reach_no_route_with_any_method() {
     assert_eq!(server.sessions_created(), 0);
 }
 
+/// Session rule C5.
 #[tokio::test]
 async fn other_methods_are_refused_with_those_that_are_served() {
     let methods = ["PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW"];
@@ -1077,6 +1081,7 @@ async fn a_request_needs_a_session_that_lives() {
     assert_eq!(server.sessions_created(), 1);
 }
 
+/// Session rule D2.
 #[tokio::test]
 async fn a_deleted_session_is_an_unknown_one() {
     let server = InProcess::new();
@@ -1159,6 +1164,7 @@ const LONG: Duration = Duration::from_mins(1);
 type Ask = fn(&Peer, &Peer) -> Request;
 
 /// Session rule A8.
+/// Session rule G2.
 #[tokio::test(start_paused = true)]
 async fn only_a_request_that_is_let_in_is_use_of_a_session() {
     let cases: [(&str, Ask, bool); 8] = [
@@ -1216,6 +1222,7 @@ async fn only_a_request_that_is_let_in_is_use_of_a_session() {
     }
 }
 
+/// Session rule G1.
 #[tokio::test]
 async fn a_modern_request_neither_has_nor_makes_a_session() {
     let server = InProcess::new();
@@ -1405,6 +1412,7 @@ async fn a_full_server_says_so_without_numbers_and_recovers() {
     server.peer(Era::Legacy).await;
 }
 
+/// Session rule G3.
 #[tokio::test]
 async fn a_stopping_server_takes_no_new_work() {
     let server = InProcess::new();

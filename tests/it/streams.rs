@@ -62,7 +62,7 @@ fn serve(options: &[&str]) -> TestServer {
                  step 2 two; printf through; touch \"$1.over\""
                     .to_owned(),
             ),
-            ("big.sh", "step 1 one; yes | head -c \"$1\"".to_owned()),
+            ("big.sh", "step 1 one; head -c \"$1\" /dev/zero | tr '\\0' y".to_owned()),
             // Ten reports go out at once. The text is as long as may be, and longer in JSON.
             (
                 "flood.sh",
@@ -198,7 +198,9 @@ impl Sse {
 
     /// The next block that is no comment.
     fn next(&mut self) -> Option<Sent> {
+        let asked = Instant::now();
         loop {
+            assert!(asked.elapsed() < PATIENCE, "nothing but comments");
             let sent = self.block()?;
             if sent != Sent::default() {
                 return Some(sent);
@@ -673,6 +675,81 @@ fn a_client_that_lost_its_connection_goes_on_with_its_stream() {
     let samples = wait_for_quiet(&server);
     assert!(is(closed(&samples, "post", "takeover"), 1), "{samples:#?}");
     assert!(is(closed(&samples, "get", "takeover"), 0), "{samples:#?}");
+}
+
+/// Session rule C9 (a): whether the call ends before, while or after its client comes back.
+#[test]
+fn a_client_that_comes_back_as_its_call_ends_gets_the_result_once() {
+    const CLIENTS: usize = 4;
+    const ROUNDS: u64 = 15;
+    let server = serve(&[]);
+    let body = |number: usize| {
+        let client = session(&server, "2025-11-25");
+        for round in 0..ROUNDS {
+            let gate = Gate::new(&server, &format!("{number}-{round}"));
+            let (stream, _, step) = first_step(&server, &client, round, &gate);
+            drop(stream);
+            let events = thread::scope(|scope| {
+                scope.spawn(|| {
+                    // The tool looks for its gate every 20 ms.
+                    thread::sleep(Duration::from_millis(round * 2));
+                    gate.open();
+                });
+                thread::sleep(Duration::from_millis(25));
+                Sse::get(&server, &client, Some(&step)).rest()
+            });
+            let expected = (vec![2], "through".to_owned());
+            assert_eq!(outcome(&events, round), expected, "{number} {round}");
+        }
+    };
+    thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            scope.spawn(move || body(number));
+        }
+    });
+    let samples = wait_for_quiet(&server);
+    let whole = f64::from(u32::try_from(CLIENTS).unwrap()) * 15.0;
+    assert!(
+        (closed(&samples, "get", "complete") - whole).abs() < 0.5,
+        "{samples:#?}"
+    );
+}
+
+/// Session rule D1, for calls that have spoken, one of which its client came back for.
+#[test]
+fn deleting_a_session_ends_the_streams_of_its_calls_with_an_answer() {
+    let server = serve(&[]);
+    for version in LEGACY {
+        let client = session(&server, version);
+        let gates = ["kept", "lost"].map(|name| Gate::new(&server, &format!("{version}-{name}")));
+        let mut kept = Sse::call(&server, &client, 1, "steps", &gates[0].arguments());
+        let mut streams = Vec::new();
+        if version == "2025-11-25" {
+            kept.beginning();
+            let (lost, _, step) = first_step(&server, &client, 2, &gates[1]);
+            drop(lost);
+            streams.push((2, Sse::get(&server, &client, Some(&step))));
+        }
+        assert_eq!(kept.next().unwrap().message()["params"]["progress"], 1);
+        streams.push((1, kept));
+        gates[0].wait();
+        let processes = server.descendants();
+        let asked = Instant::now();
+        assert_eq!(delete(&server, &client).status, 204, "{version}");
+        for (id, stream) in streams {
+            let rest = stream.rest();
+            assert_eq!(rest.len(), 1, "{version}: {rest:?}");
+            let message = rest[0].message();
+            assert_eq!(message["id"], id, "{version}");
+            assert_eq!(message["error"]["code"], -32603, "{version}");
+        }
+        let took = asked.elapsed();
+        assert!(took < Duration::from_millis(200) + ALLOWANCE, "{took:?}");
+        wait_for_ends(&processes, version);
+    }
+    let samples = wait_for_quiet(&server);
+    assert!(is(closed(&samples, "post", "complete"), 3), "{samples:#?}");
+    assert!(is(closed(&samples, "get", "complete"), 1), "{samples:#?}");
 }
 
 /// Opens a stream with an id that names nothing, and checks that it is a fresh one.
