@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Where a request came in, and from whom.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +56,9 @@ pub struct Link {
     /// True while `waiting` may hold something, so that a write without it takes no lock.
     is_waiting: AtomicBool,
     waiting: Mutex<Option<OnDelivery>>,
+    /// As `is_waiting`, for `held`.
+    is_holding: AtomicBool,
+    held: Mutex<Vec<TaskTrackerToken>>,
 }
 
 impl fmt::Debug for Link {
@@ -87,6 +91,12 @@ impl Link {
         }
     }
 
+    /// Keeps a token until everything that was written so far has left this server, or never will.
+    pub fn hold(&self, token: TaskTrackerToken) {
+        self.held.lock().push(token);
+        self.is_holding.store(true, Ordering::Release);
+    }
+
     /// True while somebody waits for a delivery.
     pub fn is_waiting(&self) -> bool {
         self.is_waiting.load(Ordering::Acquire)
@@ -106,6 +116,9 @@ impl Link {
 
     /// Reports what became of what was written, if anybody waits for it.
     pub fn settle(&self, delivery: Delivery) {
+        if self.is_holding.swap(false, Ordering::AcqRel) {
+            self.held.lock().clear();
+        }
         if !self.is_waiting.swap(false, Ordering::AcqRel) {
             return;
         }

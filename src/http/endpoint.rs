@@ -47,8 +47,9 @@ pub(super) struct Waiting {
 /// the server stops.
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let token = self.token.take();
-        self.link.on_delivery(move |_| drop(token));
+        if let Some(token) = self.token.take() {
+            self.link.hold(token);
+        }
     }
 }
 
