@@ -4,6 +4,7 @@
 //! cargo bench --bench sessions                      # every scenario: about a quarter of an hour
 //! cargo bench --bench sessions -- memory create     # some of them
 //! cargo bench --bench sessions -- flat scale=0.1    # with a tenth of the sessions
+//! cargo bench --bench sessions -- create server=PATH    # of another build
 //! ```
 //!
 //! Each scenario starts the release binary, and talks to it over loopback from this process, which
@@ -48,11 +49,13 @@ fn main() {
     for argument in &arguments {
         if let Some(value) = argument.strip_prefix("scale=") {
             scale = value.parse().unwrap();
+        } else if let Some(path) = argument.strip_prefix("server=") {
+            server::use_binary(path);
         } else if let Some(scenario) = SCENARIOS.iter().find(|(name, _)| name == argument) {
             wanted.push(*scenario);
         } else if !argument.starts_with("--") {
             let names = SCENARIOS.map(|(name, _)| name).join(", ");
-            panic!("no scenario {argument}; there are {names}, and scale=FACTOR");
+            panic!("no scenario {argument}; there are {names}, scale=FACTOR and server=PATH");
         }
     }
     if wanted.is_empty() {

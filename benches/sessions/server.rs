@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +15,14 @@ use crate::client::Client;
 /// A tool that costs little more than its process.
 pub(crate) const TOOLS: &str =
     "tools:\n  hello:\n    description: Says hello.\n    exec: /bin/echo hello\n";
+
+/// What is started.
+static BINARY: OnceLock<String> = OnceLock::new();
+
+/// Measures another build than the one of this benchmark.
+pub(crate) fn use_binary(path: &str) {
+    BINARY.set(path.to_owned()).unwrap();
+}
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +64,7 @@ impl Server {
         let tools = folder.path().join("tools.yaml");
         fs::write(&tools, TOOLS).unwrap();
         let (address, monitor) = (free_address(), free_address());
-        let child = Command::new(env!("CARGO_BIN_EXE_mcp-serve"))
+        let child = Command::new(BINARY.get_or_init(|| env!("CARGO_BIN_EXE_mcp-serve").to_owned()))
             .arg("--tools")
             .arg(&tools)
             .args(["--listen", &address, "--metrics-listen", &monitor])
@@ -64,6 +73,7 @@ impl Server {
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let server = Self {
