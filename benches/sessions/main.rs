@@ -29,7 +29,10 @@ mod scenarios;
 mod server;
 mod table;
 
-const SCENARIOS: [(&str, fn(f64)); 6] = [
+/// A name, and what runs for it with a factor for the number of sessions.
+type Scenario = (&'static str, fn(f64));
+
+const SCENARIOS: [Scenario; 6] = [
     ("memory", scenarios::memory),
     ("streams", scenarios::streams),
     ("create", scenarios::create),

@@ -16,6 +16,9 @@ use crate::table::{above, below, median, number, quantile, row, spread, title};
 /// For the server to come to rest.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// For the allocator to give back what is free, if it does.
+const GIVE_BACK: Duration = Duration::from_secs(12);
+
 /// How often each measurement is repeated.
 const RUNS: usize = 3;
 
@@ -111,7 +114,7 @@ pub(crate) fn streams(scale: f64) {
     let with = server.usage().descriptors - before.descriptors;
     row("descriptors for them", &format!("{with}"));
     drop(open);
-    sleep(SETTLE);
+    sleep(GIVE_BACK);
     row(
         "left over after they are closed",
         &format!("{} KiB a stream", number(per_stream())),
@@ -312,7 +315,7 @@ pub(crate) fn flood(scale: f64) {
             "  until no session is left",
             &format!("{} s", number(began.elapsed().as_secs_f64())),
         );
-        sleep(SETTLE);
+        sleep(GIVE_BACK);
         let after = server.usage();
         let grown = after.resident / before.resident;
         below(
@@ -369,9 +372,10 @@ pub(crate) fn expiry(scale: f64) {
         let full = server.usage().resident / 1024.0;
         // A stopped process keeps its monotonic clock: when it goes on, everything is overdue.
         server.signal(Signal::STOP);
+        let halted = Instant::now();
         sleep((timeout + Duration::from_secs(1)).saturating_sub(opened.elapsed()));
         server.signal(Signal::CONT);
-        let resumed = Instant::now();
+        let (resumed, stopped) = (Instant::now(), halted.elapsed());
         let session = client.initialize();
         let first = resumed.elapsed();
         let mut during = Beside::work(client, &session, &server, |left, elapsed, lag| {
@@ -388,8 +392,9 @@ pub(crate) fn expiry(scale: f64) {
         row(
             "  all ended after",
             &format!(
-                "{} s; reaper at most {} s late; initialize right after {} ms",
+                "{} s; the reaper, stopped for {} s, came at most {} s late; initialize right after {} ms",
                 number(during.elapsed.as_secs_f64()),
+                number(stopped.as_secs_f64()),
                 number(during.lag),
                 number(first.as_secs_f64() * 1000.0)
             ),
@@ -410,7 +415,7 @@ pub(crate) fn expiry(scale: f64) {
             row(&format!("  {name}, microseconds"), &text);
             ratios.push(quantile(during, 0.99) / quantile(quiet, 0.99));
         }
-        sleep(SETTLE);
+        sleep(GIVE_BACK);
         row(
             "  resident memory then",
             &format!("{} MiB", number(server.usage().resident / 1024.0)),
