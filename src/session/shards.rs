@@ -11,12 +11,23 @@ use super::{Session, SessionId};
 /// Number of parts; a power of two.
 const SHARDS: usize = 32;
 
+/// Room for so many sessions is not given back: it is less than it costs to make it again.
+const SPARE: usize = 16;
+
 /// Starts on a cache line of its own, so that parts do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     classes: Classes,
+}
+
+/// Gives memory back that more sessions once needed. The cost of moving those that are left is spread
+/// over the many that went since the last time.
+fn give_back(sessions: &mut HashMap<SessionId, Arc<Session>>) {
+    if sessions.capacity() > SPARE && sessions.len() < sessions.capacity() / 8 {
+        sessions.shrink_to(sessions.len() * 2);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +54,10 @@ impl Shards {
     }
 
     pub(super) fn remove(&self, id: SessionId) {
-        let removed = self.of(id).sessions.lock().remove(&id);
+        let mut sessions = self.of(id).sessions.lock();
+        let removed = sessions.remove(&id);
+        give_back(&mut sessions);
+        drop(sessions);
         // Dropped here, outside of the lock.
         drop(removed);
     }
@@ -69,6 +83,13 @@ impl Shards {
         for shard in &self.0 {
             shard.sessions.lock().values().for_each(&mut visit);
         }
+    }
+
+    /// For how many sessions there is room already.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        let capacity = |shard: &Shard| shard.sessions.lock().capacity();
+        self.0.iter().map(capacity).sum()
     }
 
     /// How many sessions can be found by their ids.

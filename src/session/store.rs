@@ -652,6 +652,12 @@ impl SessionStore {
         self.registry.lock().examined
     }
 
+    /// For how many sessions there is room in the map already.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.shards.capacity()
+    }
+
     /// How many buckets there are.
     #[cfg(test)]
     pub(super) fn bucket_count(&self) -> usize {

@@ -242,3 +242,17 @@ async fn sessions_end_by_their_owner() {
     assert_eq!(store.end_all(EndReason::Shutdown), 1);
     store.check();
 }
+
+#[test]
+fn a_flood_leaves_no_room_behind() {
+    let store = Bounds::default().store();
+    let ids: Vec<_> = (0..20_000).map(|_| open(&store, "a")).collect();
+    assert!(store.room() >= 20_000);
+    let (kept, others) = ids.split_at(100);
+    for id in others {
+        store.delete(*id, &principal("a")).unwrap();
+    }
+    assert!(store.room() <= 2000, "{}", store.room());
+    assert!(kept.iter().all(|id| store.lives(*id)));
+    store.check();
+}

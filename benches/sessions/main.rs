@@ -1,0 +1,70 @@
+//! What sessions cost, held against the goals of the project.
+//!
+//! ```text
+//! cargo bench --bench sessions                      # every scenario: about a quarter of an hour
+//! cargo bench --bench sessions -- memory create     # some of them
+//! cargo bench --bench sessions -- flat scale=0.1    # with a tenth of the sessions
+//! cargo bench --bench sessions -- create server=PATH    # of another build
+//! ```
+//!
+//! Each scenario starts the release binary, and talks to it over loopback from this process, which
+//! shares the processors with it. So times say little by themselves: compare them within one run.
+//! What is said of processor time and memory is the server's alone. `benches/README.md` says what
+//! was measured, and how to read it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark starts processes, reads the clock, calculates and prints"
+)]
+
+mod client;
+mod scenarios;
+mod server;
+mod table;
+
+/// A name, and what runs for it with a factor for the number of sessions.
+type Scenario = (&'static str, fn(f64));
+
+const SCENARIOS: [Scenario; 6] = [
+    ("memory", scenarios::memory),
+    ("streams", scenarios::streams),
+    ("create", scenarios::create),
+    ("flat", scenarios::flat),
+    ("flood", scenarios::flood),
+    ("expiry", scenarios::expiry),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        println!("run by `cargo bench` only");
+        return;
+    }
+    let mut wanted = Vec::new();
+    let mut scale = 1.0;
+    for argument in &arguments {
+        if let Some(value) = argument.strip_prefix("scale=") {
+            scale = value.parse().unwrap();
+        } else if let Some(path) = argument.strip_prefix("server=") {
+            server::use_binary(path);
+        } else if let Some(scenario) = SCENARIOS.iter().find(|(name, _)| name == argument) {
+            wanted.push(*scenario);
+        } else if !argument.starts_with("--") {
+            let names = SCENARIOS.map(|(name, _)| name).join(", ");
+            panic!("no scenario {argument}; there are {names}, scale=FACTOR and server=PATH");
+        }
+    }
+    if wanted.is_empty() {
+        wanted.extend(SCENARIOS);
+    }
+    for (_, scenario) in wanted {
+        scenario(scale);
+    }
+}
