@@ -39,8 +39,9 @@ pub(super) struct Exchange {
 pub(super) struct Waiting {
     token: Option<TaskTrackerToken>,
     link: Arc<Link>,
-    #[expect(dead_code, reason = "counts the request until it is dropped")]
-    in_flight: RequestInFlight,
+    /// Counts the request until the last of these is dropped. A call holds one, which may go on after
+    /// its client has left.
+    pub(super) in_flight: Arc<RequestInFlight>,
 }
 
 /// The answer has left this server when it is flushed: what hyper still holds must not be lost when
@@ -59,7 +60,7 @@ impl Exchange {
         Waiting {
             token: Some(self.app.unanswered.token()),
             link: Arc::clone(&self.connection.link),
-            in_flight: self.app.metrics.request_started(era),
+            in_flight: Arc::new(self.app.metrics.request_started(era)),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{Delivery, headers};
 use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
+use crate::metrics::RequestInFlight;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
     ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
@@ -306,7 +307,15 @@ async fn serve_request(
         Plan::Call(call) => call,
     };
     let (outbox, reader) = call::outbox(&exchange.app, 1);
-    match run(exchange, session.as_ref(), id.clone(), call, outbox) {
+    let in_flight = Arc::clone(&waiting.in_flight);
+    match run(
+        exchange,
+        session.as_ref(),
+        id.clone(),
+        call,
+        outbox,
+        in_flight,
+    ) {
         Ok(()) => {}
         Err(NotStarted::Busy) => return call::busy(&id),
         Err(NotStarted::Ended) => {
@@ -351,7 +360,9 @@ pub(super) async fn post_batch(
     let (outbox, reader) = call::outbox(app, replies);
     for message in messages {
         match message {
-            Ok(Message::Request(request)) => in_batch(&exchange, &session, request, &outbox),
+            Ok(Message::Request(request)) => {
+                in_batch(&exchange, &session, &waiting, request, &outbox);
+            }
             Ok(Message::Notification(notification)) => notified(&session, &notification),
             Ok(Message::Response(_)) => {}
             Err(Malformed { id, error }) => {
@@ -389,7 +400,13 @@ pub(super) fn no_batch(headers: &HeaderMap) -> Response {
     reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
 }
 
-fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request, outbox: &Arc<Outbox>) {
+fn in_batch(
+    exchange: &Exchange,
+    session: &SessionGuard,
+    waiting: &Waiting,
+    request: Request,
+    outbox: &Arc<Outbox>,
+) {
     let id = request.id.clone();
     let outcome = if request.method == "initialize" {
         let text = "Invalid request: initialize cannot be part of a batch";
@@ -399,7 +416,8 @@ fn in_batch(exchange: &Exchange, session: &SessionGuard, request: Request, outbo
             Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
             Plan::Call(call) => {
                 let outbox = Arc::clone(outbox);
-                match run(exchange, Some(session), id.clone(), call, outbox) {
+                let in_flight = Arc::clone(&waiting.in_flight);
+                match run(exchange, Some(session), id.clone(), call, outbox, in_flight) {
                     Ok(()) => return,
                     Err(NotStarted::Busy) => Err(call::busy_error()),
                     Err(NotStarted::Ended) => Err(not_found()),
@@ -474,6 +492,7 @@ fn run(
     id: RequestId,
     call: Call,
     outbox: Arc<Outbox>,
+    in_flight: Arc<RequestInFlight>,
 ) -> Result<(), NotStarted> {
     let app = &exchange.app;
     let number = app.executor.number();
@@ -508,7 +527,7 @@ fn run(
         version: version_of(exchange, session),
         outbox,
     };
-    call::start(app, from, call, stop, registered)?;
+    call::start(app, from, call, stop, (registered, in_flight))?;
     if let Some(session) = session {
         session.session().note_call();
     }

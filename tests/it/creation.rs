@@ -635,7 +635,14 @@ fn connect_from(server: &TestServer, from: [u8; 4]) -> TcpStream {
 fn anonymous_callers_at_their_limit_harm_no_other_address() {
     let server = TestServer::start(
         &tools(),
-        &[&METRICS[..], &["--max-sessions-per-principal=2"]].concat(),
+        &[
+            &METRICS[..],
+            &[
+                "--max-sessions-per-principal=2",
+                "--session-evict-min-idle=1ms",
+            ],
+        ]
+        .concat(),
     );
     let here = [127, 0, 0, 1];
     let there = [127, 0, 0, 2];

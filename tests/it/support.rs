@@ -726,13 +726,19 @@ impl Gate {
 
     /// Waits until the tool runs.
     pub(crate) fn wait(&self) {
-        let started = self.0.with_extension("started");
+        let started = self.with(".started");
         let ran = eventually(|| started.exists().then_some(()));
         assert!(ran.is_some(), "{} does not start", self.0.display());
     }
 
     /// Lets the tool end.
     pub(crate) fn open(&self) {
-        fs::write(self.0.with_extension("open"), "").unwrap();
+        fs::write(self.with(".open"), "").unwrap();
+    }
+
+    fn with(&self, ending: &str) -> PathBuf {
+        let mut path = self.0.clone().into_os_string();
+        path.push(ending);
+        path.into()
     }
 }
