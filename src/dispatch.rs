@@ -4,6 +4,8 @@
 //! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
 //! the protocol and the catalog.
 
+mod tools;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Catalog, Tool};
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, excerpt};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
-use crate::protocol::mcp::{self, CallToolResult, Implementation, ToolAnnotations};
+use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, Served};
@@ -63,20 +65,28 @@ pub fn initialize(
     Ok((params, result))
 }
 
+/// What a request is read against.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The era of the request.
+    pub era: Era,
+    /// The versions that are served.
+    pub served: Served,
+    /// What is served.
+    pub catalog: &'a Catalog,
+    /// Who makes this request.
+    pub caller: &'a Arc<Caller>,
+}
+
 /// Plans a request of either era, other than a legacy `initialize`.
 /// Takes the arguments of a call out of the request.
-pub fn plan(
-    era: Era,
-    served: Served,
-    request: &mut Request,
-    catalog: &Catalog,
-    caller: &Arc<Caller>,
-) -> Plan {
+pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
+    let Context { era, catalog, .. } = *context;
     match (era, request.method.as_str()) {
         (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
-        (Era::Modern, "server/discover") => Plan::Reply(discover(served, catalog)),
-        (_, "tools/list") => Plan::Reply(list_tools(era, request, catalog, caller)),
-        (_, "tools/call") => match call_tool(request, catalog, caller) {
+        (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
+        (_, "tools/list") => Plan::Reply(tools::list(context, request)),
+        (_, "tools/call") => match tools::call(context, request) {
             Ok(Ok(call)) => Plan::Call(call),
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
@@ -105,13 +115,13 @@ pub fn call_result(
     }
 }
 
-fn discover(served: Served, catalog: &Catalog) -> Result<Box<RawValue>, ErrorObject> {
+fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
     let result = DiscoverResult {
-        supported_versions: served.versions(),
+        supported_versions: context.served.versions(),
         capabilities: capabilities(),
-        instructions: catalog.server().instructions.as_deref(),
+        instructions: context.catalog.server().instructions.as_deref(),
     };
-    complete(&result, Some(LIST_CACHING), catalog)
+    complete(&result, Some(LIST_CACHING), context.catalog)
 }
 
 /// The lists are the same for every caller, as long as no tool is granted to some only.
@@ -119,103 +129,6 @@ const LIST_CACHING: Caching = Caching {
     ttl_ms: LIST_TTL_MS,
     cache_scope: CacheScope::Public,
 };
-
-fn list_tools(
-    era: Era,
-    request: &Request,
-    catalog: &Catalog,
-    caller: &Caller,
-) -> Result<Box<RawValue>, ErrorObject> {
-    #[derive(Serialize)]
-    struct ListToolsResult<'a> {
-        tools: Vec<mcp::Tool<'a>>,
-    }
-    if request
-        .params
-        .get("cursor")
-        .is_some_and(|cursor| !cursor.is_null())
-    {
-        return Err(ErrorObject::invalid_params(
-            "Invalid params: unknown cursor; ask for the list without one",
-        ));
-    }
-    let tools = catalog.tools().filter(|tool| may_use(caller, tool));
-    let result = ListToolsResult {
-        tools: tools.map(|tool| listed(tool)).collect(),
-    };
-    match era {
-        Era::Legacy => raw(&result),
-        Era::Modern => complete(&result, Some(LIST_CACHING), catalog),
-    }
-}
-
-fn listed(tool: &Tool) -> mcp::Tool<'_> {
-    mcp::Tool {
-        name: &tool.name,
-        title: tool.title.as_deref(),
-        description: &tool.description,
-        input_schema: tool.input_schema(),
-        annotations: ToolAnnotations {
-            read_only_hint: tool.annotations.read_only,
-            destructive_hint: tool.annotations.destructive,
-            idempotent_hint: tool.annotations.idempotent,
-            open_world_hint: tool.annotations.open_world,
-        },
-    }
-}
-
-/// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
-/// the model can correct them; a request that is malformed is an error.
-fn call_tool(
-    request: &mut Request,
-    catalog: &Catalog,
-    caller: &Arc<Caller>,
-) -> Result<Result<Call, (Arc<Tool>, CallToolResult)>, ErrorObject> {
-    let arguments = request.params.swap_remove("arguments");
-    let name = request
-        .params
-        .get("name")
-        .and_then(Value::as_str)
-        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
-    let arguments = match arguments {
-        None => None,
-        Some(Value::Object(arguments)) => Some(arguments),
-        Some(_) => {
-            return Err(ErrorObject::invalid_params(
-                "Invalid params: \"arguments\" must be an object",
-            ));
-        }
-    };
-    let progress_token = ProgressToken::read(&request.params)?;
-    let tool = catalog
-        .tool(name)
-        .filter(|tool| may_use(caller, tool))
-        .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
-    Ok(match tool.arguments(arguments) {
-        Ok(arguments) => Ok(Call {
-            tool: Arc::clone(tool),
-            arguments,
-            caller: Arc::clone(caller),
-            progress_token,
-        }),
-        Err(error) => {
-            tracing::info!(
-                tool = tool.name,
-                principal = %caller.principal,
-                outcome = "invalid arguments",
-                "call"
-            );
-            let result = CallToolResult::error(error.to_string());
-            Err((Arc::clone(tool), result))
-        }
-    })
-}
-
-/// Decides whether a caller may see and call a tool: the one function for both. Every caller that
-/// was let in may use every tool.
-fn may_use(_caller: &Caller, _tool: &Tool) -> bool {
-    true
-}
 
 fn capabilities() -> Value {
     json!({"tools": {}})
@@ -260,6 +173,7 @@ mod tests {
     use crate::auth::Principal;
     use crate::catalog::Environment;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
+    use crate::protocol::mcp::META_SERVER_INFO;
     use crate::protocol::version::ProtocolVersion;
 
     const TOOLS: &str = "
@@ -292,7 +206,13 @@ tools:
             panic!("a request");
         };
         let caller = Arc::new(Caller::new(Principal::Anonymous));
-        plan(era, Served::Both, &mut request, &catalog(), &caller)
+        let context = Context {
+            era,
+            served: Served::Both,
+            catalog: &catalog(),
+            caller: &caller,
+        };
+        plan(&context, &mut request)
     }
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
@@ -332,7 +252,7 @@ tools:
         assert_eq!(modern.remove("cacheScope"), Some(json!("public")));
         assert_eq!(modern.remove("ttlMs"), Some(json!(LIST_TTL_MS)));
         let meta = modern.remove("_meta").unwrap();
-        assert_eq!(meta[mcp::META_SERVER_INFO]["name"], "test-server");
+        assert_eq!(meta[META_SERVER_INFO]["name"], "test-server");
         assert_eq!(&legacy, &Value::Object(modern.clone()));
         assert_eq!(
             legacy["tools"][0],

@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::catalog::Catalog;
+use crate::changes::Changes;
 use crate::execute::Executor;
 use crate::host::{HostName, Origin};
 use crate::metrics::Metrics;
@@ -63,6 +64,8 @@ pub struct App {
     pub draining: CancellationToken,
     /// What the sessions sent lately.
     pub histories: Histories,
+    /// What has changed.
+    pub changes: Changes,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }

@@ -21,6 +21,7 @@
 //! - [`catalog`] is what is served: loaded, checked, immutable.
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - [`changes`] tells those who listen what has changed.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
@@ -29,6 +30,7 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod dispatch;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::Catalog;
+use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
@@ -106,6 +107,7 @@ impl Server {
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
             histories: Histories::default(),
+            changes: Changes::default(),
             unanswered: TaskTracker::new(),
         };
         Ok(Self {

@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::body::{self, BodyError};
 use super::{App, Connection, Link, headers, legacy, modern, reply};
 use crate::auth::Caller;
+use crate::dispatch;
 use crate::metrics::{RequestEra, RequestInFlight};
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
@@ -55,6 +56,16 @@ impl Drop for Waiting {
 }
 
 impl Exchange {
+    /// What its requests are read against.
+    pub(super) fn context(&self, era: Era) -> dispatch::Context<'_> {
+        dispatch::Context {
+            era,
+            served: self.app.options.served,
+            catalog: &self.app.catalog,
+            caller: &self.caller,
+        }
+    }
+
     /// Has a server that stops wait for the answer.
     pub(super) fn waiting(&self, era: RequestEra) -> Waiting {
         Waiting {

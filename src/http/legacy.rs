@@ -21,8 +21,7 @@ use super::{Delivery, headers};
 use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Stop};
-use crate::metrics::RequestInFlight;
-use crate::metrics::{ErrorType, RequestEra, StreamKind};
+use crate::metrics::{ErrorType, RequestEra, RequestInFlight, StreamKind};
 use crate::protocol::jsonrpc::{
     ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
     SESSION_NOT_FOUND, UnreadableId, encode_error,
@@ -436,15 +435,7 @@ fn ready(outbox: &Outbox, data: Vec<u8>) {
 }
 
 fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Plan {
-    let app = &exchange.app;
-    let served = app.options.served;
-    let plan = dispatch::plan(
-        Era::Legacy,
-        served,
-        &mut request,
-        &app.catalog,
-        &exchange.caller,
-    );
+    let plan = dispatch::plan(&exchange.context(Era::Legacy), &mut request);
     let method = Method::named(&request.method);
     if let Some(session) = session {
         session.session().note_request(method);

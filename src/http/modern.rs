@@ -48,14 +48,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if let Err(error) = check(exchange, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    let served = app.options.served;
-    let plan = dispatch::plan(
-        Era::Modern,
-        served,
-        &mut request,
-        &app.catalog,
-        &exchange.caller,
-    );
+    let plan = dispatch::plan(&exchange.context(Era::Modern), &mut request);
     call::count(
         exchange,
         Method::named(&request.method),

@@ -21,22 +21,61 @@ pub enum Method {
     Ping,
     /// `server/discover`
     Discover,
+    /// `logging/setLevel`
+    SetLevel,
     /// `tools/list`
     ListTools,
     /// `tools/call`
     CallTool,
+    /// `prompts/list`
+    ListPrompts,
+    /// `prompts/get`
+    GetPrompt,
+    /// `resources/list`
+    ListResources,
+    /// `resources/templates/list`
+    ListResourceTemplates,
+    /// `resources/read`
+    ReadResource,
+    /// `resources/subscribe`
+    Subscribe,
+    /// `resources/unsubscribe`
+    Unsubscribe,
+    /// `completion/complete`
+    Complete,
+    /// `subscriptions/listen`
+    Listen,
+    /// `tasks/get`
+    GetTask,
+    /// `tasks/update`
+    UpdateTask,
+    /// `tasks/cancel`
+    CancelTask,
     /// Every other.
     Other,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 19] = [
         Self::Initialize,
         Self::Ping,
         Self::Discover,
+        Self::SetLevel,
         Self::ListTools,
         Self::CallTool,
+        Self::ListPrompts,
+        Self::GetPrompt,
+        Self::ListResources,
+        Self::ListResourceTemplates,
+        Self::ReadResource,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Complete,
+        Self::Listen,
+        Self::GetTask,
+        Self::UpdateTask,
+        Self::CancelTask,
         Self::Other,
     ];
 
@@ -53,8 +92,21 @@ impl Method {
             Self::Initialize => "initialize",
             Self::Ping => "ping",
             Self::Discover => "server/discover",
+            Self::SetLevel => "logging/setLevel",
             Self::ListTools => "tools/list",
             Self::CallTool => "tools/call",
+            Self::ListPrompts => "prompts/list",
+            Self::GetPrompt => "prompts/get",
+            Self::ListResources => "resources/list",
+            Self::ListResourceTemplates => "resources/templates/list",
+            Self::ReadResource => "resources/read",
+            Self::Subscribe => "resources/subscribe",
+            Self::Unsubscribe => "resources/unsubscribe",
+            Self::Complete => "completion/complete",
+            Self::Listen => "subscriptions/listen",
+            Self::GetTask => "tasks/get",
+            Self::UpdateTask => "tasks/update",
+            Self::CancelTask => "tasks/cancel",
             Self::Other => "other",
         }
     }

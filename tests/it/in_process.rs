@@ -85,6 +85,7 @@ impl InProcess {
             },
             metrics: Arc::default(),
             histories: Histories::default(),
+            changes: mcp_serve::changes::Changes::default(),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),

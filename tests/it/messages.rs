@@ -414,7 +414,9 @@ tools:
             let started = Instant::now();
             assert_eq!(client.call_text("echo", &json!({"text": "a"})), "a\n");
             let elapsed = started.elapsed();
-            assert!(elapsed < Duration::from_secs(3), "{era:?}: {elapsed:?}");
+            // Two floods and this call share the processors with other tests; without fairness it
+            // would wait for the floods, which take minutes then.
+            assert!(elapsed < Duration::from_secs(15), "{era:?}: {elapsed:?}");
         }
         let texts = floods.each_mut().map(|flood| {
             let response = flood.read();

@@ -757,7 +757,7 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
     let idle = descriptors(server);
     if stopped {
         // The kernel takes the connections while the server cannot run.
-        server.signal("STOP");
+        server.freeze();
     }
     let mut half_open = Vec::new();
     for _ in 0..CLIENTS {

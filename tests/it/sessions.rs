@@ -243,7 +243,7 @@ fn an_expired_session_is_gone_before_any_sweep(server: &TestServer, idle: Durati
         .collect();
     let last = waiting.last().unwrap().2;
     sleep_until(last + idle.saturating_sub(Duration::from_millis(300)));
-    server.signal("STOP");
+    server.freeze();
     for (number, (http, client, _)) in waiting.iter_mut().enumerate() {
         match number % 3 {
             0 => client.send_on(http, &client.message(1, "ping", &json!({}))),

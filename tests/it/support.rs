@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -181,6 +181,25 @@ impl TestServer {
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// Stops every thread of the server; the signal `CONT` lets it go on.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        let is_stopped = |thread: io::Result<fs::DirEntry>| {
+            let Ok(stat) = fs::read_to_string(thread.unwrap().path().join("stat")) else {
+                return true;
+            };
+            // The name of the thread before it may hold anything, but is in brackets.
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        let tasks = format!("/proc/{}/task", self.pid());
+        let stopped = eventually(|| {
+            let mut threads = fs::read_dir(&tasks).unwrap();
+            threads.all(is_stopped).then_some(())
+        });
+        assert!(stopped.is_some(), "the server does not stop");
     }
 
     /// Waits for the process to end by itself.

@@ -1,0 +1,112 @@
+//! `tools/list` and `tools/call`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Call, Context, LIST_CACHING, complete, raw};
+use crate::auth::Caller;
+use crate::catalog::Tool;
+use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
+use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
+use crate::protocol::progress::ProgressToken;
+use crate::protocol::version::Era;
+
+pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
+    #[derive(Serialize)]
+    struct ListToolsResult<'a> {
+        tools: Vec<mcp::Tool<'a>>,
+    }
+    if request
+        .params
+        .get("cursor")
+        .is_some_and(|cursor| !cursor.is_null())
+    {
+        return Err(ErrorObject::invalid_params(
+            "Invalid params: unknown cursor; ask for the list without one",
+        ));
+    }
+    let tools = context
+        .catalog
+        .tools()
+        .filter(|tool| may_use(context.caller, tool));
+    let result = ListToolsResult {
+        tools: tools.map(|tool| listed(tool)).collect(),
+    };
+    match context.era {
+        Era::Legacy => raw(&result),
+        Era::Modern => complete(&result, Some(LIST_CACHING), context.catalog),
+    }
+}
+
+fn listed(tool: &Tool) -> mcp::Tool<'_> {
+    mcp::Tool {
+        name: &tool.name,
+        title: tool.title.as_deref(),
+        description: &tool.description,
+        input_schema: tool.input_schema(),
+        annotations: ToolAnnotations {
+            read_only_hint: tool.annotations.read_only,
+            destructive_hint: tool.annotations.destructive,
+            idempotent_hint: tool.annotations.idempotent,
+            open_world_hint: tool.annotations.open_world,
+        },
+    }
+}
+
+/// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
+/// the model can correct them; a request that is malformed is an error.
+pub(super) fn call(
+    context: &Context<'_>,
+    request: &mut Request,
+) -> Result<Result<Call, (Arc<Tool>, CallToolResult)>, ErrorObject> {
+    let Context {
+        catalog, caller, ..
+    } = *context;
+    let arguments = request.params.swap_remove("arguments");
+    let name = request
+        .params
+        .get("name")
+        .and_then(Value::as_str)
+        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
+    let arguments = match arguments {
+        None => None,
+        Some(Value::Object(arguments)) => Some(arguments),
+        Some(_) => {
+            return Err(ErrorObject::invalid_params(
+                "Invalid params: \"arguments\" must be an object",
+            ));
+        }
+    };
+    let progress_token = ProgressToken::read(&request.params)?;
+    let tool = catalog
+        .tool(name)
+        .filter(|tool| may_use(caller, tool))
+        .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
+    Ok(match tool.arguments(arguments) {
+        Ok(arguments) => Ok(Call {
+            tool: Arc::clone(tool),
+            arguments,
+            caller: Arc::clone(caller),
+            progress_token,
+        }),
+        Err(error) => {
+            tracing::info!(
+                tool = tool.name,
+                principal = %caller.principal,
+                outcome = "invalid arguments",
+                "call"
+            );
+            let result = CallToolResult::error(error.to_string());
+            Err((Arc::clone(tool), result))
+        }
+    })
+}
+
+/// Decides whether a caller may see and call a tool: the one function for both. Every caller that
+/// was let in may use every tool.
+fn may_use(_caller: &Caller, _tool: &Tool) -> bool {
+    true
+}
