@@ -5,6 +5,7 @@
 //! the protocol and the catalog.
 
 mod capabilities;
+mod page;
 mod tools;
 
 use std::sync::Arc;
@@ -78,6 +79,8 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// The most items on a page of a list.
+    pub page_size: usize,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -114,6 +117,18 @@ pub fn call_result(
             raw(&result)
         }
         Era::Modern => complete(&result, None, catalog),
+    }
+}
+
+/// Encodes a result that clients may keep, as far as their era has that.
+fn cacheable(
+    context: &Context<'_>,
+    result: &impl Serialize,
+    caching: Caching,
+) -> Result<Box<RawValue>, ErrorObject> {
+    match context.era {
+        Era::Legacy => raw(result),
+        Era::Modern => complete(result, Some(caching), context.catalog),
     }
 }
 
@@ -203,6 +218,7 @@ tools:
             served: Served::Both,
             catalog,
             caller,
+            page_size: 1000,
         }
     }
 

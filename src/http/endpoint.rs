@@ -63,6 +63,7 @@ impl Exchange {
             served: self.app.options.served,
             catalog: &self.app.catalog,
             caller: &self.caller,
+            page_size: self.app.options.page_size,
         }
     }
 
