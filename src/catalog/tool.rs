@@ -50,10 +50,23 @@ pub struct Tool {
 /// What a call is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) program: PathBuf,
-    pub(crate) template: Template,
+    pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
+}
+
+/// What a call does.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Runs a program.
+    Exec(Exec),
+}
+
+/// A program to run.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) program: PathBuf,
+    pub(crate) template: Template,
     pub(crate) workdir: Option<PathBuf>,
     /// The environment that does not depend on the call.
     pub(crate) inherited: Vec<(OsString, OsString)>,
@@ -86,12 +99,18 @@ impl Tool {
     /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
     /// be given: 120 KiB for a word, 1 MiB in all. The text is for the model.
     pub fn command(&self, arguments: &Arguments) -> Result<Command, ArgumentError> {
-        let parts = &self.parts;
-        let mut renderer = Renderer::new(&parts.parameters, &arguments.0);
-        renderer.count(parts.program.as_os_str().len());
-        let words = renderer.words(&parts.template);
-        let mut environment = parts.inherited.clone();
-        for variable in &parts.variables {
+        let Kind::Exec(exec) = &self.parts.kind;
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+        exec.command(renderer)
+    }
+}
+
+impl Exec {
+    fn command(&self, mut renderer: Renderer<'_>) -> Result<Command, ArgumentError> {
+        renderer.count(self.program.as_os_str().len());
+        let words = renderer.words(&self.template);
+        let mut environment = self.inherited.clone();
+        for variable in &self.variables {
             let name = OsString::from(&variable.name.text);
             environment.retain(|(other, _)| *other != name);
             if let Some(value) = renderer.variable(&variable.value) {
@@ -103,10 +122,10 @@ impl Tool {
         }
         renderer.finish()?;
         Ok(Command {
-            program: parts.program.clone(),
+            program: self.program.clone(),
             arguments: words,
             environment,
-            workdir: parts.workdir.clone(),
+            workdir: self.workdir.clone(),
         })
     }
 }
