@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::argument_error::ArgumentError;
+use super::content::{self, Piece};
 use super::params::Parameters;
 use super::schema::InputSchema;
 use super::settings::Variable;
 use super::template::{Renderer, Template};
+use crate::protocol::content::Content;
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -20,7 +22,7 @@ pub const DEFAULT_MAX_OUTPUT: usize = 256 * 1024;
 /// How long a cancelled tool may take to end when its definition says nothing.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// A command that clients may call.
+/// What clients may call.
 #[derive(Debug)]
 pub struct Tool {
     /// The name that clients call, unique in its catalog and compared by bytes.
@@ -60,6 +62,8 @@ pub(crate) struct Parts {
 pub(crate) enum Kind {
     /// Runs a program.
     Exec(Exec),
+    /// Answers with content of the definition's own.
+    Content(Vec<Piece>),
 }
 
 /// A program to run.
@@ -92,16 +96,19 @@ impl Tool {
         self.parts.input.arguments(arguments).map(Arguments)
     }
 
-    /// Renders the command of one call.
+    /// Renders what one call does.
     ///
     /// # Errors
     ///
     /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
-    /// be given: 120 KiB for a word, 1 MiB in all. The text is for the model.
-    pub fn command(&self, arguments: &Arguments) -> Result<Command, ArgumentError> {
-        let Kind::Exec(exec) = &self.parts.kind;
+    /// be given: 120 KiB for a word, 1 MiB in all. The same sizes bound the texts of content. The
+    /// error is for the model.
+    pub fn work(&self, arguments: &Arguments) -> Result<Work, ArgumentError> {
         let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
-        exec.command(renderer)
+        match &self.parts.kind {
+            Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
+            Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+        }
     }
 }
 
@@ -139,6 +146,25 @@ pub struct Arguments(Map<String, Value>);
 impl fmt::Debug for Arguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What a call does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// It starts a process.
+    Run(Command),
+    /// It answers at once.
+    Answer(Vec<Content>),
+}
+
+impl Work {
+    /// The process that is started, if one is.
+    pub fn command(self) -> Option<Command> {
+        match self {
+            Self::Run(command) => Some(command),
+            Self::Answer(_) => None,
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Context;
-use crate::catalog::environment::Environment;
+use crate::catalog::content::{self, Piece};
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::schema::InputSchema;
-use crate::catalog::settings::{self, Settings};
-use crate::catalog::template::{self, Template};
+use crate::catalog::settings::{self, Settings, Variable};
+use crate::catalog::template::{self, Slot, Template};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Tool,
 };
@@ -27,6 +27,8 @@ const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 #[derive(Default)]
 pub(super) struct Action<'a> {
     pub(super) exec: Option<&'a Entry>,
+    /// For the caller to read: not everything that runs can be fixed content.
+    pub(super) content: Option<&'a Entry>,
     pub(super) params: Option<&'a Entry>,
     unsafe_code: bool,
     settings: Settings,
@@ -65,16 +67,20 @@ impl<'a> Action<'a> {
             .map(|entry| Parameters::read(entry, name, report))
             .unwrap_or_default();
         let settings = self.settings.or(defaults);
-        let template = (self.exec).and_then(|entry| read_exec(entry, report));
-        if let Some(template) = &template {
-            template::check(template, name, &parameters, self.unsafe_code, report);
-            check_variables(&settings, name, &parameters, report);
-            check_used(template, &settings, name, &parameters, report);
-        }
+        let scope = Scope {
+            name,
+            parameters: &parameters,
+            settings: &settings,
+            context,
+        };
+        let kind = match (self.exec, self.content) {
+            (Some(entry), _) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
+            (None, Some(entry)) => scope.content(entry, report).map(Kind::Content),
+            (None, None) => None,
+        };
         let input = InputSchema::compile(&parameters, key.span, report);
-        let exec = template.and_then(|template| exec(template, name, &settings, context, report));
         let parts = Parts {
-            kind: Kind::Exec(exec?),
+            kind: kind?,
             parameters,
             input: input?,
         };
@@ -83,7 +89,10 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let effect = settings.effect.unwrap_or(Effect::Destructive);
+    let effect = settings.effect.unwrap_or(match parts.kind {
+        Kind::Exec(_) => Effect::Destructive,
+        Kind::Content(_) => Effect::Read,
+    });
     Tool {
         name,
         title: None,
@@ -102,23 +111,111 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
     }
 }
 
-fn exec(
-    template: Template,
-    name: &str,
-    settings: &Settings,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Option<Exec> {
-    Some(Exec {
-        program: find_program(&template, name, settings, context, report)?,
-        template,
-        workdir: settings
-            .workdir
-            .as_ref()
-            .map(|path| absolute(path, context)),
-        inherited: inherited(settings, context.environment),
-        variables: settings.env.clone(),
-    })
+/// What an action is checked against.
+struct Scope<'a> {
+    name: &'a str,
+    parameters: &'a Parameters,
+    settings: &'a Settings,
+    context: &'a Context<'a>,
+}
+
+impl Scope<'_> {
+    fn exec(&self, entry: &Entry, unsafe_code: bool, report: &mut Report) -> Option<Exec> {
+        let template = read_exec(entry, report)?;
+        template::check(&template, self.name, self.parameters, unsafe_code, report);
+        self.check_variables(report);
+        let variables = self.variables().flat_map(|variable| variable.value.slots());
+        self.check_used(template.slots().chain(variables), report);
+        Some(Exec {
+            program: self.find_program(&template, report)?,
+            template,
+            workdir: self
+                .settings
+                .workdir
+                .as_deref()
+                .map(|path| self.absolute(path)),
+            inherited: self.inherited(),
+            variables: self.settings.env.clone(),
+        })
+    }
+
+    fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
+        let pieces = content::read(entry, self.context.folder, report)?;
+        content::check(&pieces, self.name, self.parameters, report);
+        self.check_used(pieces.iter().flat_map(Piece::slots), report);
+        Some(pieces)
+    }
+
+    fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.settings.env.iter()
+    }
+
+    fn check_variables(&self, report: &mut Report) {
+        for slot in self.variables().flat_map(|variable| variable.value.slots()) {
+            let parameter = template::check_declared(slot, self.name, self.parameters, report);
+            if parameter.is_some_and(|parameter| parameter.kind.is_array()) {
+                let message = format!("`{}` is an array, and a variable is one text", slot.name);
+                let help = "pass it as words of `exec`";
+                report.add(Problem::error(Code::ArrayInWord, slot.span, message).help(help));
+            }
+        }
+    }
+
+    fn check_used<'s>(&self, slots: impl Iterator<Item = &'s Slot>, report: &mut Report) {
+        let used: HashSet<&str> = slots.map(|slot| slot.name.as_str()).collect();
+        for parameter in self.parameters.iter() {
+            let name = parameter.name.as_str();
+            if !used.contains(name) {
+                let message = format!("parameter `{name}` of `{}` is used nowhere", self.name);
+                let help = format!(
+                    "write `{{{name}}}` where its value belongs, or remove it: the model's value \
+                     would be ignored"
+                );
+                report.add(Problem::error(Code::Unused, parameter.span, message).help(help));
+            }
+        }
+    }
+
+    /// Finds the program; a hidden tool's absence is a warning.
+    fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
+        let word = template.words().next()?;
+        let Context {
+            folder,
+            environment,
+        } = self.context;
+        let missing = match program::resolve(word.literal()?, folder, environment) {
+            Ok(program) => return Some(program),
+            Err(missing) => missing,
+        };
+        let code = Code::ProgramMissing;
+        let problem = if self.settings.hide_if_missing {
+            let message = format!("tool `{}` is left out: {}", self.name, missing.message);
+            Problem::warning(code, word.span, message)
+        } else {
+            Problem::error(code, word.span, missing.message).help(missing.help)
+        };
+        report.add(problem);
+        None
+    }
+
+    fn absolute(&self, path: &str) -> PathBuf {
+        let joined = self.context.folder.join(path);
+        std::path::absolute(&joined).unwrap_or(joined)
+    }
+
+    fn inherited(&self) -> Vec<(OsString, OsString)> {
+        let mut names: Vec<&str> = BASE_ENVIRONMENT.to_vec();
+        names.extend(self.settings.inherit_env.iter().map(String::as_str));
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let value = self.context.environment.get(name)?;
+                Some((name.into(), value.to_owned()))
+            })
+            .collect()
+    }
 }
 
 fn read_exec(entry: &Entry, report: &mut Report) -> Option<Template> {
@@ -137,86 +234,4 @@ fn read_exec(entry: &Entry, report: &mut Report) -> Option<Template> {
         return None;
     }
     Some(template)
-}
-
-fn check_variables(settings: &Settings, tool: &str, parameters: &Parameters, report: &mut Report) {
-    for slot in settings
-        .env
-        .iter()
-        .flat_map(|variable| variable.value.slots())
-    {
-        let parameter = template::check_declared(slot, tool, parameters, report);
-        if parameter.is_some_and(|parameter| parameter.kind.is_array()) {
-            let message = format!("`{}` is an array, and a variable is one text", slot.name);
-            let help = "pass it as words of `exec`";
-            report.add(Problem::error(Code::ArrayInWord, slot.span, message).help(help));
-        }
-    }
-}
-
-fn check_used(
-    template: &Template,
-    settings: &Settings,
-    tool: &str,
-    parameters: &Parameters,
-    report: &mut Report,
-) {
-    let variables = settings
-        .env
-        .iter()
-        .flat_map(|variable| variable.value.slots());
-    let used: HashSet<&str> = (template.slots().chain(variables))
-        .map(|slot| slot.name.as_str())
-        .collect();
-    for parameter in parameters.iter() {
-        let name = parameter.name.as_str();
-        if !used.contains(name) {
-            let message = format!("parameter `{name}` of `{tool}` is used nowhere");
-            let help = format!(
-                "write `{{{name}}}` where its value belongs, or remove it: the model's value \
-                 would be ignored"
-            );
-            report.add(Problem::error(Code::Unused, parameter.span, message).help(help));
-        }
-    }
-}
-
-/// Finds the program; a hidden tool's absence is a warning.
-fn find_program(
-    template: &Template,
-    tool: &str,
-    settings: &Settings,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Option<PathBuf> {
-    let word = template.words().next()?;
-    let missing = match program::resolve(word.literal()?, context.folder, context.environment) {
-        Ok(program) => return Some(program),
-        Err(missing) => missing,
-    };
-    let code = Code::ProgramMissing;
-    let problem = if settings.hide_if_missing {
-        let message = format!("tool `{tool}` is left out: {}", missing.message);
-        Problem::warning(code, word.span, message)
-    } else {
-        Problem::error(code, word.span, missing.message).help(missing.help)
-    };
-    report.add(problem);
-    None
-}
-
-fn absolute(path: &str, context: &Context<'_>) -> PathBuf {
-    let joined = context.folder.join(path);
-    std::path::absolute(&joined).unwrap_or(joined)
-}
-
-fn inherited(settings: &Settings, environment: &Environment) -> Vec<(OsString, OsString)> {
-    let mut names: Vec<&str> = BASE_ENVIRONMENT.to_vec();
-    names.extend(settings.inherit_env.iter().map(String::as_str));
-    let mut seen = HashSet::new();
-    names.retain(|name| seen.insert(*name));
-    names
-        .into_iter()
-        .filter_map(|name| Some((name.into(), environment.get(name)?.to_owned())))
-        .collect()
 }

@@ -16,7 +16,7 @@ const MAX_NAME: usize = 128;
 const MAX_PORTABLE_NAME: usize = 64;
 
 /// The keys that only a tool has.
-const KEYS: &[&str] = &["title", "description"];
+const KEYS: &[&str] = &["title", "description", "content"];
 
 /// A tool's keys as they stand in the file.
 #[derive(Default)]
@@ -77,19 +77,34 @@ fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> 
                 described = true;
                 definition.description = description(name, entry, report);
             }
+            "content" => definition.action.content = Some(entry),
             _ if definition.action.read(entry, report) => {}
             _ => unknown_key(entry, &place, &known, &mut meant, report),
         }
     }
-    if definition.action.exec.is_none() && !meant.contains("exec") {
-        let message = format!("tool `{name}` has nothing to run");
-        let help = "add `exec` with the command line";
-        report.add(Problem::error(Code::Kind, key.span, message).help(help));
-    }
+    check_kind(key, &definition.action, &meant, report);
     if !described && !meant.contains("description") {
         report.add(no_description(name, key.span));
     }
     definition
+}
+
+/// Checks that a tool does one thing.
+fn check_kind(key: &Key, action: &Action<'_>, meant: &HashSet<&str>, report: &mut Report) {
+    let name = &key.text;
+    match (action.exec, action.content) {
+        (Some(_), Some(content)) => {
+            let message = format!("tool `{name}` has both `exec` and `content`");
+            let problem = Problem::error(Code::Kind, content.key.span, message);
+            report.add(problem.help("keep one of them"));
+        }
+        (None, None) if !meant.contains("exec") && !meant.contains("content") => {
+            let message = format!("tool `{name}` has nothing to run");
+            let help = "add `exec` with the command line, or `content` with a fixed answer";
+            report.add(Problem::error(Code::Kind, key.span, message).help(help));
+        }
+        _ => {}
+    }
 }
 
 fn description(name: &str, entry: &Entry, report: &mut Report) -> Option<String> {
