@@ -1,13 +1,25 @@
 //! What this server says that it can do.
 
 use super::Context;
-use crate::protocol::mcp::{Listed, ServerCapabilities};
+use crate::catalog::Catalog;
+use crate::protocol::mcp::{Listed, Offered, ServerCapabilities, Subscribable};
 
 /// The capabilities of this server, for `initialize` and `server/discover`: tools always, and the
 /// rest as far as the file has it.
-pub(super) fn capabilities(_context: &Context<'_>) -> ServerCapabilities {
+pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
+    let catalog = context.catalog;
+    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
     ServerCapabilities {
+        completions: completes(catalog).then(Offered::default),
+        prompts: (!catalog.prompts().is_empty()).then(Listed::default),
+        resources: has_resources.then(Subscribable::default),
         tools: Some(Listed::default()),
-        ..ServerCapabilities::default()
     }
+}
+
+fn completes(catalog: &Catalog) -> bool {
+    let mut prompts = catalog.prompts().iter();
+    let mut templates = catalog.templates().iter();
+    prompts.any(|prompt| prompt.completions.has_any())
+        || templates.any(|template| template.completions.has_any())
 }

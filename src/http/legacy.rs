@@ -439,6 +439,13 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
     let method = Method::named(&request.method);
     if let Some(session) = session {
         session.session().note_request(method);
+        let is_use = matches!(
+            method,
+            Method::GetPrompt | Method::ReadResource | Method::Complete
+        );
+        if is_use && matches!(plan, Plan::Reply(Ok(_))) {
+            session.session().note_call();
+        }
     }
     call::count(exchange, method, version_of(exchange, session), &plan);
     plan
