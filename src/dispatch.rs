@@ -55,7 +55,7 @@ pub fn initialize(
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = implementation(catalog);
+    let server = introduction(catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
         capabilities: capabilities(),
@@ -95,6 +95,15 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
     }
 }
 
+/// The headers that must repeat arguments of a request, with the arguments: none but for a call of
+/// a tool that asks for them.
+pub fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>)> {
+    tools::mirrored(context, request).into_iter().flatten()
+}
+
 /// Encodes the result of a call for an era.
 ///
 /// # Errors
@@ -121,7 +130,12 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
         capabilities: capabilities(),
         instructions: context.catalog.server().instructions.as_deref(),
     };
-    complete(&result, Some(LIST_CACHING), context.catalog)
+    let server = introduction(context.catalog);
+    raw(&ModernResult::complete(
+        &result,
+        Some(LIST_CACHING),
+        &server,
+    ))
 }
 
 /// The lists are the same for every caller, as long as no tool is granted to some only.
@@ -140,6 +154,16 @@ fn implementation(catalog: &Catalog) -> Implementation {
         name: server.name.clone(),
         title: server.title.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        icons: Vec::new(),
+    }
+}
+
+/// The implementation with its icons, where a client gets to know the server. They may be large,
+/// so that not every result repeats them.
+fn introduction(catalog: &Catalog) -> Implementation {
+    Implementation {
+        icons: catalog.server().icons.clone(),
+        ..implementation(catalog)
     }
 }
 
@@ -313,7 +337,8 @@ tools:
             let Plan::Call(call) = planned(era, "tools/call", &params) else {
                 panic!("{era:?}: not a call");
             };
-            let command = call.tool.command(&call.arguments).unwrap();
+            let work = call.tool.work(&call.arguments).unwrap();
+            let command = work.command().unwrap();
             assert_eq!(command.arguments, ["hello", "--", "you"]);
             assert!(matches!(
                 planned(era, "tools/call", &json!({"name": "wipe"})),

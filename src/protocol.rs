@@ -9,6 +9,7 @@
 pub mod content;
 pub mod jsonrpc;
 pub mod mcp;
+pub mod media;
 pub mod progress;
 pub mod version;
 
