@@ -8,6 +8,7 @@
 
 pub mod content;
 pub mod jsonrpc;
+pub mod logging;
 pub mod mcp;
 pub mod progress;
 pub mod version;
