@@ -10,6 +10,7 @@ pub mod capabilities;
 pub mod content;
 pub mod input;
 pub mod jsonrpc;
+pub mod logging;
 pub mod mcp;
 pub mod progress;
 pub mod trace;
