@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
+pub use schema::FormSchema;
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Output, Signal, Tool,

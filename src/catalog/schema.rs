@@ -4,6 +4,7 @@
 //! time is linear in the text, and the number of subschemas is bounded after references are
 //! followed, since nested alternatives multiply the work for every value.
 
+mod form;
 mod limits;
 mod read;
 mod rule;
@@ -14,6 +15,7 @@ use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
 use super::params::Parameters;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::suggest::did_you_mean;
+pub use form::FormSchema;
 pub(crate) use read::read_schema;
 
 /// The compiled schema of a tool's arguments.
