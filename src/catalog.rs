@@ -7,13 +7,16 @@
 //!
 //! A definition becomes a [`Tool`] in these steps: [`crate::document`] gives it places,
 //! `definition` reads its keys, `params` and `schema` its parameters, `template` its command. A
-//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`]
-//! makes it words.
+//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::work`] makes it
+//! words.
 
 mod argument_error;
+mod content;
 mod definition;
 mod environment;
+mod file;
 mod interpreter;
+mod output;
 mod params;
 mod program;
 mod schema;
@@ -32,14 +35,16 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
-pub use schema::FormSchema;
+pub use output::{Form, Output};
+pub use schema::{FormSchema, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Output, Signal, Tool,
+    ExitRules, Signal, Stdin, Task, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};
 use crate::document::{Code, Diagnostic, LoadError, yaml};
+use crate::protocol::content::Icon;
 use definition::Context;
 
 /// The tools of one file, in its order; nothing of it changes.
@@ -51,12 +56,14 @@ pub struct Catalog {
 }
 
 /// What the server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerInfo {
     /// The name for programs; default `mcp-serve`.
     pub name: String,
     /// The name for people.
     pub title: Option<String>,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
     /// How a model should use the server as a whole.
     pub instructions: Option<String>,
 }
@@ -66,6 +73,7 @@ impl Default for ServerInfo {
         Self {
             name: "mcp-serve".to_owned(),
             title: None,
+            icons: Vec::new(),
             instructions: None,
         }
     }
@@ -121,7 +129,7 @@ impl Catalog {
     /// let tool = loaded.catalog.tool("greet").unwrap();
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
-    /// let command = tool.command(&tool.arguments(arguments)?)?;
+    /// let command = tool.work(&tool.arguments(arguments)?)?.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -80,7 +80,7 @@ pub fn initialize(
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = implementation(context.catalog);
+    let server = introduction(context.catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
         capabilities: capabilities(context),
@@ -154,7 +154,12 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
         capabilities: capabilities(context),
         instructions: context.catalog.server().instructions.as_deref(),
     };
-    complete(&result, Some(LIST_CACHING), context.catalog)
+    let server = introduction(context.catalog);
+    raw(&ModernResult::complete(
+        &result,
+        Some(LIST_CACHING),
+        &server,
+    ))
 }
 
 /// The lists are the same for every caller, as long as no tool is granted to some only.
@@ -169,6 +174,16 @@ fn implementation(catalog: &Catalog) -> Implementation {
         name: server.name.clone(),
         title: server.title.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        icons: Vec::new(),
+    }
+}
+
+/// The implementation with its icons, where a client gets to know the server. They may be large,
+/// so that not every result repeats them.
+fn introduction(catalog: &Catalog) -> Implementation {
+    Implementation {
+        icons: catalog.server().icons.clone(),
+        ..implementation(catalog)
     }
 }
 
@@ -356,7 +371,8 @@ tools:
             let Plan::Call(call) = planned(era, "tools/call", &params) else {
                 panic!("{era:?}: not a call");
             };
-            let command = call.tool.command(&call.arguments).unwrap();
+            let work = call.tool.work(&call.arguments).unwrap();
+            let command = work.command().unwrap();
             assert_eq!(command.arguments, ["hello", "--", "you"]);
             assert!(matches!(
                 planned(era, "tools/call", &json!({"name": "wipe"})),

@@ -10,6 +10,7 @@ mod deadline;
 mod identity;
 mod lines;
 mod messages;
+mod output;
 mod pace;
 mod process;
 mod report;
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Signal, Tool};
+use crate::catalog::{Arguments, Command, Signal, Stdin, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::logging::LogMessage;
@@ -295,8 +296,9 @@ impl CallTask {
         conversation: Conversation,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        let mut command = match self.tool.command(arguments) {
-            Ok(command) => command,
+        let mut command = match self.tool.work(arguments) {
+            Ok(Work::Run(command)) => command,
+            Ok(Work::Answer(content)) => return report::answered(content),
             Err(error) => return report::refused(&error),
         };
         identity::set(&mut command.environment, &self.variables);
@@ -401,11 +403,16 @@ impl From<Unanswered> for Outcome {
     }
 }
 
-/// What a tool is given to read: nothing, unless it talks.
-fn input_of(tool: &Tool, _arguments: &Arguments) -> Option<stdin::Input> {
-    tool.messages.then(|| stdin::Input {
-        first: Vec::new(),
-        is_open: true,
+/// What a tool is given to read: nothing, unless it wants its arguments or talks.
+fn input_of(tool: &Tool, arguments: &Arguments) -> Option<stdin::Input> {
+    let first = match tool.stdin {
+        Stdin::Empty if !tool.messages => return None,
+        Stdin::Empty => String::new(),
+        Stdin::Json => arguments.to_json() + "\n",
+    };
+    Some(stdin::Input {
+        first: first.into_bytes(),
+        is_open: tool.messages,
     })
 }
 
