@@ -45,10 +45,10 @@ pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
 pub use prompt::{Prompt, PromptArgument};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
-pub use schema::{Mirrored, OutputError};
+pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Need, Origin, Signal, Stdin, Task, Tool, Work,
+    ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
 };
 pub use uri_template::UriTemplate;
 

@@ -7,12 +7,14 @@
 mod capabilities;
 mod completion;
 mod finish;
+mod input;
 mod page;
 mod prompts;
 mod resources;
 mod tools;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,16 +22,22 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::content::Uri;
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Request};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation, Method};
 use crate::protocol::media::MediaType;
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, Served};
+use crate::seal::Seal;
+
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
+pub use input::{Retry, input_required};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -94,6 +102,21 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
+    /// What the request says of its client.
+    pub client: Client,
+}
+
+/// What a request says of the client that sent it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What it can be asked.
+    pub capabilities: ClientCapabilities,
+    /// From which level on a client of 2026-07-28 wants to hear the log; `None` wants nothing.
+    pub log_level: Option<Level>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    pub retry: Option<Retry>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -127,6 +150,14 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// What the client of a legacy session can be asked; one of 2026-07-28 says it in each request.
+    pub capabilities: Option<&'a ClientCapabilities>,
+    /// The header `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// Opens what clients carry from one round to the next.
+    pub seal: &'a Seal,
+    /// When the request came.
+    pub now: SystemTime,
     /// The most items on a page of a list.
     pub page_size: usize,
 }
@@ -173,8 +204,11 @@ fn perform(
     request: &Request,
     tool: &Arc<Tool>,
     arguments: Arguments,
-    purpose: Purpose,
+    (purpose, client): (Purpose, Client),
 ) -> Result<Plan, ErrorObject> {
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Err(ErrorObject::new(INVALID_REQUEST, missing));
+    }
     let progress_token = ProgressToken::read(&request.params)?;
     let work = tool.work(&arguments);
     match work.map_err(|error| invalid_arguments(&error))? {
@@ -193,6 +227,7 @@ fn perform(
             arguments,
             caller: Arc::clone(context.caller),
             progress_token,
+            client,
         })),
     }
 }
@@ -315,6 +350,7 @@ fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::auth::Principal;
@@ -347,12 +383,17 @@ tools:
     }
 
     fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+        static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
         Context {
             era,
             served: Served::Both,
             catalog,
             caller,
             page_size: 1000,
+            capabilities: None,
+            traceparent: None,
+            seal: &SEAL,
+            now: SystemTime::now(),
         }
     }
 

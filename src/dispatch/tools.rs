@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, LIST_CACHING, Purpose, cacheable, take_arguments};
+use super::{Call, Context, LIST_CACHING, Purpose, cacheable, input, take_arguments};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -79,6 +79,10 @@ pub(super) fn call(
         .tool(name)
         .filter(|tool| may_use(caller, tool))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
+    let client = input::client(context, request, name, arguments.as_ref())?;
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
+    }
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
             purpose: Purpose::Tool,
@@ -86,6 +90,7 @@ pub(super) fn call(
             arguments,
             caller: Arc::clone(caller),
             progress_token,
+            client,
         }),
         Err(error) => {
             tracing::info!(
