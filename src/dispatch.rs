@@ -5,6 +5,7 @@
 //! the protocol and the catalog.
 
 mod capabilities;
+mod subscriptions;
 mod tools;
 
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Catalog, Tool};
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, RequestId};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::subscriptions::Filter;
 use crate::protocol::version::{Era, Served};
 use capabilities::capabilities;
 
@@ -32,6 +35,34 @@ pub enum Plan {
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
     Call(Call),
+    /// Note it for as long as the session lives.
+    Remember(Wish),
+    /// Tell what changes until the client leaves.
+    Listen(Listening),
+}
+
+/// What a legacy client asks its session to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// To hear log messages of this level and above.
+    LogLevel(Level),
+    /// To hear when the resource of this URI changes.
+    Subscribe(String),
+    /// Not to hear of the resource of this URI any more.
+    Unsubscribe(String),
+}
+
+/// What a modern client listens to.
+#[derive(Debug)]
+pub struct Listening {
+    /// The id of the request, which each message names.
+    pub id: RequestId,
+    /// What it hears of.
+    pub filter: Filter,
+    /// The first message.
+    pub first: Vec<u8>,
+    /// The last message, if the server ends it.
+    pub last: Vec<u8>,
 }
 
 /// A tool to run, with arguments that passed its schema.
@@ -45,6 +76,8 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
+    /// From which level on the caller wants to hear log messages; `None` wants none.
+    pub log_level: Option<Level>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -78,6 +111,11 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// From which level on a legacy client wants to hear log messages; a modern one says so in each
+    /// request.
+    pub legacy_level: Level,
+    /// The client can be told what changes: a legacy one in its session, a modern one always.
+    pub hears_changes: bool,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -85,7 +123,11 @@ pub struct Context<'a> {
 pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
     let Context { era, catalog, .. } = *context;
     match (era, request.method.as_str()) {
-        (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
+        (Era::Legacy, "ping") => Plan::Reply(empty()),
+        (Era::Legacy, "logging/setLevel") => planned(subscriptions::set_level(request)),
+        (Era::Legacy, "resources/subscribe") => planned(subscriptions::subscribe(context, request)),
+        (Era::Legacy, "resources/unsubscribe") => planned(subscriptions::unsubscribe(request)),
+        (Era::Modern, "subscriptions/listen") => planned(subscriptions::listen(context, request)),
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
@@ -95,6 +137,20 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         },
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
+}
+
+/// The result that says no more than that it was done.
+///
+/// # Errors
+///
+/// `-32603` if it cannot be encoded, which it always can.
+pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
+    raw(&json!({}))
+}
+
+/// An error is a plan too: to answer with it.
+fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
+    plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
 }
 
 /// Encodes the result of a call for an era.
@@ -203,6 +259,8 @@ tools:
             served: Served::Both,
             catalog,
             caller,
+            legacy_level: Level::Warning,
+            hears_changes: true,
         }
     }
 
@@ -225,7 +283,7 @@ tools:
                 Ok(serde_json::from_str(result.get()).unwrap())
             }
             Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
-            Plan::Call(call) => panic!("a call of {}", call.tool.name),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -242,7 +300,7 @@ tools:
             result,
             json!({
                 "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
+                "capabilities": {"logging": {}, "tools": {"listChanged": true}},
                 "serverInfo": {"name": "test-server", "title": "Test", "version": version},
                 "instructions": "Ask for the weather."
             })

@@ -19,6 +19,7 @@ mod modern;
 mod monitor;
 mod readiness;
 mod reply;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ use crate::stream::Histories;
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 pub use readiness::Refusals;
+pub use subscriptions::Listeners;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub struct App {
     pub histories: Histories,
     /// What has changed.
     pub changes: Changes,
+    /// Who listens to changes without a session.
+    pub listeners: Listeners,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }

@@ -11,6 +11,7 @@ pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
 pub mod progress;
+pub mod subscriptions;
 pub mod version;
 
 pub mod legacy;

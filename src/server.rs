@@ -22,7 +22,7 @@ use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Options, Refusals, Report};
+use crate::http::{self, App, Listeners, Options, Refusals, Report};
 use crate::metrics::Metrics;
 use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
@@ -108,6 +108,7 @@ impl Server {
             draining: CancellationToken::new(),
             histories: Histories::default(),
             changes: Changes::default(),
+            listeners: Listeners::default(),
             unanswered: TaskTracker::new(),
         };
         Ok(Self {

@@ -11,6 +11,7 @@ use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
+use crate::protocol::modern;
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::Era;
 
@@ -81,6 +82,10 @@ pub(super) fn call(
         }
     };
     let progress_token = ProgressToken::read(&request.params)?;
+    let log_level = match context.era {
+        Era::Legacy => Some(context.legacy_level),
+        Era::Modern => modern::log_level(&request.params)?,
+    };
     let tool = catalog
         .tool(name)
         .filter(|tool| may_use(caller, tool))
@@ -91,6 +96,7 @@ pub(super) fn call(
             arguments,
             caller: Arc::clone(caller),
             progress_token,
+            log_level,
         }),
         Err(error) => {
             tracing::info!(

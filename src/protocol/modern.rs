@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::jsonrpc::{ErrorObject, HEADER_MISMATCH, Request, excerpt};
+use super::logging::Level;
 use super::mcp::{self, Implementation, ServerCapabilities};
 
 /// How long a client may keep a list, in milliseconds. The lists of this server change only when
@@ -18,7 +19,8 @@ pub const LIST_TTL_MS: u64 = 300_000;
 /// # Errors
 ///
 /// `-32602` when the protocol version or the client capabilities are missing (MCP 2026-07-28, Base
-/// Protocol, General fields: MUST reject, HTTP 400).
+/// Protocol, General fields: MUST reject, HTTP 400), or when there is a log level that is none
+/// (Logging, Error Handling: SHOULD reject).
 pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     let missing =
         |key: &str| ErrorObject::invalid_params(format!("Invalid params: _meta needs \"{key}\""));
@@ -32,7 +34,19 @@ pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     {
         return Err(missing(mcp::META_CLIENT_CAPABILITIES));
     }
-    Ok(())
+    log_level(params).map(drop)
+}
+
+/// From which level on a request wants to hear log messages; `None` wants none.
+///
+/// # Errors
+///
+/// `-32602` for what is no level.
+pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
+    mcp::meta(params)
+        .filter(|meta| meta.contains_key(mcp::META_LOG_LEVEL))
+        .map(|meta| Level::read(meta, mcp::META_LOG_LEVEL))
+        .transpose()
 }
 
 /// Checks that `Mcp-Method` and `Mcp-Name` say what the body says.
@@ -186,6 +200,16 @@ mod tests {
             (
                 "capabilities are no object",
                 json!({"_meta": {version: "2026-07-28", capabilities: []}}),
+                false,
+            ),
+            (
+                "a log level",
+                json!({"_meta": {version: "2026-07-28", capabilities: {}, mcp::META_LOG_LEVEL: "alert"}}),
+                true,
+            ),
+            (
+                "no log level",
+                json!({"_meta": {version: "2026-07-28", capabilities: {}, mcp::META_LOG_LEVEL: "loud"}}),
                 false,
             ),
         ];

@@ -26,6 +26,7 @@ mod in_process;
 mod layers;
 mod lifecycle;
 mod limits;
+mod logging;
 mod messages;
 mod metrics;
 mod protocol;
