@@ -21,7 +21,7 @@
 //! - [`catalog`] is what is served: loaded, checked, immutable.
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`execute`] runs a call as a process that ends with it.
-//! - [`changes`] tells those who listen what has changed.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
@@ -47,6 +47,7 @@ pub mod session;
 pub mod shutdown;
 pub mod stream;
 pub mod units;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
