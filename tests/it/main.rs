@@ -35,4 +35,5 @@ mod requests;
 mod sessions;
 mod startup;
 mod streams;
+mod subscriptions;
 mod tools_files;
