@@ -7,13 +7,16 @@
 //!
 //! A definition becomes a [`Tool`] in these steps: [`crate::document`] gives it places,
 //! `definition` reads its keys, `params` and `schema` its parameters, `template` its command. A
-//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`]
-//! makes it words.
+//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::work`] makes it
+//! words.
 
 mod argument_error;
+mod content;
 mod definition;
 mod environment;
+mod file;
 mod interpreter;
+mod list;
 mod params;
 mod program;
 mod schema;
@@ -24,7 +27,6 @@ mod tests;
 mod tool;
 mod variable;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -32,9 +34,10 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
+pub use list::{Fingerprint, List};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Output, Signal, Tool,
+    ExitRules, Output, Signal, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};
@@ -45,8 +48,7 @@ use definition::Context;
 #[derive(Debug)]
 pub struct Catalog {
     server: ServerInfo,
-    tools: Vec<Arc<Tool>>,
-    index: HashMap<String, usize>,
+    tools: List<Tool>,
 }
 
 /// What the server says of itself.
@@ -120,7 +122,7 @@ impl Catalog {
     /// let tool = loaded.catalog.tool("greet").unwrap();
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
-    /// let command = tool.command(&tool.arguments(arguments)?)?;
+    /// let command = tool.work(&tool.arguments(arguments)?)?.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -151,13 +153,9 @@ impl Catalog {
     }
 
     fn new(server: ServerInfo, tools: Vec<Arc<Tool>>) -> Self {
-        let index = (tools.iter().enumerate())
-            .map(|(at, tool)| (tool.name.clone(), at))
-            .collect();
         Self {
             server,
-            tools,
-            index,
+            tools: List::new("tools", tools, |tool| &tool.name),
         }
     }
 
@@ -167,13 +165,13 @@ impl Catalog {
     }
 
     /// Returns the tools in the order of the file.
-    pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        self.tools.iter()
+    pub fn tools(&self) -> &List<Tool> {
+        &self.tools
     }
 
     /// Returns the tool with this name; names compare by bytes.
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.index.get(name).and_then(|at| self.tools.get(*at))
+        self.tools.get(name)
     }
 }
 

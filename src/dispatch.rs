@@ -5,6 +5,7 @@
 //! the protocol and the catalog.
 
 mod capabilities;
+mod page;
 mod subscriptions;
 mod tools;
 
@@ -116,6 +117,8 @@ pub struct Context<'a> {
     pub legacy_level: Level,
     /// The client can be told what changes: a legacy one in its session, a modern one always.
     pub hears_changes: bool,
+    /// The most items on a page of a list.
+    pub page_size: usize,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -170,6 +173,18 @@ pub fn call_result(
             raw(&result)
         }
         Era::Modern => complete(&result, None, catalog),
+    }
+}
+
+/// Encodes a result that clients may keep, as far as their era has that.
+fn cacheable(
+    context: &Context<'_>,
+    result: &impl Serialize,
+    caching: Caching,
+) -> Result<Box<RawValue>, ErrorObject> {
+    match context.era {
+        Era::Legacy => raw(result),
+        Era::Modern => complete(result, Some(caching), context.catalog),
     }
 }
 
@@ -261,6 +276,7 @@ tools:
             caller,
             legacy_level: Level::Warning,
             hears_changes: true,
+            page_size: 1000,
         }
     }
 
@@ -377,7 +393,8 @@ tools:
             let Plan::Call(call) = planned(era, "tools/call", &params) else {
                 panic!("{era:?}: not a call");
             };
-            let command = call.tool.command(&call.arguments).unwrap();
+            let work = call.tool.work(&call.arguments).unwrap();
+            let command = work.command().unwrap();
             assert_eq!(command.arguments, ["hello", "--", "you"]);
             assert!(matches!(
                 planned(era, "tools/call", &json!({"name": "wipe"})),

@@ -102,6 +102,8 @@ pub struct Options {
     pub resume_buffer: usize,
     /// The largest body in bytes.
     pub max_body: usize,
+    /// The most items in one answer to a client that lists them.
+    pub page_size: usize,
 }
 
 /// The defaults of the command line.
@@ -120,6 +122,7 @@ impl Default for Options {
             stream_buffer: 64 << 10,
             resume_buffer: 256 << 10,
             max_body: 4 << 20,
+            page_size: 1000,
         }
     }
 }

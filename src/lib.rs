@@ -110,7 +110,7 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     }
     log(&config.auth_warnings);
     let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
-    if catalog.tools().next().is_none() {
+    if catalog.tools().is_empty() {
         tracing::warn!(file = %config.tools.display(), "no tool is served: the file defines none, or all are hidden");
     }
     log(&warnings);
@@ -142,7 +142,7 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
         let catalog = load(&config)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            tools = catalog.tools().count(),
+            tools = catalog.tools().len(),
             file = %config.tools.display(),
             "starting"
         );

@@ -10,6 +10,7 @@ pub mod content;
 pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
+pub mod media;
 pub mod progress;
 pub mod subscriptions;
 pub mod version;

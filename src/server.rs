@@ -244,6 +244,7 @@ fn options(config: &Config) -> Options {
         stream_buffer: config.streams.stream_buffer,
         resume_buffer: config.streams.resume_buffer,
         max_body: config.max_body,
+        page_size: config.page_size,
     }
 }
 
@@ -356,7 +357,12 @@ async fn drain(app: &App, connections: &TaskTracker, timeout: Duration) -> usize
 
 /// Waits for stopped calls to be gone: for the longest grace of a tool, then without.
 async fn end_processes(app: &App) {
-    let grace = app.catalog.tools().map(|tool| tool.cancel.grace).max();
+    let grace = app
+        .catalog
+        .tools()
+        .iter()
+        .map(|tool| tool.cancel.grace)
+        .max();
     let grace = grace.unwrap_or_default();
     if tokio::time::timeout(grace, app.executor.finished())
         .await

@@ -66,6 +66,7 @@ impl Exchange {
             served: self.app.options.served,
             catalog: &self.app.catalog,
             caller: &self.caller,
+            page_size: self.app.options.page_size,
             legacy_level: Level::DEFAULT,
             hears_changes: era == Era::Modern || self.app.sessions.is_some(),
         }
