@@ -283,7 +283,7 @@ pub struct Streams {
     #[arg(value_parser = heartbeat)]
     pub heartbeat: Duration,
 
-    /// End the event stream of a session after this long, give or take a tenth. The session lives
+    /// End the event stream of a session, or of `subscriptions/listen`, after this long, give or take a tenth. The session lives
     /// on, and its client opens another stream.
     #[arg(
         long,

@@ -135,15 +135,15 @@ pub enum Outcome {
         /// How the tool ended, in a few words for the log.
         how: Cow<'static, str>,
     },
-    /// The messages of a prompt.
-    Messages(Vec<PromptMessage>),
-    /// What was printed or read, of which whoever asked makes something.
-    Bytes(Vec<u8>),
     /// The client has to answer before the call can go on: it ended, and starts again with the
     /// answers.
     InputRequired(Box<InputRequired>),
     /// The client cannot be asked what it would have to answer.
     MissingCapabilities(Vec<Capability>),
+    /// The messages of a prompt.
+    Messages(Vec<PromptMessage>),
+    /// What was printed or read, of which whoever asked makes something.
+    Bytes(Vec<u8>),
     /// The call ended before the tool did.
     Stopped(Stopped),
     /// The task that ran the call panicked.

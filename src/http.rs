@@ -20,6 +20,7 @@ mod modern;
 mod monitor;
 mod readiness;
 mod reply;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ use crate::stream::Histories;
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 pub use readiness::Refusals;
+pub use subscriptions::Listeners;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ pub struct App {
     pub changes: Changes,
     /// Closes what clients of 2026-07-28 carry from one round of a call to the next.
     pub seal: Seal,
+    /// Who listens to changes without a session.
+    pub listeners: Listeners,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }

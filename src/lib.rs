@@ -22,7 +22,7 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`execute`] runs a call as a process that ends with it.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
@@ -49,6 +49,7 @@ pub mod session;
 pub mod shutdown;
 pub mod stream;
 pub mod units;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};

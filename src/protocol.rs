@@ -17,6 +17,7 @@ pub mod media;
 pub mod progress;
 pub mod prompts;
 pub mod resources;
+pub mod subscriptions;
 pub mod trace;
 pub mod version;
 

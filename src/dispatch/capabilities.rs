@@ -9,11 +9,17 @@ use crate::protocol::mcp::{Listed, Offered, ServerCapabilities, Subscribable};
 pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
     let catalog = context.catalog;
     let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
+    let list_changed = context.hears_changes;
+    let listed = Listed { list_changed };
     ServerCapabilities {
         completions: completes(catalog).then(Offered::default),
-        prompts: (!catalog.prompts().is_empty()).then(Listed::default),
-        resources: has_resources.then(Subscribable::default),
-        tools: Some(Listed::default()),
+        logging: Some(Offered {}),
+        prompts: (!catalog.prompts().is_empty()).then_some(listed),
+        resources: has_resources.then_some(Subscribable {
+            subscribe: context.hears_changes,
+            list_changed,
+        }),
+        tools: Some(listed),
     }
 }
 

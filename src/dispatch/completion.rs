@@ -34,10 +34,10 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
             let arguments = arguments.map_err(|error| invalid_arguments(&error))?;
             let typed = program.ignores_typed.then(|| params.value.to_owned());
             let purpose = Purpose::Completion { typed };
+            // There is no second round of a completion.
             let client = Client {
-                // MCP 2026-07-28, Multi Round-Trip Requests: no client is sent away from here.
                 retry: None,
-                ..input::client(context, request, params.argument, None)?
+                ..input::client(context, request, "", None)?
             };
             perform(
                 context,

@@ -27,9 +27,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         may_use(context.caller, tool)
     })?;
     let result = ListToolsResult {
-        tools: page
-            .items
-            .into_iter()
+        tools: (page.items.into_iter())
             .map(|tool| listed(context.era, tool))
             .collect(),
         next_cursor: page.next_cursor,

@@ -222,6 +222,7 @@ fn result(text: &str) -> Result<Line, String> {
     })))
 }
 
+/// Checks that every key was taken out of an object.
 fn prompt_messages(messages: Value) -> Result<Vec<PromptMessage>, String> {
     let Value::Array(messages) = messages else {
         return Err("`messages` must be an array".to_owned());

@@ -231,9 +231,9 @@ pub(super) fn unreadable(error: &io::Error) -> Outcome {
 pub(super) fn label(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Result { how, .. } => how,
-        Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::InputRequired(_) => "input required",
         Outcome::MissingCapabilities(_) => "missing client capability",
+        Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",

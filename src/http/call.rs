@@ -106,8 +106,8 @@ pub(super) fn start<K: Send + 'static>(
         // Where nothing can be sent before the reply, nothing needs to be said.
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
         tool: call.tool,
-        purpose: call.purpose,
         retry: client.retry,
+        purpose: call.purpose,
         started: Instant::now(),
         owes_reply: true,
         from,
@@ -165,8 +165,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
         let failed = error_type(&outcome);
-        let asked = (&self.purpose, self.retry.as_ref());
-        let encoded = encoded(&self.app, era, asked, outcome);
+        let encoded = self.encoded(era, outcome);
         let is_tool = matches!(self.purpose, Purpose::Tool);
         let error_type = match &encoded {
             Err(error) => Some(ErrorType::JsonRpc(error.code)),
@@ -185,6 +184,37 @@ impl<K: Send + 'static> Listener for Answering<K> {
             status,
             data: data.into(),
         });
+    }
+}
+
+impl<K> Answering<K> {
+    fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+        let app = &self.app;
+        let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
+        let message = match outcome {
+            Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
+            Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
+            Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
+            Outcome::InputRequired(required) => {
+                let sealing = (&app.seal, SystemTime::now());
+                let lifetime = app.options.ask_timeout;
+                return match &self.retry {
+                    Some(retry) => {
+                        dispatch::input_required(sealing, lifetime, retry, *required, &app.catalog)
+                    }
+                    // Only where there is a retry is a client sent away.
+                    None => Err(ErrorObject::new(INTERNAL_ERROR, LOST)),
+                };
+            }
+            Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
+            Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
+            Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
+            Outcome::Stopped(Stopped::ByShutdown) => {
+                "The call was cancelled: the server is shutting down"
+            }
+            Outcome::Lost => LOST,
+        };
+        Err(ErrorObject::new(INTERNAL_ERROR, message))
     }
 }
 
@@ -207,6 +237,7 @@ impl<K> Drop for Answering<K> {
 pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersion, plan: &Plan) {
     let (tool, error_type) = match plan {
         Plan::Call(_) => return,
+        Plan::Remember(_) | Plan::Listen(_) => (None, None),
         Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
         Plan::Reply(outcome) => {
             let error = outcome.as_ref().err();
@@ -314,44 +345,11 @@ const LOST: &str = "Internal error: the call was lost";
 
 const BUSY: &str = "The server is running as many calls as it may; try again later";
 
-fn encoded(
-    app: &App,
-    era: Era,
-    (purpose, retry): (&Purpose, Option<&Retry>),
-    outcome: Outcome,
-) -> Result<Box<RawValue>, ErrorObject> {
-    let finish = |answer| dispatch::finish(era, purpose, answer, &app.catalog);
-    let message = match outcome {
-        Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
-        Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
-        Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
-        Outcome::InputRequired(required) => {
-            let sealing = (&app.seal, SystemTime::now());
-            let lifetime = app.options.ask_timeout;
-            return match retry {
-                Some(retry) => {
-                    dispatch::input_required(sealing, lifetime, retry, *required, &app.catalog)
-                }
-                // Only where there is a retry is a client sent away.
-                None => Err(ErrorObject::new(INTERNAL_ERROR, LOST)),
-            };
-        }
-        Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
-        Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
-        Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
-        Outcome::Stopped(Stopped::ByShutdown) => {
-            "The call was cancelled: the server is shutting down"
-        }
-        Outcome::Lost => LOST,
-    };
-    Err(ErrorObject::new(INTERNAL_ERROR, message))
-}
-
 /// What the metrics call the error of a call.
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
-        Outcome::InputRequired(_) | Outcome::Messages(_) | Outcome::Bytes(_) => None,
+        Outcome::Messages(_) | Outcome::Bytes(_) | Outcome::InputRequired(_) => None,
         Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
     }
