@@ -88,7 +88,7 @@ pub enum Purpose {
     /// `prompts/get`
     Prompt(Arc<Prompt>),
     /// `resources/read`
-    Resource(Box<Reading>),
+    Resource(Reading),
     /// `completion/complete`
     Completion {
         /// What was typed, if the program does not look at it.
