@@ -19,6 +19,7 @@ mod arguments;
 mod auth_files;
 mod batch;
 mod creation;
+mod definitions;
 mod documents;
 mod execution;
 mod identity;
