@@ -36,10 +36,10 @@ use std::sync::Arc;
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
 pub use output::{Form, Output};
-pub use schema::{Mirrored, OutputError};
+pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Need, Signal, Stdin, Task, Tool, Work,
+    ExitRules, Signal, Stdin, Task, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};

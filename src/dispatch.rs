@@ -3,9 +3,12 @@
 //! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
 //! process. Only a [`Plan::Call`] meets the outside world.
 
+mod capabilities;
+mod input;
 mod tools;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,12 +16,19 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Catalog, Tool};
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, Served};
+use crate::seal::Seal;
+
+use capabilities::capabilities;
+pub use input::{Retry, input_required};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -42,6 +52,21 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
+    /// What the request says of its client.
+    pub client: Client,
+}
+
+/// What a request says of the client that sent it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What it can be asked.
+    pub capabilities: ClientCapabilities,
+    /// From which level on a client of 2026-07-28 wants to hear the log; `None` wants nothing.
+    pub log_level: Option<Level>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    pub retry: Option<Retry>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -50,16 +75,16 @@ pub struct Call {
 ///
 /// `-32602` for params that open no session.
 pub fn initialize(
-    catalog: &Catalog,
+    context: &Context<'_>,
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = introduction(catalog);
+    let server = introduction(context.catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
-        capabilities: capabilities(),
+        capabilities: capabilities(context),
         server_info: &server,
-        instructions: catalog.server().instructions.as_deref(),
+        instructions: context.catalog.server().instructions.as_deref(),
     })?;
     Ok((params, result))
 }
@@ -75,6 +100,14 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// What the client of a legacy session can be asked; one of 2026-07-28 says it in each request.
+    pub capabilities: Option<&'a ClientCapabilities>,
+    /// The header `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// Opens what clients carry from one round to the next.
+    pub seal: &'a Seal,
+    /// When the request came.
+    pub now: SystemTime,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -126,7 +159,7 @@ pub fn call_result(
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
     let result = DiscoverResult {
         supported_versions: context.served.versions(),
-        capabilities: capabilities(),
+        capabilities: capabilities(context),
         instructions: context.catalog.server().instructions.as_deref(),
     };
     let server = introduction(context.catalog);
@@ -142,10 +175,6 @@ const LIST_CACHING: Caching = Caching {
     ttl_ms: LIST_TTL_MS,
     cache_scope: CacheScope::Public,
 };
-
-fn capabilities() -> Value {
-    json!({"tools": {}})
-}
 
 fn implementation(catalog: &Catalog) -> Implementation {
     let server = catalog.server();
@@ -191,6 +220,7 @@ fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::auth::Principal;
@@ -222,20 +252,31 @@ tools:
         loaded.unwrap().catalog
     }
 
+    fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+        static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
+        Context {
+            era,
+            served: Served::Both,
+            catalog,
+            caller,
+            capabilities: None,
+            traceparent: None,
+            seal: &SEAL,
+            now: SystemTime::now(),
+        }
+    }
+
+    fn caller() -> Arc<Caller> {
+        Arc::new(Caller::new(Principal::Anonymous))
+    }
+
     fn planned(era: Era, method: &str, params: &Value) -> Plan {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let Ok(Body::Message(Message::Request(mut request))) = parse(body.to_string().as_bytes())
         else {
             panic!("a request");
         };
-        let caller = Arc::new(Caller::new(Principal::Anonymous));
-        let context = Context {
-            era,
-            served: Served::Both,
-            catalog: &catalog(),
-            caller: &caller,
-        };
-        plan(&context, &mut request)
+        plan(&context(era, &catalog(), &caller()), &mut request)
     }
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
@@ -251,7 +292,9 @@ tools:
     #[test]
     fn initialize_answers_with_the_negotiated_version() {
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
-        let (params, result) = initialize(&catalog(), params.as_object().unwrap()).unwrap();
+        let (catalog, caller) = (catalog(), caller());
+        let context = context(Era::Legacy, &catalog, &caller);
+        let (params, result) = initialize(&context, params.as_object().unwrap()).unwrap();
         assert_eq!(params.version, ProtocolVersion::V2025_06_18);
         let result: Value = serde_json::from_str(result.get()).unwrap();
         let version = env!("CARGO_PKG_VERSION");
