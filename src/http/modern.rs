@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply};
+use super::{headers, reply, subscriptions};
 use crate::dispatch::{self, Call, Context, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
@@ -65,6 +65,11 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             reply::reply(&request.id, &outcome, status, waiting)
         }
         Plan::Call(call) => run(exchange, request.id, call, waiting).await,
+        Plan::Listen(listening) => subscriptions::listen(exchange, listening),
+        Plan::Remember(_) => {
+            let error = ErrorObject::method_not_found(&request.method);
+            reply::error(StatusCode::NOT_FOUND, &request.id, &error)
+        }
     }
 }
 
