@@ -20,6 +20,7 @@ mod ask;
 mod auth_files;
 mod batch;
 mod creation;
+mod definitions;
 mod documents;
 mod execution;
 mod identity;
