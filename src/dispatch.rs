@@ -1,8 +1,7 @@
 //! From a request to what is to be done about it.
 //!
 //! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
-//! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
-//! the protocol and the catalog.
+//! process. Only a [`Plan::Call`] meets the outside world.
 
 mod capabilities;
 mod completion;

@@ -21,6 +21,7 @@ mod auth_files;
 mod batch;
 mod completion;
 mod creation;
+mod definitions;
 mod documents;
 mod execution;
 mod identity;
