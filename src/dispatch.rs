@@ -87,7 +87,7 @@ pub enum Purpose {
     /// `prompts/get`
     Prompt(Arc<Prompt>),
     /// `resources/read`
-    Resource(Reading),
+    Resource(Box<Reading>),
     /// `completion/complete`
     Completion {
         /// What was typed, if the program does not look at it.
