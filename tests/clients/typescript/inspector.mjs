@@ -52,11 +52,14 @@ async function checkTools() {
   assert.deepEqual([status, failed.isError], [TOOL_FAILED, true]);
 }
 
-async function checkPromptsAndResources() {
+async function checkPrompts() {
   const { prompts } = await result("prompts/list");
   assert.deepEqual(prompts.map((prompt) => prompt.name), ["review"]);
   const review = await result("prompts/get", "--prompt-name", "review", "--prompt-args", "language=rust", "focus=speed");
   assert.equal(review.messages[0].content.text, "Review this rust code for speed.");
+}
+
+async function checkResources() {
   const { resources } = await result("resources/list");
   assert.deepEqual(resources.map((resource) => resource.uri), ["test://greeting", "test://pixel", STATUS]);
   const { resourceTemplates } = await result("resources/templates/list");
@@ -65,5 +68,5 @@ async function checkPromptsAndResources() {
   assert.equal(greeting.contents[0].text, "Hello.");
 }
 
-await checkTools();
-await checkPromptsAndResources();
+// Most of the time goes into starting the program.
+await Promise.all([checkTools(), checkPrompts(), checkResources()]);
