@@ -7,13 +7,17 @@
 //!
 //! A definition becomes a [`Tool`] in these steps: [`crate::document`] gives it places,
 //! `definition` reads its keys, `params` and `schema` its parameters, `template` its command. A
-//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`]
-//! makes it words.
+//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::work`] makes it
+//! words.
 
 mod argument_error;
+mod content;
 mod definition;
 mod environment;
+mod file;
 mod interpreter;
+mod list;
+mod output;
 mod params;
 mod program;
 mod schema;
@@ -24,7 +28,6 @@ mod tests;
 mod tool;
 mod variable;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -32,30 +35,35 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
+pub use list::{Fingerprint, List};
+pub use output::{Form, Output};
+pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Output, Signal, Tool,
+    ExitRules, Signal, Stdin, Task, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};
 use crate::document::{Code, Diagnostic, LoadError, yaml};
+use crate::protocol::content::Icon;
 use definition::Context;
 
 /// The tools of one file, in its order; nothing of it changes.
 #[derive(Debug)]
 pub struct Catalog {
     server: ServerInfo,
-    tools: Vec<Arc<Tool>>,
-    index: HashMap<String, usize>,
+    tools: List<Tool>,
 }
 
 /// What the server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerInfo {
     /// The name for programs; default `mcp-serve`.
     pub name: String,
     /// The name for people.
     pub title: Option<String>,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
     /// How a model should use the server as a whole.
     pub instructions: Option<String>,
 }
@@ -65,6 +73,7 @@ impl Default for ServerInfo {
         Self {
             name: "mcp-serve".to_owned(),
             title: None,
+            icons: Vec::new(),
             instructions: None,
         }
     }
@@ -120,7 +129,7 @@ impl Catalog {
     /// let tool = loaded.catalog.tool("greet").unwrap();
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
-    /// let command = tool.command(&tool.arguments(arguments)?)?;
+    /// let command = tool.work(&tool.arguments(arguments)?)?.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -151,13 +160,9 @@ impl Catalog {
     }
 
     fn new(server: ServerInfo, tools: Vec<Arc<Tool>>) -> Self {
-        let index = (tools.iter().enumerate())
-            .map(|(at, tool)| (tool.name.clone(), at))
-            .collect();
         Self {
             server,
-            tools,
-            index,
+            tools: List::new("tools", tools, |tool| &tool.name),
         }
     }
 
@@ -167,13 +172,13 @@ impl Catalog {
     }
 
     /// Returns the tools in the order of the file.
-    pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        self.tools.iter()
+    pub fn tools(&self) -> &List<Tool> {
+        &self.tools
     }
 
     /// Returns the tool with this name; names compare by bytes.
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.index.get(name).and_then(|at| self.tools.get(*at))
+        self.tools.get(name)
     }
 }
 

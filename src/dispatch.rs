@@ -4,9 +4,14 @@
 //! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
 //! the protocol and the catalog.
 
+mod capabilities;
+mod input;
+mod page;
+mod subscriptions;
 mod tools;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -14,12 +19,20 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Catalog, Tool};
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
+use crate::protocol::capabilities::ClientCapabilities;
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, RequestId};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::subscriptions::Filter;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, Served};
+use crate::seal::Seal;
+
+use capabilities::capabilities;
+pub use input::{Retry, input_required};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -30,6 +43,34 @@ pub enum Plan {
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
     Call(Call),
+    /// Note it for as long as the session lives.
+    Remember(Wish),
+    /// Tell what changes until the client leaves.
+    Listen(Listening),
+}
+
+/// What a legacy client asks its session to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// To hear log messages of this level and above.
+    LogLevel(Level),
+    /// To hear when the resource of this URI changes.
+    Subscribe(String),
+    /// Not to hear of the resource of this URI any more.
+    Unsubscribe(String),
+}
+
+/// What a modern client listens to.
+#[derive(Debug)]
+pub struct Listening {
+    /// The id of the request, which each message names.
+    pub id: RequestId,
+    /// What it hears of.
+    pub filter: Filter,
+    /// The first message.
+    pub first: Vec<u8>,
+    /// The last message, if the server ends it.
+    pub last: Vec<u8>,
 }
 
 /// A tool to run, with arguments that passed its schema.
@@ -43,6 +84,21 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
+    /// What the request says of its client.
+    pub client: Client,
+}
+
+/// What a request says of the client that sent it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What it can be asked.
+    pub capabilities: ClientCapabilities,
+    /// From which level on it wants to hear the log; `None` wants nothing.
+    pub log_level: Option<Level>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    pub retry: Option<Retry>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -51,16 +107,16 @@ pub struct Call {
 ///
 /// `-32602` for params that open no session.
 pub fn initialize(
-    catalog: &Catalog,
+    context: &Context<'_>,
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = implementation(catalog);
+    let server = introduction(context.catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
-        capabilities: capabilities(),
+        capabilities: capabilities(context),
         server_info: &server,
-        instructions: catalog.server().instructions.as_deref(),
+        instructions: context.catalog.server().instructions.as_deref(),
     })?;
     Ok((params, result))
 }
@@ -76,6 +132,21 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// What the client of a legacy session can be asked; one of 2026-07-28 says it in each request.
+    pub capabilities: Option<&'a ClientCapabilities>,
+    /// The header `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// Opens what clients carry from one round to the next.
+    pub seal: &'a Seal,
+    /// When the request came.
+    pub now: SystemTime,
+    /// From which level on a legacy client wants to hear log messages; a modern one says so in each
+    /// request.
+    pub legacy_level: Level,
+    /// The client can be told what changes: a legacy one in its session, a modern one always.
+    pub hears_changes: bool,
+    /// The most items on a page of a list.
+    pub page_size: usize,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -83,7 +154,11 @@ pub struct Context<'a> {
 pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
     let Context { era, catalog, .. } = *context;
     match (era, request.method.as_str()) {
-        (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
+        (Era::Legacy, "ping") => Plan::Reply(empty()),
+        (Era::Legacy, "logging/setLevel") => planned(subscriptions::set_level(request)),
+        (Era::Legacy, "resources/subscribe") => planned(subscriptions::subscribe(context, request)),
+        (Era::Legacy, "resources/unsubscribe") => planned(subscriptions::unsubscribe(request)),
+        (Era::Modern, "subscriptions/listen") => planned(subscriptions::listen(context, request)),
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
@@ -93,6 +168,29 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         },
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
+}
+
+/// The headers that must repeat arguments of a request, with the arguments: none but for a call of
+/// a tool that asks for them.
+pub fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>)> {
+    tools::mirrored(context, request).into_iter().flatten()
+}
+
+/// The result that says no more than that it was done.
+///
+/// # Errors
+///
+/// `-32603` if it cannot be encoded, which it always can.
+pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
+    raw(&json!({}))
+}
+
+/// An error is a plan too: to answer with it.
+fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
+    plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
 }
 
 /// Encodes the result of a call for an era.
@@ -115,13 +213,30 @@ pub fn call_result(
     }
 }
 
+/// Encodes a result that clients may keep, as far as their era has that.
+fn cacheable(
+    context: &Context<'_>,
+    result: &impl Serialize,
+    caching: Caching,
+) -> Result<Box<RawValue>, ErrorObject> {
+    match context.era {
+        Era::Legacy => raw(result),
+        Era::Modern => complete(result, Some(caching), context.catalog),
+    }
+}
+
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
     let result = DiscoverResult {
         supported_versions: context.served.versions(),
-        capabilities: capabilities(),
+        capabilities: capabilities(context),
         instructions: context.catalog.server().instructions.as_deref(),
     };
-    complete(&result, Some(LIST_CACHING), context.catalog)
+    let server = introduction(context.catalog);
+    raw(&ModernResult::complete(
+        &result,
+        Some(LIST_CACHING),
+        &server,
+    ))
 }
 
 /// The lists are the same for every caller, as long as no tool is granted to some only.
@@ -130,16 +245,22 @@ const LIST_CACHING: Caching = Caching {
     cache_scope: CacheScope::Public,
 };
 
-fn capabilities() -> Value {
-    json!({"tools": {}})
-}
-
 fn implementation(catalog: &Catalog) -> Implementation {
     let server = catalog.server();
     Implementation {
         name: server.name.clone(),
         title: server.title.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        icons: Vec::new(),
+    }
+}
+
+/// The implementation with its icons, where a client gets to know the server. They may be large,
+/// so that not every result repeats them.
+fn introduction(catalog: &Catalog) -> Implementation {
+    Implementation {
+        icons: catalog.server().icons.clone(),
+        ..implementation(catalog)
     }
 }
 
@@ -168,6 +289,7 @@ fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::auth::Principal;
@@ -199,20 +321,34 @@ tools:
         loaded.unwrap().catalog
     }
 
+    fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+        static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
+        Context {
+            era,
+            served: Served::Both,
+            catalog,
+            caller,
+            capabilities: None,
+            traceparent: None,
+            seal: &SEAL,
+            now: SystemTime::now(),
+            legacy_level: Level::Warning,
+            hears_changes: true,
+            page_size: 1000,
+        }
+    }
+
+    fn caller() -> Arc<Caller> {
+        Arc::new(Caller::new(Principal::Anonymous))
+    }
+
     fn planned(era: Era, method: &str, params: &Value) -> Plan {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let Ok(Body::Message(Message::Request(mut request))) = parse(body.to_string().as_bytes())
         else {
             panic!("a request");
         };
-        let caller = Arc::new(Caller::new(Principal::Anonymous));
-        let context = Context {
-            era,
-            served: Served::Both,
-            catalog: &catalog(),
-            caller: &caller,
-        };
-        plan(&context, &mut request)
+        plan(&context(era, &catalog(), &caller()), &mut request)
     }
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
@@ -221,14 +357,16 @@ tools:
                 Ok(serde_json::from_str(result.get()).unwrap())
             }
             Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
-            Plan::Call(call) => panic!("a call of {}", call.tool.name),
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn initialize_answers_with_the_negotiated_version() {
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
-        let (params, result) = initialize(&catalog(), params.as_object().unwrap()).unwrap();
+        let (catalog, caller) = (catalog(), caller());
+        let context = context(Era::Legacy, &catalog, &caller);
+        let (params, result) = initialize(&context, params.as_object().unwrap()).unwrap();
         assert_eq!(params.version, ProtocolVersion::V2025_06_18);
         let result: Value = serde_json::from_str(result.get()).unwrap();
         let version = env!("CARGO_PKG_VERSION");
@@ -236,7 +374,7 @@ tools:
             result,
             json!({
                 "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
+                "capabilities": {"logging": {}, "tools": {"listChanged": true}},
                 "serverInfo": {"name": "test-server", "title": "Test", "version": version},
                 "instructions": "Ask for the weather."
             })
@@ -313,7 +451,8 @@ tools:
             let Plan::Call(call) = planned(era, "tools/call", &params) else {
                 panic!("{era:?}: not a call");
             };
-            let command = call.tool.command(&call.arguments).unwrap();
+            let work = call.tool.work(&call.arguments).unwrap();
+            let command = work.command().unwrap();
             assert_eq!(command.arguments, ["hello", "--", "you"]);
             assert!(matches!(
                 planned(era, "tools/call", &json!({"name": "wipe"})),

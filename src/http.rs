@@ -8,6 +8,7 @@
 //! guarded by construction.
 
 mod admission;
+mod asking;
 mod body;
 mod call;
 mod connection;
@@ -19,6 +20,7 @@ mod modern;
 mod monitor;
 mod readiness;
 mod reply;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +38,14 @@ use crate::execute::Executor;
 use crate::host::{HostName, Origin};
 use crate::metrics::Metrics;
 use crate::protocol::version::Served;
+use crate::seal::Seal;
 use crate::session::SessionStore;
 use crate::stream::Histories;
 
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 pub use readiness::Refusals;
+pub use subscriptions::Listeners;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -66,6 +70,10 @@ pub struct App {
     pub histories: Histories,
     /// What has changed.
     pub changes: Changes,
+    /// Closes what clients of 2026-07-28 carry from one round of a call to the next.
+    pub seal: Seal,
+    /// Who listens to changes without a session.
+    pub listeners: Listeners,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }
@@ -96,8 +104,12 @@ pub struct Options {
     pub stream_buffer: usize,
     /// How many bytes a session of 2025-11-25 keeps of what it sent; 0 keeps nothing.
     pub resume_buffer: usize,
+    /// How long a client may take to answer what a call asks.
+    pub ask_timeout: Duration,
     /// The largest body in bytes.
     pub max_body: usize,
+    /// The most items in one answer to a client that lists them.
+    pub page_size: usize,
 }
 
 /// The defaults of the command line.
@@ -115,7 +127,9 @@ impl Default for Options {
             stream_retry: Duration::from_secs(3),
             stream_buffer: 64 << 10,
             resume_buffer: 256 << 10,
+            ask_timeout: Duration::from_mins(10),
             max_body: 4 << 20,
+            page_size: 1000,
         }
     }
 }

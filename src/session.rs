@@ -14,6 +14,7 @@ pub mod statistics;
 pub mod store;
 
 mod activity;
+mod asked;
 mod registry;
 mod shards;
 mod tombstones;
@@ -29,19 +30,25 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Principal;
+use crate::changes::Listener;
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::RequestKey;
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 use crate::stream::{History, Outbox};
 use activity::{Activity, Class, Expiry, Use};
+use asked::Asked;
 use registry::Place;
 use statistics::LookupFailure;
 
 pub use activity::Millis;
+pub use asked::Outcome;
 pub use store::{NoRoom, Refused, SessionStore};
 
 /// A session id: 128 random bits, written as a UUID in lower case, the only form that is ever
@@ -99,6 +106,8 @@ pub struct SessionInfo {
     pub version: ProtocolVersion,
     /// The client's own name and version, for logs only; at most 64 characters.
     pub client: Box<str>,
+    /// What the client can be asked.
+    pub capabilities: ClientCapabilities,
 }
 
 /// What the limit of sessions per principal counts by.
@@ -207,9 +216,12 @@ pub struct Session {
     requests: AtomicU64,
     /// 0, or one more than the number of a [`Method`].
     last_method: AtomicU8,
+    /// The number of a [`Level`].
+    log_level: AtomicU8,
     running: Mutex<Running>,
     history: OnceLock<Arc<History>>,
     listening: OnceLock<Arc<Outbox>>,
+    changes: OnceLock<Arc<Listener>>,
 }
 
 /// What runs in a session, and how it is told of the end.
@@ -219,6 +231,8 @@ struct Running {
     is_over: bool,
     ended: Option<CancellationToken>,
     calls: Vec<RunningCall>,
+    /// What the client was asked; `None` if that was nothing.
+    asked: Option<Box<Asked>>,
 }
 
 #[derive(Debug)]
@@ -244,9 +258,11 @@ impl Session {
             place,
             requests: AtomicU64::new(0),
             last_method: AtomicU8::new(0),
+            log_level: AtomicU8::new(Level::DEFAULT as u8),
             running: Mutex::default(),
             history: OnceLock::new(),
             listening: OnceLock::new(),
+            changes: OnceLock::new(),
         }
     }
 
@@ -295,6 +311,16 @@ impl Session {
             .copied()
     }
 
+    /// From which level on its client wants to hear log messages.
+    pub fn log_level(&self) -> Level {
+        Level::from_number(self.log_level.load(Ordering::Relaxed)).unwrap_or(Level::DEFAULT)
+    }
+
+    /// From now on its client wants to hear log messages of this level and above.
+    pub fn set_log_level(&self, level: Level) {
+        self.log_level.store(level as u8, Ordering::Relaxed);
+    }
+
     /// Since when nobody has used it, in milliseconds before `now`; 0 while somebody does.
     fn idle(&self, now: Millis) -> Millis {
         let view = self.activity.view();
@@ -328,6 +354,29 @@ impl Session {
         }
     }
 
+    /// Notes a request to the client: its id, and where its answer arrives.
+    pub fn open_request(&self) -> (u64, oneshot::Receiver<Outcome>) {
+        self.running.lock().asked.get_or_insert_default().open()
+    }
+
+    /// Forgets a request to the client; false if it was answered.
+    pub fn close_request(&self, id: u64) -> bool {
+        let asked = &mut self.running.lock().asked;
+        asked.as_mut().is_some_and(|asked| asked.take(id).is_some())
+    }
+
+    /// Hands over the answer to a request; false if there is no such request, any more or in this
+    /// session.
+    pub fn answer_request(&self, key: &RequestKey, outcome: Outcome) -> bool {
+        let RequestKey::Number(number) = *key else {
+            return false;
+        };
+        let id = u64::try_from(number).ok();
+        let open = id.and_then(|id| self.running.lock().asked.as_mut()?.take(id));
+        // Whoever asked may have left in this moment.
+        open.is_some_and(|open| open.send(outcome).is_ok())
+    }
+
     /// What the session sent lately; made when it is asked for first.
     pub fn history(&self, create: impl FnOnce() -> Arc<History>) -> Arc<History> {
         Arc::clone(self.history.get_or_init(create))
@@ -337,6 +386,12 @@ impl Session {
     /// reader is the session's one event stream.
     pub fn listening(&self, create: impl FnOnce() -> Arc<Outbox>) -> Arc<Outbox> {
         Arc::clone(self.listening.get_or_init(create))
+    }
+
+    /// What its client hears of; made when it is asked for first. It holds what the client has not
+    /// been told, and the resources that it is subscribed to.
+    pub fn changes(&self, create: impl FnOnce() -> Listener) -> Arc<Listener> {
+        Arc::clone(self.changes.get_or_init(|| Arc::new(create())))
     }
 
     /// Cancels every running call with this id, and returns how many there were. A client may

@@ -29,7 +29,8 @@ fn parse(text: &str) -> Result<Catalog, LoadError> {
 fn command(tool: &Tool, arguments: &Value) -> Result<Command, String> {
     let arguments = tool.arguments(arguments.as_object().cloned());
     arguments
-        .and_then(|arguments| tool.command(&arguments))
+        .and_then(|arguments| tool.work(&arguments))
+        .map(|work| work.command().unwrap())
         .map_err(|error| error.to_string())
 }
 
@@ -143,7 +144,11 @@ tools:
 fn tools_keep_the_order_of_the_file() {
     let text = "tools:\n  z: &t {description: d, exec: /bin/cat}\n  a: *t\n  m: *t\n";
     let catalog = parse(text).unwrap();
-    let names: Vec<_> = catalog.tools().map(|tool| tool.name.as_str()).collect();
+    let names: Vec<_> = catalog
+        .tools()
+        .iter()
+        .map(|tool| tool.name.as_str())
+        .collect();
     assert_eq!(names, ["z", "a", "m"]);
 }
 

@@ -1,6 +1,6 @@
 //! A tool as it runs: everything about it is settled, and a call only brings its arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -9,10 +9,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::argument_error::ArgumentError;
+use super::content::{self, Piece};
+use super::output::Output;
 use super::params::Parameters;
-use super::schema::InputSchema;
+use super::schema::{InputSchema, Mirrored};
 use super::settings::Variable;
 use super::template::{Renderer, Template};
+use crate::protocol::capabilities::Capability;
+use crate::protocol::content::{Content, Icon};
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -20,7 +24,7 @@ pub const DEFAULT_MAX_OUTPUT: usize = 256 * 1024;
 /// How long a cancelled tool may take to end when its definition says nothing.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// A command that clients may call.
+/// What clients may call.
 #[derive(Debug)]
 pub struct Tool {
     /// The name that clients call, unique in its catalog and compared by bytes.
@@ -35,8 +39,16 @@ pub struct Tool {
     pub timeout: Option<Duration>,
     /// How much output is kept, in bytes; default [`DEFAULT_MAX_OUTPUT`].
     pub max_output: usize,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
+    /// What the standard input holds.
+    pub stdin: Stdin,
     /// What the output is.
     pub output: Output,
+    /// What a client must be able to do, or the tool does not run.
+    pub needs: BTreeSet<Capability>,
+    /// Whether a call can be a task; `None` if it never is.
+    pub task: Option<Task>,
     /// A line of the output that is a JSON object with the key `mcp` is a message to the server;
     /// default false.
     pub messages: bool,
@@ -50,10 +62,25 @@ pub struct Tool {
 /// What a call is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) program: PathBuf,
-    pub(crate) template: Template,
+    pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
+}
+
+/// What a call does.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Runs a program.
+    Exec(Exec),
+    /// Answers with content of the definition's own.
+    Content(Vec<Piece>),
+}
+
+/// A program to run.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) program: PathBuf,
+    pub(crate) template: Template,
     pub(crate) workdir: Option<PathBuf>,
     /// The environment that does not depend on the call.
     pub(crate) inherited: Vec<(OsString, OsString)>,
@@ -64,6 +91,11 @@ impl Tool {
     /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
     pub fn input_schema(&self) -> &Map<String, Value> {
         self.parts.input.as_map()
+    }
+
+    /// Returns the parameters that clients repeat in headers.
+    pub fn mirrored(&self) -> &[Mirrored] {
+        self.parts.input.mirrored()
     }
 
     /// Fills in defaults and validates; absent arguments are an empty object.
@@ -79,19 +111,28 @@ impl Tool {
         self.parts.input.arguments(arguments).map(Arguments)
     }
 
-    /// Renders the command of one call.
+    /// Renders what one call does.
     ///
     /// # Errors
     ///
     /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
-    /// be given: 120 KiB for a word, 1 MiB in all. The text is for the model.
-    pub fn command(&self, arguments: &Arguments) -> Result<Command, ArgumentError> {
-        let parts = &self.parts;
-        let mut renderer = Renderer::new(&parts.parameters, &arguments.0);
-        renderer.count(parts.program.as_os_str().len());
-        let words = renderer.words(&parts.template);
-        let mut environment = parts.inherited.clone();
-        for variable in &parts.variables {
+    /// be given: 120 KiB for a word, 1 MiB in all. The same sizes bound the texts of content. The
+    /// error is for the model.
+    pub fn work(&self, arguments: &Arguments) -> Result<Work, ArgumentError> {
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+        match &self.parts.kind {
+            Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
+            Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+        }
+    }
+}
+
+impl Exec {
+    fn command(&self, mut renderer: Renderer<'_>) -> Result<Command, ArgumentError> {
+        renderer.count(self.program.as_os_str().len());
+        let words = renderer.words(&self.template);
+        let mut environment = self.inherited.clone();
+        for variable in &self.variables {
             let name = OsString::from(&variable.name.text);
             environment.retain(|(other, _)| *other != name);
             if let Some(value) = renderer.variable(&variable.value) {
@@ -103,10 +144,10 @@ impl Tool {
         }
         renderer.finish()?;
         Ok(Command {
-            program: parts.program.clone(),
+            program: self.program.clone(),
             arguments: words,
             environment,
-            workdir: parts.workdir.clone(),
+            workdir: self.workdir.clone(),
         })
     }
 }
@@ -117,9 +158,35 @@ impl Tool {
 #[derive(Clone, PartialEq)]
 pub struct Arguments(Map<String, Value>);
 
+impl Arguments {
+    /// The arguments as one JSON object, on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for Arguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What a call does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// It starts a process.
+    Run(Command),
+    /// It answers at once.
+    Answer(Vec<Content>),
+}
+
+impl Work {
+    /// The process that is started, if one is.
+    pub fn command(self) -> Option<Command> {
+        match self {
+            Self::Run(command) => Some(command),
+            Self::Answer(_) => None,
+        }
     }
 }
 
@@ -182,14 +249,23 @@ impl Annotations {
     }
 }
 
-/// What the standard output of a tool is.
+/// What the standard input of a tool holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Output {
-    /// Text for the model, the default.
+pub enum Stdin {
+    /// Nothing, the default.
     #[default]
-    Text,
-    /// One JSON document.
+    Empty,
+    /// The arguments, as one JSON object on a line.
     Json,
+}
+
+/// Whether a call can be a task, which its client fetches later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// It is one for a client that can do so.
+    Optional,
+    /// It always is one; a client that cannot do so is refused.
+    Required,
 }
 
 /// How a call is ended early.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use super::{Call, Context, LIST_CACHING, complete, raw};
+use super::page::page;
+use super::{Call, Context, LIST_CACHING, cacheable, input};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -16,37 +17,37 @@ use crate::protocol::version::Era;
 
 pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
     #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
     struct ListToolsResult<'a> {
         tools: Vec<mcp::Tool<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
     }
-    if request
-        .params
-        .get("cursor")
-        .is_some_and(|cursor| !cursor.is_null())
-    {
-        return Err(ErrorObject::invalid_params(
-            "Invalid params: unknown cursor; ask for the list without one",
-        ));
-    }
-    let tools = context
-        .catalog
-        .tools()
-        .filter(|tool| may_use(context.caller, tool));
+    let page = page(context, request, context.catalog.tools(), |tool| {
+        may_use(context.caller, tool)
+    })?;
     let result = ListToolsResult {
-        tools: tools.map(|tool| listed(tool)).collect(),
+        tools: (page.items.into_iter())
+            .map(|tool| listed(context.era, tool))
+            .collect(),
+        next_cursor: page.next_cursor,
     };
-    match context.era {
-        Era::Legacy => raw(&result),
-        Era::Modern => complete(&result, Some(LIST_CACHING), context.catalog),
-    }
+    cacheable(context, &result, LIST_CACHING)
 }
 
-fn listed(tool: &Tool) -> mcp::Tool<'_> {
+fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
+    // Up to 2025-11-25 structured content is an object, and clients refuse a list with a schema for
+    // anything else.
+    let is_listed = |schema: &&Map<String, Value>| {
+        era == Era::Modern || schema.get("type").is_some_and(|kind| kind == "object")
+    };
     mcp::Tool {
         name: &tool.name,
         title: tool.title.as_deref(),
         description: &tool.description,
+        icons: &tool.icons,
         input_schema: tool.input_schema(),
+        output_schema: tool.output.schema().filter(is_listed),
         annotations: ToolAnnotations {
             read_only_hint: tool.annotations.read_only,
             destructive_hint: tool.annotations.destructive,
@@ -85,12 +86,17 @@ pub(super) fn call(
         .tool(name)
         .filter(|tool| may_use(caller, tool))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
+    let client = input::client(context, request, name, arguments.as_ref())?;
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
+    }
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),
             progress_token,
+            client,
         }),
         Err(error) => {
             tracing::info!(
@@ -103,6 +109,21 @@ pub(super) fn call(
             Err((Arc::clone(tool), result))
         }
     })
+}
+
+/// The headers that must repeat arguments of a call, with the arguments as they arrived.
+pub(super) fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> Option<impl Iterator<Item = (&'a str, Option<&'a Value>)>> {
+    let name = request.params.get("name")?.as_str()?;
+    let tool = (context.catalog.tool(name))
+        .filter(|tool| request.method == "tools/call" && may_use(context.caller, tool))?;
+    let arguments = request.params.get("arguments").and_then(Value::as_object);
+    Some(tool.mirrored().iter().map(move |mirrored| {
+        let argument = arguments.and_then(|arguments| mirrored.value(arguments));
+        (mirrored.header.as_str(), argument)
+    }))
 }
 
 /// Decides whether a caller may see and call a tool: the one function for both. Every caller that

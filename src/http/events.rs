@@ -4,6 +4,8 @@
 //! A silent stream gets a comment every heartbeat. That keeps proxies from cutting it, and it is
 //! how a lost client is noticed. A stream that the server ends tells its client when to come back.
 
+mod changes;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +20,8 @@ use super::connection::{Cut, Link};
 use super::{App, Connection};
 use crate::metrics::{OpenStream, StreamEnd, StreamKind};
 use crate::stream::{Event, EventId, Next, Reader};
+
+pub(super) use changes::{Feed, of_changes};
 
 /// A comment, which carries nothing and is ignored by clients.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -94,7 +98,7 @@ pub(super) fn of_replies<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
-    heartbeat: Duration,
+    timing: Timing,
     expires: Option<SystemTime>,
     keep: K,
 ) -> Body {
@@ -108,16 +112,17 @@ pub(super) fn of_replies<K: Send + 'static>(
     enum State<K> {
         Beginning(Option<EventId>, Answering<K>),
         Going(Answering<K>),
+        Over,
     }
     let answering = Answering {
         opened,
         reader,
-        heartbeats: heartbeats(heartbeat),
+        heartbeats: heartbeats(timing.heartbeat),
         expired: instant(expires),
         keep,
     };
     let state = State::Beginning(beginning, answering);
-    Body::from_stream(stream::unfold(state, |state| async move {
+    Body::from_stream(stream::unfold(state, move |state| async move {
         let mut answering = match state {
             State::Beginning(beginning, answering) => {
                 return Some((
@@ -126,6 +131,7 @@ pub(super) fn of_replies<K: Send + 'static>(
                 ));
             }
             State::Going(answering) => answering,
+            State::Over => return None,
         };
         let chunk = tokio::select! {
             next = answering.reader.next() => match next {
@@ -135,6 +141,10 @@ pub(super) fn of_replies<K: Send + 'static>(
                     answering.opened.end(StreamEnd::Complete);
                     drop(answering.keep);
                     return None;
+                }
+                Next::Closed => {
+                    answering.opened.end(StreamEnd::Closed);
+                    return Some((Ok(retry(timing.retry)), State::Over));
                 }
                 Next::Replaced => {
                     answering.opened.end(StreamEnd::Takeover);
@@ -149,6 +159,24 @@ pub(super) fn of_replies<K: Send + 'static>(
         };
         Some((Ok(chunk), State::Going(answering)))
     }))
+}
+
+/// The times of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    /// How often a silent stream gets a comment.
+    heartbeat: Duration,
+    /// How long the client is told to wait before it comes back.
+    retry: Duration,
+}
+
+impl Timing {
+    pub(super) fn of(app: &App) -> Self {
+        Self {
+            heartbeat: app.options.heartbeat,
+            retry: app.options.stream_retry,
+        }
+    }
 }
 
 /// What a client missed of a stream that is over.
@@ -198,12 +226,14 @@ pub(super) fn of_session<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
+    feed: Feed,
     limits: Limits,
     keep: K,
 ) -> Body {
     struct Listening<K> {
         opened: Opened,
         reader: Reader,
+        feed: Feed,
         heartbeats: Interval,
         until: Instant,
         expired: Instant,
@@ -222,6 +252,7 @@ pub(super) fn of_session<K: Send + 'static>(
         Listening {
             opened,
             reader,
+            feed,
             heartbeats: heartbeats(limits.heartbeat),
             until: now + jittered(limits.max_age),
             expired: instant(limits.expires),
@@ -240,7 +271,8 @@ pub(super) fn of_session<K: Send + 'static>(
             State::Going(listening) => listening,
             State::Over => return None,
         };
-        let end = tokio::select! {
+        let end = loop {
+            break tokio::select! {
             // What waits is sent before the server ends the stream.
             biased;
             () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
@@ -249,13 +281,16 @@ pub(super) fn of_session<K: Send + 'static>(
                 Next::Event(next) => {
                     return Some((Ok(event(&next)), State::Going(listening)));
                 }
-                Next::End | Next::Replaced => StreamEnd::Takeover,
+                Next::End | Next::Closed | Next::Replaced => StreamEnd::Takeover,
             },
+            // Only when nothing waits any more: what is put into the outbox is never too much for it.
+            () = listening.feed.next() => continue,
             () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
             () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,
             _ = listening.heartbeats.tick() => {
                 return Some((Ok(COMMENT), State::Going(listening)));
             }
+            };
         };
         listening.opened.end(end);
         match end {

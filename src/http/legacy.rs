@@ -4,7 +4,6 @@
 //! lives in its own task and ends by itself, by `notifications/cancelled`, by the end of its
 //! session, at its deadline or at shutdown.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -13,23 +12,24 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{self, Exchanged};
+use super::asking::Asking;
+use super::call::{self, CallInSession, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{Delivery, headers};
+use super::{Delivery, headers, subscriptions};
 use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Stop};
+use crate::execute::{Busy, Input, Stop};
 use crate::metrics::{ErrorType, RequestEra, RequestInFlight, StreamKind};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
-    SESSION_NOT_FOUND, UnreadableId, encode_error,
+    self, ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId,
+    RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
-use crate::session::{Bucket, NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
+use crate::session::{NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
 use crate::stream::{Outbox, Reply, Resumed};
 
 /// Serves a message.
@@ -66,7 +66,12 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
             }
             reply::empty(StatusCode::ACCEPTED)
         }
-        Message::Response(_) => reply::empty(StatusCode::ACCEPTED),
+        Message::Response(response) => {
+            if let Some(session) = session {
+                answered(&session, response);
+            }
+            reply::empty(StatusCode::ACCEPTED)
+        }
     }
 }
 
@@ -82,7 +87,7 @@ fn era_of(exchange: &Exchange) -> RequestEra {
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
-    let opened = dispatch::initialize(&app.catalog, &request.params);
+    let opened = dispatch::initialize(&exchange.context(Era::Legacy, None), &request.params);
     let version = match &opened {
         Ok((params, _)) => params.version,
         Err(_) => version_without_session(exchange),
@@ -106,7 +111,8 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         owner: exchange.caller.principal.clone(),
         version: params.version,
         client: params.client.into(),
-        bucket: bucket(exchange),
+        capabilities: params.capabilities,
+        bucket: exchange.bucket(),
     };
     match sessions.create(info) {
         Ok(guard) => {
@@ -148,29 +154,6 @@ fn opened_session(
         }
     });
     response
-}
-
-/// What the limit of sessions per principal counts by. Users of one shared token are not limited
-/// by each other. Without credentials it is the address; of IPv6 the first half, which is what one
-/// customer of a network gets.
-fn bucket(exchange: &Exchange) -> Option<Bucket> {
-    match &exchange.caller.principal {
-        Principal::Anonymous => {
-            let address = exchange
-                .connection
-                .peer
-                .map(|peer| match peer.ip().to_canonical() {
-                    IpAddr::V6(address) => {
-                        let network = address.to_bits() >> 64 << 64;
-                        IpAddr::V6(Ipv6Addr::from_bits(network))
-                    }
-                    address @ IpAddr::V4(_) => address,
-                });
-            Some(Bucket::Address(address))
-        }
-        principal @ Principal::User(_) if principal.is_shared() => None,
-        principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
-    }
 }
 
 /// Refuses a session without telling the limit.
@@ -292,6 +275,13 @@ fn notified(session: &SessionGuard, notification: &Notification) {
     tracing::debug!(session = %session.session().id(), cancelled, "cancelled by the client");
 }
 
+/// Hands the answer to whoever asked. One that nobody waits for is ignored.
+fn answered(session: &SessionGuard, response: jsonrpc::Response) {
+    let session = session.session();
+    let is_awaited = session.answer_request(&response.id.key(), response.outcome);
+    tracing::debug!(session = %session.id(), is_awaited, "answered by the client");
+}
+
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
@@ -300,10 +290,10 @@ async fn serve_request(
 ) -> Response {
     let id = request.id.clone();
     let call = match plan(exchange, session.as_ref(), request) {
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
+        Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
-        Plan::Call(call) => call,
+        Planned::Call(call) => call,
     };
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
@@ -363,7 +353,7 @@ pub(super) async fn post_batch(
                 in_batch(&exchange, &session, &waiting, request, &outbox);
             }
             Ok(Message::Notification(notification)) => notified(&session, &notification),
-            Ok(Message::Response(_)) => {}
+            Ok(Message::Response(response)) => answered(&session, response),
             Err(Malformed { id, error }) => {
                 let data = encode_error(id.as_ref(), UnreadableId::Null, &error);
                 ready(&outbox, data);
@@ -412,8 +402,8 @@ fn in_batch(
         Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
         match plan(exchange, Some(session), request) {
-            Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
-            Plan::Call(call) => {
+            Planned::Answer(outcome) => outcome,
+            Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match run(exchange, Some(session), id.clone(), call, outbox, in_flight) {
@@ -434,32 +424,39 @@ fn ready(outbox: &Outbox, data: Vec<u8>) {
     });
 }
 
-fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Plan {
-    let plan = dispatch::plan(&exchange.context(Era::Legacy), &mut request);
+/// What is left to do about a request.
+enum Planned {
+    Answer(Result<Box<RawValue>, ErrorObject>),
+    Call(Call),
+}
+
+/// Plans a request, and does at once what needs no waiting.
+fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Planned {
+    let capabilities = session.map(|session| &session.session().info().capabilities);
+    let mut context = exchange.context(Era::Legacy, capabilities);
     let method = Method::named(&request.method);
     if let Some(session) = session {
+        context.legacy_level = session.session().log_level();
         session.session().note_request(method);
     }
+    let mut plan = dispatch::plan(&context, &mut request);
+    if let Plan::Remember(wish) = plan {
+        plan = Plan::Reply(subscriptions::remember(&exchange.app, session, wish));
+    }
     call::count(exchange, method, version_of(exchange, session), &plan);
-    plan
+    match plan {
+        Plan::Call(call) => Planned::Call(call),
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
+        Plan::Remember(_) | Plan::Listen(_) => {
+            Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
+        }
+    }
 }
 
 fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVersion {
     match session {
         Some(session) => session.session().info().version,
         None => version_without_session(exchange),
-    }
-}
-
-/// A call that a session knows of, until it is over.
-struct Registered {
-    number: u64,
-    session: SessionGuard,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.session.session().forget_call(self.number);
     }
 }
 
@@ -506,19 +503,29 @@ fn run(
             if session.register_call(number, id.key(), stop.client.clone()) {
                 app.metrics.duplicate_request_id();
             }
-            Some(Registered {
-                number,
-                session: another,
-            })
+            Some(CallInSession::new(number, another))
         }
     };
+    let input = match &registered {
+        _ if app.options.json_response => {
+            Input::Nobody("the client cannot be asked: this server answers with JSON alone")
+        }
+        None => Input::Nobody("the client cannot be asked: it has no session"),
+        Some(call) => Input::Live(Box::new(Asking {
+            call: Arc::clone(call),
+            outbox: Arc::clone(&outbox),
+        })),
+    };
+    let log_level = call.client.log_level;
     let from = call::From {
         number,
         id,
         version: version_of(exchange, session),
         outbox,
+        log_level,
+        resumes: session.is_some_and(|session| call::resumes(app, session)),
     };
-    call::start(app, from, call, stop, (registered, in_flight))?;
+    call::start(app, from, (call, input), stop, (registered, in_flight))?;
     if let Some(session) = session {
         session.session().note_call();
     }
@@ -555,22 +562,20 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         _ => None,
     };
     let opened = Opened::new(app, StreamKind::Get, connection);
+    let feed = subscriptions::feed(app, session.session());
     let (reader, beginning) = match resumed {
         Some(Resumed::Past(events)) => {
             return reply::event_stream(events::of_past(opened, &events, session));
         }
         Some(Resumed::Live(reader)) if reader.ends() => {
-            let heartbeat = app.options.heartbeat;
+            let timing = events::Timing::of(app);
             let expires = exchange.caller.expires;
-            let body = events::of_replies(opened, reader, None, heartbeat, expires, session);
+            let body = events::of_replies(opened, reader, None, timing, expires, session);
             return reply::event_stream(body);
         }
         Some(Resumed::Live(reader)) => (reader, None),
         None => {
-            let outbox = session
-                .session()
-                .listening(|| Outbox::endless(app.options.stream_buffer, Arc::clone(&app.metrics)));
-            let reader = outbox.read();
+            let reader = feed.outbox.read();
             let beginning = history.map(|history| reader.keep_in(&history));
             (reader, beginning)
         }
@@ -584,7 +589,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         draining: app.draining.clone(),
     };
     reply::event_stream(events::of_session(
-        opened, reader, beginning, limits, session,
+        opened, reader, beginning, feed, limits, session,
     ))
 }
 

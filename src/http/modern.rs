@@ -4,21 +4,24 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
+use std::mem;
+
 use axum::response::Response;
 use http::StatusCode;
+use http::header::AsHeaderName;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply};
+use super::{headers, reply, subscriptions};
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Stop};
+use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
 use crate::protocol::mcp::Method;
-use crate::protocol::modern::{check_headers, check_meta};
+use crate::protocol::modern::{check_argument, check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// Serves a message.
@@ -48,7 +51,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if let Err(error) = check(exchange, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    let plan = dispatch::plan(&exchange.context(Era::Modern), &mut request);
+    let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
     call::count(
         exchange,
         Method::named(&request.method),
@@ -61,24 +64,33 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             reply::reply(&request.id, &outcome, status, waiting)
         }
         Plan::Call(call) => run(exchange, request.id, call, waiting).await,
+        Plan::Listen(listening) => subscriptions::listen(exchange, listening),
+        Plan::Remember(_) => {
+            let error = ErrorObject::method_not_found(&request.method);
+            reply::error(StatusCode::NOT_FOUND, &request.id, &error)
+        }
     }
 }
 
 fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
-    let header = |name| {
-        headers::single(&exchange.headers, name).map_err(|headers::Unusable| {
-            ErrorObject::new(
-                HEADER_MISMATCH,
-                "Header mismatch: an MCP header stands twice or is not visible ASCII",
-            )
-        })
-    };
-    check_headers(
-        request,
-        header(&headers::MCP_METHOD)?,
-        header(&headers::MCP_NAME)?,
-    )
+    let method = header(exchange, headers::MCP_METHOD)?;
+    check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
+    let context = exchange.context(Era::Modern, None);
+    for (name, argument) in dispatch::mirrored(&context, request) {
+        check_argument(name, header(exchange, name)?, argument)?;
+    }
+    Ok(())
+}
+
+/// A header that must say what the body says.
+fn header(exchange: &Exchange, name: impl AsHeaderName) -> Result<Option<&str>, ErrorObject> {
+    headers::single(&exchange.headers, name).map_err(|headers::Unusable| {
+        ErrorObject::new(
+            HEADER_MISMATCH,
+            "Header mismatch: an MCP header stands twice or is not visible ASCII",
+        )
+    })
 }
 
 /// The HTTP status of an error that answers before a stream began.
@@ -90,7 +102,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -> Response {
+async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
@@ -104,8 +116,16 @@ async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -
         id: id.clone(),
         version: ProtocolVersion::V2026_07_28,
         outbox,
+        log_level: call.client.log_level,
+        resumes: false,
     };
-    if let Err(Busy) = call::start(app, from, call, stop, ()) {
+    let answers = call
+        .client
+        .retry
+        .as_mut()
+        .map(|retry| mem::take(&mut retry.answers));
+    let input = Input::Retry(answers.unwrap_or_default());
+    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
     let exchanged = Exchanged {

@@ -28,6 +28,8 @@ pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
 /// The session does not exist. Widely used by clients, allocated before MCP closed the range.
 pub const SESSION_NOT_FOUND: i32 = -32001;
+/// The resource does not exist (MCP 2025-11-25 and before, Resources, Error Handling).
+pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A mirrored header is missing or differs from the body (MCP 2026-07-28, Server Validation).
 pub const HEADER_MISMATCH: i32 = -32020;
 /// The protocol version is not served (MCP 2026-07-28, Versioning).
@@ -69,6 +71,8 @@ pub struct Notification {
 pub struct Response {
     /// The id of the request that is answered.
     pub id: RequestId,
+    /// Its result, or the error as the client wrote it.
+    pub outcome: Result<Value, Value>,
 }
 
 /// A request id: an integer within i64 or a string of at most [`MAX_ID_BYTES`], kept as the JSON
@@ -237,6 +241,23 @@ pub fn encode_error(
         jsonrpc: "2.0",
         id,
         error,
+    })
+}
+
+/// Encodes a request of the server's own as one line of compact JSON.
+pub fn encode_request(id: u64, method: &str, params: &impl Serialize) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Request<'a, T> {
+        jsonrpc: &'static str,
+        id: u64,
+        method: &'a str,
+        params: &'a T,
+    }
+    encode(&Request {
+        jsonrpc: "2.0",
+        id,
+        method,
+        params,
     })
 }
 

@@ -3,12 +3,14 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::content::Content;
+use super::content::{Content, Icon};
 
 /// `_meta` key: the protocol version of a modern request.
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key: the capabilities of a modern request's client.
 pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta` key: from which level on a modern request wants to hear log messages.
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// `_meta` key: the name and version of the server, in a modern result.
 pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
@@ -127,6 +129,59 @@ pub struct Implementation {
     pub title: Option<String>,
     /// The version of the implementation, not of the protocol.
     pub version: String,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub icons: Vec<Icon>,
+}
+
+/// What a server can do, as `initialize` and `server/discover` say it. `None` is not offered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ServerCapabilities {
+    /// `completion/complete`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completions: Option<Offered>,
+    /// Log messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Offered>,
+    /// Prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Listed>,
+    /// Resources and templates of resources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Subscribable>,
+    /// Tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Listed>,
+}
+
+/// A capability without options: `{}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Offered {}
+
+/// The capability to list things.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// Clients are told when the list changes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub list_changed: bool,
+}
+
+/// The capability to list things that change one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscribable {
+    /// Clients are told when the list changes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub list_changed: bool,
+    /// Clients are told when one changes, if they ask for it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub subscribe: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One tool as `tools/list` shows it.
@@ -140,8 +195,14 @@ pub struct Tool<'a> {
     pub title: Option<&'a str>,
     /// What the tool does, for the model.
     pub description: &'a str,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "<[Icon]>::is_empty")]
+    pub icons: &'a [Icon],
     /// JSON Schema 2020-12 of the arguments.
     pub input_schema: &'a Map<String, Value>,
+    /// JSON Schema 2020-12 of the structured content. Since 2025-06-18.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<&'a Map<String, Value>>,
     /// What the tool does to its environment.
     pub annotations: ToolAnnotations,
 }

@@ -12,7 +12,7 @@ use mcp_serve::Catalog;
 use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::Environment;
 use mcp_serve::execute::{self, Executor};
-use mcp_serve::http::{App, Connection, Options, Refusals, router};
+use mcp_serve::http::{App, Connection, Listeners, Options, Refusals, router};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
 use mcp_serve::stream::Histories;
@@ -75,6 +75,7 @@ impl InProcess {
             executor: Executor::new(execute::Limits {
                 max_calls: 100,
                 call_timeout: PATIENCE,
+                ask_timeout: PATIENCE,
             }),
             authenticator: Authenticator::open(),
             options: Options {
@@ -86,6 +87,8 @@ impl InProcess {
             metrics: Arc::default(),
             histories: Histories::default(),
             changes: mcp_serve::changes::Changes::default(),
+            seal: mcp_serve::seal::Seal::random(),
+            listeners: Listeners::default(),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),

@@ -16,6 +16,7 @@
 mod support;
 
 mod arguments;
+mod ask;
 mod auth_files;
 mod batch;
 mod creation;
@@ -26,6 +27,7 @@ mod in_process;
 mod layers;
 mod lifecycle;
 mod limits;
+mod logging;
 mod messages;
 mod metrics;
 mod protocol;
@@ -34,4 +36,5 @@ mod requests;
 mod sessions;
 mod startup;
 mod streams;
+mod subscriptions;
 mod tools_files;
