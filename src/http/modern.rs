@@ -63,7 +63,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
             reply::reply(&request.id, &outcome, status, waiting)
         }
-        Plan::Call(call) => run(exchange, request.id, call, waiting).await,
+        Plan::Call(call) => run(exchange, request.id, *call, waiting).await,
         Plan::Listen(listening) => subscriptions::listen(exchange, listening),
         Plan::Remember(_) => {
             let error = ErrorObject::method_not_found(&request.method);
@@ -119,12 +119,10 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
         log_level: call.client.log_level,
         resumes: false,
     };
-    let answers = call
-        .client
-        .retry
-        .as_mut()
-        .map(|retry| mem::take(&mut retry.answers));
-    let input = Input::Retry(answers.unwrap_or_default());
+    let input = match &mut call.client.retry {
+        Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
+        None => Input::Nobody("the client cannot be asked by what completes its arguments"),
+    };
     if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
