@@ -546,8 +546,11 @@ impl Client {
         if self.era == Era::Modern {
             headers.push(("MCP-Protocol-Version", "2026-07-28".to_owned()));
             headers.push(("Mcp-Method", text(&message["method"])));
-            if message["params"]["name"].is_string() {
-                headers.push(("Mcp-Name", text(&message["params"]["name"])));
+            let mut names = ["name", "uri"]
+                .map(|key| &message["params"][key])
+                .into_iter();
+            if let Some(name) = names.find(|name| name.is_string()) {
+                headers.push(("Mcp-Name", text(name)));
             }
         }
         headers
