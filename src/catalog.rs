@@ -38,7 +38,7 @@ pub use argument_error::ArgumentError;
 pub use environment::Environment;
 pub use output::{Form, Output};
 pub use question::{Fallback, Question};
-pub use schema::{FormSchema, OutputError};
+pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Signal, Stdin, Task, Tool, Work,

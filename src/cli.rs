@@ -232,8 +232,8 @@ pub struct Sessions {
     )]
     pub on_session_limit: OnSessionLimit,
 
-    /// End no session for another client if it was idle for less than this. A principal at its own
-    /// limit makes room for itself, however short its session was idle.
+    /// End no session for another client if it was idle for less than this. A caller with a
+    /// credential makes room for itself at its own limit, however short its session was idle.
     #[arg(
         long,
         env = "MCP_SERVE_SESSION_EVICT_MIN_IDLE",

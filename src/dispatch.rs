@@ -128,6 +128,15 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
     }
 }
 
+/// The headers that must repeat arguments of a request, with the arguments: none but for a call of
+/// a tool that asks for them.
+pub fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>)> {
+    tools::mirrored(context, request).into_iter().flatten()
+}
+
 /// Encodes the result of a call for an era.
 ///
 /// # Errors

@@ -117,6 +117,21 @@ pub(super) fn call(
     })
 }
 
+/// The headers that must repeat arguments of a call, with the arguments as they arrived.
+pub(super) fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> Option<impl Iterator<Item = (&'a str, Option<&'a Value>)>> {
+    let name = request.params.get("name")?.as_str()?;
+    let tool = (context.catalog.tool(name))
+        .filter(|tool| request.method == "tools/call" && may_use(context.caller, tool))?;
+    let arguments = request.params.get("arguments").and_then(Value::as_object);
+    Some(tool.mirrored().iter().map(move |mirrored| {
+        let argument = arguments.and_then(|arguments| mirrored.value(arguments));
+        (mirrored.header.as_str(), argument)
+    }))
+}
+
 /// Decides whether a caller may see and call a tool: the one function for both. Every caller that
 /// was let in may use every tool.
 fn may_use(_caller: &Caller, _tool: &Tool) -> bool {
