@@ -20,6 +20,7 @@ mod modern;
 mod monitor;
 mod readiness;
 mod reply;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ use crate::stream::Histories;
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 pub use readiness::Refusals;
+pub use subscriptions::Listeners;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ pub struct App {
     pub changes: Changes,
     /// Closes what clients of 2026-07-28 carry from one round of a call to the next.
     pub seal: Seal,
+    /// Who listens to changes without a session.
+    pub listeners: Listeners,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }
@@ -104,6 +108,8 @@ pub struct Options {
     pub ask_timeout: Duration,
     /// The largest body in bytes.
     pub max_body: usize,
+    /// The most items in one answer to a client that lists them.
+    pub page_size: usize,
 }
 
 /// The defaults of the command line.
@@ -123,6 +129,7 @@ impl Default for Options {
             resume_buffer: 256 << 10,
             ask_timeout: Duration::from_mins(10),
             max_body: 4 << 20,
+            page_size: 1000,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply};
+use super::{headers, reply, subscriptions};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
@@ -64,6 +64,11 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             reply::reply(&request.id, &outcome, status, waiting)
         }
         Plan::Call(call) => run(exchange, request.id, call, waiting).await,
+        Plan::Listen(listening) => subscriptions::listen(exchange, listening),
+        Plan::Remember(_) => {
+            let error = ErrorObject::method_not_found(&request.method);
+            reply::error(StatusCode::NOT_FOUND, &request.id, &error)
+        }
     }
 }
 
@@ -71,7 +76,7 @@ fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
     let method = header(exchange, headers::MCP_METHOD)?;
     check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
-    let context = exchange.context(Era::Modern);
+    let context = exchange.context(Era::Modern, None);
     for (name, argument) in dispatch::mirrored(&context, request) {
         check_argument(name, header(exchange, name)?, argument)?;
     }

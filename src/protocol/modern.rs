@@ -21,7 +21,8 @@ pub const LIST_TTL_MS: u64 = 300_000;
 /// # Errors
 ///
 /// `-32602` when the protocol version or the client capabilities are missing (MCP 2026-07-28, Base
-/// Protocol, General fields: MUST reject, HTTP 400).
+/// Protocol, General fields: MUST reject, HTTP 400), or when there is a log level that is none
+/// (Logging, Error Handling: SHOULD reject).
 pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     let missing =
         |key: &str| ErrorObject::invalid_params(format!("Invalid params: _meta needs \"{key}\""));
@@ -35,7 +36,19 @@ pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     {
         return Err(missing(mcp::META_CLIENT_CAPABILITIES));
     }
-    Ok(())
+    log_level(params).map(drop)
+}
+
+/// From which level on a request wants to hear log messages; `None` wants none.
+///
+/// # Errors
+///
+/// `-32602` for what is no level.
+pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
+    mcp::meta(params)
+        .filter(|meta| meta.contains_key(mcp::META_LOG_LEVEL))
+        .map(|meta| Level::read(meta, mcp::META_LOG_LEVEL))
+        .transpose()
 }
 
 /// What the client of a modern request says that it can do.
@@ -45,21 +58,6 @@ pub fn client_capabilities(params: &Map<String, Value>) -> ClientCapabilities {
     object.map_or_else(ClientCapabilities::default, |object| {
         ClientCapabilities::read(object, ProtocolVersion::V2026_07_28)
     })
-}
-
-/// From which level on the client of a modern request wants to hear the log of this request; it
-/// hears nothing if it does not say.
-///
-/// # Errors
-///
-/// `-32602` for what is no level.
-pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
-    match mcp::meta(params) {
-        Some(meta) if meta.contains_key(mcp::META_LOG_LEVEL) => {
-            Level::read(meta, mcp::META_LOG_LEVEL).map(Some)
-        }
-        _ => Ok(None),
-    }
 }
 
 /// Checks that `Mcp-Method` and `Mcp-Name` say what the body says.
@@ -265,6 +263,16 @@ mod tests {
             (
                 "capabilities are no object",
                 json!({"_meta": {version: "2026-07-28", capabilities: []}}),
+                false,
+            ),
+            (
+                "a log level",
+                json!({"_meta": {version: "2026-07-28", capabilities: {}, mcp::META_LOG_LEVEL: "alert"}}),
+                true,
+            ),
+            (
+                "no log level",
+                json!({"_meta": {version: "2026-07-28", capabilities: {}, mcp::META_LOG_LEVEL: "loud"}}),
                 false,
             ),
         ];

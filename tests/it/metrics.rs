@@ -188,6 +188,8 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("duplicate_request_ids", "counter"),
         ("missing_session_id", "counter"),
         ("auth_failures", "counter"),
+        ("subscriptions", "gauge"),
+        ("watched_folders", "gauge"),
     ];
     let page = response.text();
     let count = |name: &str, kind: &str| {
