@@ -141,14 +141,7 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
 }
 
 /// The outcome of a call that its user did not allow.
-pub(super) fn not_confirmed(what: &str) -> Outcome {
-    let text = format!("the user was asked first and {what}; nothing was run");
-    failed(text, "not confirmed")
-}
-
-/// The outcome of a call whose user could not be asked.
-pub(super) fn not_asked(reason: &str) -> Outcome {
-    let text = format!("the user must be asked first and was not: {reason}; nothing was run");
+pub(super) fn not_confirmed(text: String) -> Outcome {
     failed(text, "not confirmed")
 }
 

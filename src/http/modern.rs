@@ -119,12 +119,10 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
         log_level: call.client.log_level,
         resumes: false,
     };
-    let answers = call
-        .client
-        .retry
-        .as_mut()
-        .map(|retry| mem::take(&mut retry.answers));
-    let input = Input::Retry(answers.unwrap_or_default());
+    let input = match &mut call.client.retry {
+        Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
+        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
+    };
     if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
