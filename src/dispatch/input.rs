@@ -27,10 +27,6 @@ use crate::seal::Seal;
 /// The longest state that is looked at, in bytes: more than is ever handed out.
 const MAX_STATE: usize = 1 << 20;
 
-/// The methods whose clients may be sent away for answers (MCP 2026-07-28, Multi Round-Trip
-/// Requests, Supported Requests: MUST NOT on others).
-const RETRIED: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
-
 /// What a request brings, and what the state of its answer is bound to.
 #[derive(Debug, Clone)]
 pub struct Retry {
@@ -76,18 +72,16 @@ pub(super) fn client(
             trace,
             retry: None,
         }),
-        Era::Modern => Ok(Client {
-            capabilities: modern::client_capabilities(params),
-            log_level: modern::log_level(params)?,
-            trace,
-            retry: if RETRIED.contains(&request.method.as_str()) {
-                let caller = &context.caller.principal;
-                let place = Place::of(caller, &request.method, name, arguments);
-                Some(read((context.seal, context.now), place, params)?)
-            } else {
-                None
-            },
-        }),
+        Era::Modern => {
+            let caller = &context.caller.principal;
+            let place = Place::of(caller, &request.method, name, arguments);
+            Ok(Client {
+                capabilities: modern::client_capabilities(params),
+                log_level: modern::log_level(params)?,
+                trace,
+                retry: Some(read((context.seal, context.now), place, params)?),
+            })
+        }
     }
 }
 

@@ -63,7 +63,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
             reply::reply(&request.id, &outcome, status, waiting)
         }
-        Plan::Call(call) => run(exchange, request.id, call, waiting).await,
+        Plan::Call(call) => run(exchange, request.id, *call, waiting).await,
         Plan::Listen(listening) => subscriptions::listen(exchange, listening),
         Plan::Remember(_) => {
             let error = ErrorObject::method_not_found(&request.method);
