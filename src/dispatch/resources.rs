@@ -93,8 +93,7 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
         uri,
         media: about.mime_type.clone(),
         caching: caching(tool),
-    });
-    let client = input::client(context, request, text, None)?;
+    }));
     perform(context, request, tool, arguments, (purpose, client))
 }
 
