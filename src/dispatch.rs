@@ -144,7 +144,8 @@ pub struct Client {
     pub log_level: Option<Level>,
     /// The trace that the request belongs to.
     pub trace: Option<TraceContext>,
-    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one, and where
+    /// it cannot be sent away.
     pub retry: Option<Retry>,
 }
 
@@ -403,6 +404,7 @@ mod tests {
     use super::*;
     use crate::auth::Principal;
     use crate::catalog::Environment;
+    use crate::protocol::capabilities::Capability;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
     use crate::protocol::mcp::META_SERVER_INFO;
     use crate::protocol::version::ProtocolVersion;
@@ -628,6 +630,37 @@ tools:
                 assert!(text.contains(place), "{era:?} {name}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_knows_its_client() {
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let params = json!({"name": "wipe", "_meta": {
+            "traceparent": PARENT,
+            "io.modelcontextprotocol/logLevel": "error",
+            "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
+        }});
+        for (era, level, has_roots) in [
+            (Era::Legacy, Level::Warning, false),
+            (Era::Modern, Level::Error, true),
+        ] {
+            let Plan::Call(call) = planned(era, "tools/call", &params) else {
+                panic!("{era:?}");
+            };
+            let client = call.client;
+            assert_eq!(client.capabilities.has(Capability::Roots), has_roots);
+            assert_eq!(client.log_level, Some(level));
+            assert_eq!(
+                client.trace.map(|trace| trace.parent),
+                Some(PARENT.to_owned())
+            );
+            assert_eq!(client.retry.is_some(), era == Era::Modern);
+        }
+        let foreign = json!({"name": "wipe", "requestState": "x"});
+        assert_eq!(
+            reply(Era::Modern, "tools/call", &foreign),
+            Err(INVALID_PARAMS)
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::schema::{read_schema, read_whole};
 use super::template::is_parameter_name;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
-use crate::document::yaml::{Content, Entry, Scalar};
+use crate::document::yaml::{Content, Entry, Key, Scalar};
 
 /// What a parameter's values are, as far as its schema says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +182,27 @@ impl Parameters {
         parameters
     }
 
+    /// Notes a name whose definition has errors, so that its places are not called undeclared.
+    pub(crate) fn add_broken(&mut self, name: &str) {
+        self.broken.insert(name.to_owned());
+    }
+
+    /// Adds a value that the user is asked for; a call cannot bring it.
+    pub(crate) fn add_asked(&mut self, entry: &Entry, schema: Value, report: &mut Report) {
+        let Key { text: name, span } = &entry.key;
+        check_name(name, *span, report);
+        if self.names().any(|known| known == name) {
+            let message =
+                format!("`{name}` is both a parameter and a value that the user is asked for");
+            let problem = Problem::error(Code::Duplicate, *span, message);
+            report.add(problem.help("give one of them another name"));
+            return;
+        }
+        let mut parameter = Parameter::new(entry, schema, false, false);
+        parameter.required = true;
+        self.add(parameter);
+    }
+
     /// Adds a parameter, in the place of one with the same name.
     pub(crate) fn add(&mut self, parameter: Parameter) {
         let same = self.index.get(&parameter.name);
@@ -244,11 +265,7 @@ impl Parameters {
 fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter> {
     let errors = report.errors();
     let name = &entry.key.text;
-    if !is_parameter_name(name) {
-        let message = format!("`{name}` cannot be the name of a parameter");
-        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
-        report.add(Problem::error(Code::Name, entry.key.span, message).help(help));
-    }
+    check_name(name, entry.key.span, report);
     let parameter = match &entry.value.content {
         Content::Scalar(scalar) if !scalar.is_null() => shorthand(entry, scalar, report),
         Content::Mapping(_) => long_form(entry, tool, report),
@@ -262,6 +279,14 @@ fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Para
         }
     };
     parameter.filter(|_| report.errors() == errors)
+}
+
+fn check_name(name: &str, span: Span, report: &mut Report) {
+    if !is_parameter_name(name) {
+        let message = format!("`{name}` cannot be the name of a parameter");
+        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
+        report.add(Problem::error(Code::Name, span, message).help(help));
+    }
 }
 
 /// Reads `optional string`, `integer = 20`, `string...` and the like.

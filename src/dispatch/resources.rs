@@ -93,7 +93,6 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
         media: about.mime_type.clone(),
         caching: caching(tool),
     }));
-    let client = input::client(context, request, text, None)?;
     perform(context, request, tool, arguments, (purpose, client))
 }
 

@@ -23,6 +23,8 @@ use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS};
 
 /// The most messages of one call that wait for answers at once.
 const MAX_OPEN: usize = 16;
+/// The most messages of one call that ask something: its deadline stands still while they are open.
+const MAX_ASKED: usize = 256;
 /// How often a client may be sent away for answers: more rounds are a program that never has
 /// enough, or a client whose answers never fit.
 pub const MAX_ROUNDS: u8 = 16;
@@ -75,6 +77,7 @@ pub(super) struct Conversation {
     input: Input,
     /// How long a client may take for an answer.
     bound: Duration,
+    asked: usize,
     keys: HashSet<String>,
     used: Map<String, Value>,
     open: FuturesUnordered<BoxFuture<'static, Vec<u8>>>,
@@ -92,6 +95,7 @@ impl Conversation {
             capabilities,
             input,
             bound,
+            asked: 0,
             keys: HashSet::new(),
             used: Map::new(),
             open: FuturesUnordered::new(),
@@ -101,7 +105,6 @@ impl Conversation {
     }
 
     /// True if nobody can be asked any of this.
-    #[expect(dead_code, reason = "for `confirm`")]
     pub(super) fn cannot_ask(&self, ask: &Ask) -> bool {
         let can = |request: &InputRequest| self.capabilities.has(request.capability());
         matches!(self.input, Input::Nobody(_)) || !ask.requests.iter().any(|(_, one)| can(one))
@@ -109,13 +112,14 @@ impl Conversation {
 
     /// Asks what a program wants to know.
     pub(super) fn ask(&mut self, ask: Ask) {
+        self.asked += 1;
+        if self.asked > MAX_ASKED || self.open.len() >= MAX_OPEN {
+            let text = "the tool asks too much: nobody is asked any more";
+            let answers = vec![Err(ErrorObject::new(NOT_ANSWERED, text)); ask.requests.len()];
+            self.ready.push_back(ask.line(answers));
+            return;
+        }
         match self.start(&ask, Trust::Anything) {
-            Ok(_) if self.open.len() >= MAX_OPEN => {
-                let text = format!("more than {MAX_OPEN} questions are open");
-                let refused = || Err(ErrorObject::new(NOT_ANSWERED, text.clone()));
-                let answers = ask.requests.iter().map(|_| refused()).collect();
-                self.ready.push_back(ask.line(answers));
-            }
             Ok(replies) => self
                 .open
                 .push(Box::pin(async move { ask.line(replies.await) })),
@@ -125,7 +129,6 @@ impl Conversation {
 
     /// Asks in the name of the definition, and waits for the answers. In a later round only those
     /// count that this server has asked for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `confirm`"))]
     pub(super) async fn ask_first(&mut self, ask: &Ask) -> Result<Replies, Unanswered> {
         let replies = self.start(ask, Trust::OnlyAsked)?;
         Ok(replies.await)
@@ -540,7 +543,9 @@ mod tests {
         let line: Value = serde_json::from_slice(&conversation.answered().await).unwrap();
         assert_eq!(line["error"]["code"], NOT_ANSWERED);
         let nobody = Input::Nobody("nobody listens");
-        let (told, _) = round(can, nobody, &[name_form("a")]).await;
+        let asks = vec![name_form("a"); MAX_ASKED + 1];
+        let (told, _) = round(can, nobody, &asks).await;
         assert_eq!(told[0]["error"]["message"], "nobody listens");
+        assert_eq!(told[MAX_ASKED]["error"]["code"], NOT_ANSWERED);
     }
 }

@@ -179,6 +179,11 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     failed(text, "timeout")
 }
 
+/// The outcome of a call that its user did not allow.
+pub(super) fn not_confirmed(text: String) -> Outcome {
+    failed(text, "not confirmed")
+}
+
 /// The outcome of a call that never has enough answers.
 pub(super) fn asked_too_often() -> Outcome {
     let text = format!(

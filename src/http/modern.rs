@@ -121,7 +121,7 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     };
     let input = match &mut call.client.retry {
         Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
-        None => Input::Nobody("the client cannot be asked by what completes its arguments"),
+        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
     };
     if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
