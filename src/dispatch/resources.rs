@@ -94,7 +94,6 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
         media: about.mime_type.clone(),
         caching: caching(context, tool),
     }));
-    let client = input::client(context, request, text, None)?;
     perform(context, request, tool, arguments, (purpose, client))
 }
 
