@@ -5,7 +5,11 @@
 //! the protocol and the catalog.
 
 mod capabilities;
+mod completion;
+mod finish;
 mod page;
+mod prompts;
+mod resources;
 mod subscriptions;
 mod tools;
 
@@ -16,16 +20,21 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Catalog, Tool};
+use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
+use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, RequestId};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
 use crate::protocol::logging::Level;
-use crate::protocol::mcp::{CallToolResult, Implementation};
-use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
+use crate::protocol::mcp::{CallToolResult, Implementation, Method};
+use crate::protocol::media::MediaType;
+use crate::protocol::modern::{
+    self, CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult,
+};
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::subscriptions::Filter;
 use crate::protocol::version::{Era, Served};
 use capabilities::capabilities;
+pub use finish::{Answer, finish};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -66,9 +75,50 @@ pub struct Listening {
     pub last: Vec<u8>,
 }
 
+/// What a call is made for, which decides what becomes of its outcome.
+#[derive(Debug)]
+pub enum Purpose {
+    /// `tools/call`
+    Tool,
+    /// `prompts/get`
+    Prompt(Arc<Prompt>),
+    /// `resources/read`
+    Resource(Reading),
+    /// `completion/complete`
+    Completion {
+        /// What was typed, if the program does not look at it.
+        typed: Option<String>,
+    },
+}
+
+/// A resource that is read.
+#[derive(Debug)]
+pub struct Reading {
+    /// As the client wrote it.
+    pub uri: Uri,
+    /// What its bytes are.
+    pub media: Option<MediaType>,
+    /// How long, and between whom, the result may be shared.
+    pub caching: Caching,
+}
+
+impl Purpose {
+    /// The method of the request.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Tool => Method::CallTool,
+            Self::Prompt(_) => Method::GetPrompt,
+            Self::Resource(_) => Method::ReadResource,
+            Self::Completion { .. } => Method::Complete,
+        }
+    }
+}
+
 /// A tool to run, with arguments that passed its schema.
 #[derive(Debug)]
 pub struct Call {
+    /// What it is made for.
+    pub purpose: Purpose,
     /// The tool.
     pub tool: Arc<Tool>,
     /// Its arguments.
@@ -138,6 +188,12 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
+        (_, "prompts/list") => Plan::Reply(prompts::list(context, request)),
+        (_, "prompts/get") => planned(prompts::get(context, request)),
+        (_, "resources/list") => Plan::Reply(resources::list(context, request)),
+        (_, "resources/templates/list") => Plan::Reply(resources::list_templates(context, request)),
+        (_, "resources/read") => planned(resources::read(context, request)),
+        (_, "completion/complete") => planned(completion::complete(context, request)),
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
 }
@@ -156,23 +212,88 @@ fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
     plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
 }
 
-/// Encodes the result of a call for an era.
+/// Answers at once what needs nothing of the outside world, and plans a call for the rest.
+fn perform(
+    context: &Context<'_>,
+    request: &Request,
+    tool: &Arc<Tool>,
+    arguments: Arguments,
+    purpose: Purpose,
+) -> Result<Plan, ErrorObject> {
+    let progress_token = ProgressToken::read(&request.params)?;
+    let log_level = log_level(context, request)?;
+    let work = tool.work(&arguments);
+    match work.map_err(|error| invalid_arguments(&error))? {
+        Work::Answer(pieces) => {
+            let answer = Answer::Result(CallToolResult {
+                content: pieces,
+                structured_content: None,
+                is_error: false,
+            });
+            let reply = finish(context.era, &purpose, answer, context.catalog);
+            Ok(Plan::Reply(reply))
+        }
+        Work::Run(_) | Work::Read(_) => Ok(Plan::Call(Call {
+            purpose,
+            tool: Arc::clone(tool),
+            arguments,
+            caller: Arc::clone(context.caller),
+            progress_token,
+            log_level,
+        })),
+    }
+}
+
+/// From which level on the client wants to hear log messages of what it asks for.
+fn log_level(context: &Context<'_>, request: &Request) -> Result<Option<Level>, ErrorObject> {
+    match context.era {
+        Era::Legacy => Ok(Some(context.legacy_level)),
+        Era::Modern => modern::log_level(&request.params),
+    }
+}
+
+/// Takes the arguments out of the params of a request.
+fn take_arguments(request: &mut Request) -> Result<Option<Map<String, Value>>, ErrorObject> {
+    match request.params.swap_remove("arguments") {
+        None => Ok(None),
+        Some(Value::Object(arguments)) => Ok(Some(arguments)),
+        Some(_) => Err(ErrorObject::invalid_params(
+            "Invalid params: \"arguments\" must be an object",
+        )),
+    }
+}
+
+fn invalid_arguments(error: &ArgumentError) -> ErrorObject {
+    ErrorObject::invalid_params(format!("Invalid params: {error}"))
+}
+
+/// Encodes the result of a call of a tool for an era.
 ///
 /// # Errors
 ///
 /// `-32603` if the result cannot be encoded, which no result of ours should cause.
-pub fn call_result(
+fn call_result(
     era: Era,
     mut result: CallToolResult,
     catalog: &Catalog,
 ) -> Result<Box<RawValue>, ErrorObject> {
+    if era == Era::Legacy {
+        // Up to 2025-11-25 structured content is an object; 2026-07-28 allows any value.
+        result.structured_content = result.structured_content.filter(Value::is_object);
+    }
+    encode(era, &result, None, catalog)
+}
+
+/// Encodes a result as its era has it.
+fn encode(
+    era: Era,
+    result: &impl Serialize,
+    caching: Option<Caching>,
+    catalog: &Catalog,
+) -> Result<Box<RawValue>, ErrorObject> {
     match era {
-        Era::Legacy => {
-            // Up to 2025-11-25 structured content is an object; 2026-07-28 allows any value.
-            result.structured_content = result.structured_content.filter(Value::is_object);
-            raw(&result)
-        }
-        Era::Modern => complete(&result, None, catalog),
+        Era::Legacy => raw(result),
+        Era::Modern => complete(result, caching, catalog),
     }
 }
 
@@ -182,10 +303,7 @@ fn cacheable(
     result: &impl Serialize,
     caching: Caching,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    match context.era {
-        Era::Legacy => raw(result),
-        Era::Modern => complete(result, Some(caching), context.catalog),
-    }
+    encode(context.era, result, Some(caching), context.catalog)
 }
 
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {

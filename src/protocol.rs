@@ -6,12 +6,15 @@
 //! **Invariant:** nothing in here does I/O, knows a session or knows a tool. It turns bytes into
 //! messages and back, and uses std, serde and `serde_json` only.
 
+pub mod completion;
 pub mod content;
 pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
 pub mod media;
 pub mod progress;
+pub mod prompts;
+pub mod resources;
 pub mod subscriptions;
 pub mod version;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -64,6 +64,8 @@ pub(crate) enum Kind {
     Exec(Exec),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
+    /// Answers with what a file holds then. No tool of a list does.
+    File(PathBuf),
 }
 
 /// A program to run.
@@ -108,7 +110,36 @@ impl Tool {
         match &self.parts.kind {
             Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+            Kind::File(path) => Ok(Work::Read(path.clone())),
         }
+    }
+
+    /// Returns where its answers come from.
+    pub fn origin(&self) -> Origin {
+        match self.parts.kind {
+            Kind::Exec(_) => Origin::Program,
+            Kind::Content(_) => Origin::Definition,
+            Kind::File(_) => Origin::File,
+        }
+    }
+
+    /// Returns the file that holds its answers, if one does.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.parts.kind {
+            Kind::File(path) => Some(path),
+            Kind::Exec(_) | Kind::Content(_) => None,
+        }
+    }
+
+    /// Whether the values of a parameter reach the program.
+    pub(crate) fn uses(&self, parameter: &str) -> bool {
+        let Kind::Exec(exec) = &self.parts.kind else {
+            return false;
+        };
+        let variables = exec.variables.iter();
+        let mut slots =
+            (exec.template.slots()).chain(variables.flat_map(|variable| variable.value.slots()));
+        slots.any(|slot| slot.name == parameter)
     }
 }
 
@@ -149,6 +180,17 @@ impl fmt::Debug for Arguments {
     }
 }
 
+/// Where the answers of a tool come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The definition holds them.
+    Definition,
+    /// A file holds them.
+    File,
+    /// A program makes them.
+    Program,
+}
+
 /// What a call does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
@@ -156,6 +198,8 @@ pub enum Work {
     Run(Command),
     /// It answers at once.
     Answer(Vec<Content>),
+    /// It reads this file.
+    Read(PathBuf),
 }
 
 impl Work {
@@ -163,7 +207,7 @@ impl Work {
     pub fn command(self) -> Option<Command> {
         match self {
             Self::Run(command) => Some(command),
-            Self::Answer(_) => None,
+            Self::Answer(_) | Self::Read(_) => None,
         }
     }
 }
@@ -235,6 +279,8 @@ pub enum Output {
     Text,
     /// One JSON document.
     Json,
+    /// Bytes, for whatever the program stands behind. No tool of a list has this.
+    Raw,
 }
 
 /// How a call is ended early.

@@ -1,16 +1,31 @@
 //! What this server says that it can do.
 
 use super::Context;
-use crate::protocol::mcp::{Listed, Offered, ServerCapabilities};
+use crate::catalog::Catalog;
+use crate::protocol::mcp::{Listed, Offered, ServerCapabilities, Subscribable};
 
 /// The capabilities of this server, for `initialize` and `server/discover`: tools always, and the
 /// rest as far as the file has it.
 pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
+    let catalog = context.catalog;
+    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
+    let list_changed = context.hears_changes;
+    let listed = Listed { list_changed };
     ServerCapabilities {
-        logging: Some(Offered {}),
-        tools: Some(Listed {
-            list_changed: context.hears_changes,
+        completions: completes(catalog).then(Offered::default),
+        logging: Some(Offered::default()),
+        prompts: (!catalog.prompts().is_empty()).then_some(listed),
+        resources: has_resources.then_some(Subscribable {
+            list_changed,
+            subscribe: context.hears_changes,
         }),
-        ..ServerCapabilities::default()
+        tools: Some(listed),
     }
+}
+
+fn completes(catalog: &Catalog) -> bool {
+    let mut prompts = catalog.prompts().iter();
+    let mut templates = catalog.templates().iter();
+    prompts.any(|prompt| prompt.completions.has_any())
+        || templates.any(|template| template.completions.has_any())
 }

@@ -7,14 +7,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::page::page;
-use super::{Call, Context, LIST_CACHING, cacheable};
+use super::{Call, Context, LIST_CACHING, Purpose, cacheable, log_level, take_arguments};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
-use crate::protocol::modern;
 use crate::protocol::progress::ProgressToken;
-use crate::protocol::version::Era;
 
 pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
     #[derive(Serialize)]
@@ -58,32 +56,21 @@ pub(super) fn call(
     let Context {
         catalog, caller, ..
     } = *context;
-    let arguments = request.params.swap_remove("arguments");
+    let arguments = take_arguments(request)?;
     let name = request
         .params
         .get("name")
         .and_then(Value::as_str)
         .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
-    let arguments = match arguments {
-        None => None,
-        Some(Value::Object(arguments)) => Some(arguments),
-        Some(_) => {
-            return Err(ErrorObject::invalid_params(
-                "Invalid params: \"arguments\" must be an object",
-            ));
-        }
-    };
     let progress_token = ProgressToken::read(&request.params)?;
-    let log_level = match context.era {
-        Era::Legacy => Some(context.legacy_level),
-        Era::Modern => modern::log_level(&request.params)?,
-    };
+    let log_level = log_level(context, request)?;
     let tool = catalog
         .tool(name)
         .filter(|tool| may_use(caller, tool))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
+            purpose: Purpose::Tool,
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),

@@ -15,6 +15,7 @@ use crate::protocol::content::Content;
 use crate::protocol::jsonrpc::read_object;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
+use crate::protocol::prompts::PromptMessage;
 
 /// The longest message about progress, in bytes of its line.
 const MAX_PROGRESS_LINE: usize = 64 * 1024;
@@ -32,6 +33,8 @@ pub(super) enum Line {
     Progress(Progress),
     /// The result of the call, or what is wrong with it.
     Result(Result<CallToolResult, String>),
+    /// The messages of a prompt, as the result of the call.
+    Messages(Vec<PromptMessage>),
     /// A message that cannot be used, and why.
     Unusable(String),
 }
@@ -50,7 +53,9 @@ pub(super) fn read(line: &[u8]) -> Line {
             Ok(progress) => Line::Progress(progress),
             Err(reason) => Line::Unusable(cut(reason, MAX_REASON)),
         },
-        Some("result") => Line::Result(result(text).map_err(|reason| cut(reason, MAX_REASON))),
+        Some("result") => {
+            result(text).unwrap_or_else(|reason| Line::Result(Err(cut(reason, MAX_REASON))))
+        }
         Some(kind) => {
             let kind = cut(kind.to_owned(), MAX_REASON);
             Line::Unusable(format!("this server knows no message `{kind}`"))
@@ -120,9 +125,13 @@ fn progress(text: &str) -> Result<Progress, String> {
     })
 }
 
-fn result(text: &str) -> Result<CallToolResult, String> {
+fn result(text: &str) -> Result<Line, String> {
     let mut object = read_object(text)?;
     object.remove("mcp");
+    if let Some(messages) = object.remove("messages") {
+        check_keys(&object, "`messages`")?;
+        return prompt_messages(messages).map(Line::Messages);
+    }
     let structured_content = object.remove("structuredContent");
     let is_error = match object.remove("isError") {
         None => false,
@@ -130,15 +139,31 @@ fn result(text: &str) -> Result<CallToolResult, String> {
         Some(_) => return Err("`isError` must be true or false".to_owned()),
     };
     let content = content(&mut object, structured_content.as_ref())?;
-    if let Some(key) = object.keys().next() {
-        let known = "`content`, `structuredContent` and `isError`";
-        return Err(format!("it has the unknown key `{key}`; known are {known}"));
-    }
-    Ok(CallToolResult {
+    check_keys(&object, "`content`, `structuredContent` and `isError`")?;
+    Ok(Line::Result(Ok(CallToolResult {
         content,
         structured_content,
         is_error,
-    })
+    })))
+}
+
+/// Checks that every key was taken out of an object.
+fn check_keys(object: &Map<String, Value>, known: &str) -> Result<(), String> {
+    match object.keys().next() {
+        None => Ok(()),
+        Some(key) => Err(format!("it has the unknown key `{key}`; known are {known}")),
+    }
+}
+
+fn prompt_messages(messages: Value) -> Result<Vec<PromptMessage>, String> {
+    let Value::Array(messages) = messages else {
+        return Err("`messages` must be an array".to_owned());
+    };
+    let messages = messages.into_iter().enumerate();
+    let read = messages.map(|(at, message)| {
+        serde_json::from_value(message).map_err(|error| format!("messages[{at}]: {error}"))
+    });
+    read.collect()
 }
 
 /// The pieces of a result. One without pieces says its structured content as text, for the clients

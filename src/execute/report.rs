@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -21,6 +22,31 @@ const MAX_ERROR_OUTPUT: usize = 4096;
 const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; they were \
     killed, and the output may be incomplete]";
 
+/// What came of a file.
+pub(super) fn read(path: &Path, read: io::Result<Option<Vec<u8>>>) -> Outcome {
+    match read {
+        Ok(Some(bytes)) => Outcome::Bytes(bytes),
+        Ok(None) => {
+            let most = catalog::MAX_FILE_BYTES / 1024 / 1024;
+            let text =
+                format!("the file has more than {most} MiB, which is the most that is served");
+            failed(text, "file too large")
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a file could not be read");
+            let cause = match error.kind() {
+                io::ErrorKind::NotFound => "it is gone",
+                io::ErrorKind::PermissionDenied => "the server may not read it",
+                _ => "the log of the server says why",
+            };
+            failed(
+                format!("the file could not be read: {cause}"),
+                "unreadable file",
+            )
+        }
+    }
+}
+
 /// What came of a process that ended by itself, or printed too much.
 pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     let (status, note) = match &ended.end {
@@ -34,9 +60,14 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
         }
     };
     let meaning = status.code().map(|code| tool.exit.meaning(code));
+    let is_raw = tool.output == catalog::Output::Raw;
     let (result, how) = match (meaning, printed.result) {
+        (Some(ExitMeaning::Ok), None) if is_raw => return raw(printed.output, note),
         (Some(ExitMeaning::Ok), None) => {
             (success(tool, &printed.output, note), "invalid JSON".into())
+        }
+        (Some(ExitMeaning::Ok), Some(Given::Messages(messages))) => {
+            return Outcome::Messages(messages);
         }
         (Some(ExitMeaning::Ok), Some(Given::Valid(result))) => (result, "error result".into()),
         (Some(ExitMeaning::Ok), Some(Given::Invalid { line, reason })) => {
@@ -51,6 +82,14 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     };
     let how = if result.is_error { how } else { "ok".into() };
     Outcome::Result { result, how }
+}
+
+/// What was printed to be made something of; half of it would pass for all.
+fn raw(output: Vec<u8>, note: Option<&str>) -> Outcome {
+    match note {
+        None => Outcome::Bytes(output),
+        Some(note) => failed(note, "left processes behind"),
+    }
 }
 
 /// How a process ended, for the log.
@@ -78,7 +117,9 @@ fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
 
 fn success(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
     match tool.output {
-        catalog::Output::Text => CallToolResult::text(with_notes(stdout, note)),
+        catalog::Output::Text | catalog::Output::Raw => {
+            CallToolResult::text(with_notes(stdout, note))
+        }
         catalog::Output::Json => match serde_json::from_slice::<Value>(stdout) {
             Ok(value) => CallToolResult {
                 structured_content: Some(value),
@@ -117,6 +158,9 @@ fn overflow(tool: &Tool, printed: &Printed) -> CallToolResult {
         }
         catalog::Output::Json => CallToolResult::error(format!(
             "the tool printed more than {limit} bytes of JSON, and was stopped; ask for less"
+        )),
+        catalog::Output::Raw => CallToolResult::error(format!(
+            "the program printed more than {limit} bytes, and was stopped"
         )),
     }
 }
@@ -237,6 +281,7 @@ pub(super) fn unreadable(error: &io::Error) -> Outcome {
 pub(super) fn label(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Result { how, .. } => how,
+        Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",

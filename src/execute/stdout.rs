@@ -10,6 +10,7 @@ use super::{Listener, Said};
 use crate::catalog::Tool;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
+use crate::protocol::prompts::PromptMessage;
 
 /// What arrives on standard output.
 pub(super) struct Stdout<'a> {
@@ -34,6 +35,8 @@ pub(super) struct Printed {
 pub(super) enum Given {
     /// One that can be sent.
     Valid(CallToolResult),
+    /// The messages of a prompt.
+    Messages(Vec<PromptMessage>),
     /// One that cannot.
     Invalid {
         /// The number of its line.
@@ -153,7 +156,7 @@ impl Talk<'_> {
                 return false;
             }
             Line::Progress(progress) => self.progress(progress),
-            Line::Result(_) if self.result.is_some() => {
+            Line::Result(_) | Line::Messages(_) if self.result.is_some() => {
                 if first(&mut self.warned.second_result) {
                     tracing::error!(
                         call,
@@ -163,6 +166,7 @@ impl Talk<'_> {
                     );
                 }
             }
+            Line::Messages(messages) => self.result = Some(Given::Messages(messages)),
             Line::Result(Ok(result)) => self.result = Some(Given::Valid(result)),
             Line::Result(Err(reason)) => {
                 tracing::warn!(

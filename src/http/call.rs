@@ -14,7 +14,7 @@ use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{App, Connection};
 use crate::catalog::Tool;
-use crate::dispatch::{self, Call, Plan};
+use crate::dispatch::{self, Call, Plan, Purpose};
 use crate::execute::{Busy, CallRequest, Listener, Outcome, Said, Stop, Stopped};
 use crate::metrics::{ErrorType, MessageKind, OTHER, StreamKind};
 use crate::protocol::jsonrpc::{
@@ -66,6 +66,7 @@ pub(super) fn start<K: Send + 'static>(
         // Where nothing can be sent before the reply, nothing needs to be said.
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
         tool: call.tool,
+        purpose: call.purpose,
         started: Instant::now(),
         owes_reply: true,
         from,
@@ -79,6 +80,7 @@ struct Answering<K> {
     app: Arc<App>,
     from: From,
     tool: Arc<Tool>,
+    purpose: Purpose,
     progress_token: Option<ProgressToken>,
     started: Instant,
     owes_reply: bool,
@@ -98,12 +100,17 @@ impl<K: Send + 'static> Listener for Answering<K> {
     fn done(mut self: Box<Self>, outcome: Outcome) {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
-        let error_type = error_type(&outcome);
-        let encoded = encoded(&self.app, era, outcome);
+        let failed = error_type(&outcome);
+        let encoded = encoded(&self.app, era, &self.purpose, outcome);
+        let is_tool = matches!(self.purpose, Purpose::Tool);
+        let error_type = match &encoded {
+            Err(error) => Some(ErrorType::JsonRpc(error.code)),
+            Ok(_) => failed,
+        };
         let (status, data) = reply::encode(&self.from.id, &encoded, status);
         self.app.metrics.operation(
-            Method::CallTool.as_str(),
-            Some(&self.tool.name),
+            self.purpose.method().as_str(),
+            is_tool.then_some(self.tool.name.as_str()),
             error_type,
             self.from.version.as_str(),
             self.started.elapsed(),
@@ -235,9 +242,17 @@ const LOST: &str = "Internal error: the call was lost";
 
 const BUSY: &str = "The server is running as many calls as it may; try again later";
 
-fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+fn encoded(
+    app: &App,
+    era: Era,
+    purpose: &Purpose,
+    outcome: Outcome,
+) -> Result<Box<RawValue>, ErrorObject> {
+    let finish = |answer| dispatch::finish(era, purpose, answer, &app.catalog);
     let message = match outcome {
-        Outcome::Result { result, .. } => return dispatch::call_result(era, result, &app.catalog),
+        Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
+        Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
+        Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
         Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
         Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
         Outcome::Stopped(Stopped::ByShutdown) => {
@@ -252,6 +267,7 @@ fn encoded(app: &App, era: Era, outcome: Outcome) -> Result<Box<RawValue>, Error
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
+        Outcome::Messages(_) | Outcome::Bytes(_) => None,
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
     }
 }
