@@ -18,6 +18,7 @@ mod environment;
 mod file;
 mod interpreter;
 mod list;
+mod output;
 mod params;
 mod program;
 mod prompt;
@@ -41,16 +42,19 @@ pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use list::{Fingerprint, List};
+pub use output::{Form, Output};
 pub use prompt::{Prompt, PromptArgument};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
+pub use schema::{Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Origin, Output, Signal, Tool, Work,
+    ExitRules, Need, Origin, Signal, Stdin, Task, Tool, Work,
 };
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Problem, Report, Source};
 use crate::document::{Code, Diagnostic, LoadError, yaml};
+use crate::protocol::content::Icon;
 use definition::{Contents, Context};
 
 /// What one file serves, in its order; nothing of it changes.
@@ -64,12 +68,14 @@ pub struct Catalog {
 }
 
 /// What the server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerInfo {
     /// The name for programs; default `mcp-serve`.
     pub name: String,
     /// The name for people.
     pub title: Option<String>,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
     /// How a model should use the server as a whole.
     pub instructions: Option<String>,
 }
@@ -79,6 +85,7 @@ impl Default for ServerInfo {
         Self {
             name: "mcp-serve".to_owned(),
             title: None,
+            icons: Vec::new(),
             instructions: None,
         }
     }

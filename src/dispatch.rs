@@ -141,7 +141,7 @@ pub fn initialize(
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = implementation(context.catalog);
+    let server = introduction(context.catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
         capabilities: capabilities(context),
@@ -198,11 +198,20 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
     }
 }
 
+/// The headers that must repeat arguments of a request, with the arguments: none but for a call of
+/// a tool that asks for them.
+pub fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>)> {
+    tools::mirrored(context, request).into_iter().flatten()
+}
+
 /// The result that says no more than that it was done.
 ///
 /// # Errors
 ///
-/// `-32603` if it cannot be encoded, which it always can.
+/// `-32603` if it cannot be encoded, as for every result.
 pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
     raw(&json!({}))
 }
@@ -312,7 +321,12 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
         capabilities: capabilities(context),
         instructions: context.catalog.server().instructions.as_deref(),
     };
-    complete(&result, Some(LIST_CACHING), context.catalog)
+    let server = introduction(context.catalog);
+    raw(&ModernResult::complete(
+        &result,
+        Some(LIST_CACHING),
+        &server,
+    ))
 }
 
 /// The lists are the same for every caller, as long as no tool is granted to some only.
@@ -327,6 +341,16 @@ fn implementation(catalog: &Catalog) -> Implementation {
         name: server.name.clone(),
         title: server.title.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        icons: Vec::new(),
+    }
+}
+
+/// The implementation with its icons, where a client gets to know the server. They may be large,
+/// so that not every result repeats them.
+fn introduction(catalog: &Catalog) -> Implementation {
+    Implementation {
+        icons: catalog.server().icons.clone(),
+        ..implementation(catalog)
     }
 }
 

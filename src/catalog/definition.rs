@@ -4,6 +4,7 @@ mod about;
 mod action;
 mod backed;
 mod completions;
+mod icons;
 mod prompts;
 mod resources;
 mod tool;
@@ -31,6 +32,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "version",
     "name",
     "title",
+    "icons",
     "instructions",
     "defaults",
     "tools",
@@ -102,6 +104,7 @@ pub(crate) fn read(
                 }
             }
             "title" => server.title = reader::text(entry, report),
+            "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = read_defaults(entry, report),
             key if SERVED_KEYS.contains(&key) => {}

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::completions::Completions;
 use super::params::Parameter;
 use super::tool::Tool;
-use crate::protocol::content::Role;
+use crate::protocol::content::{Icon, Role};
 
 /// Messages that a client puts before its model when a user asks for them.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Prompt {
     pub title: Option<String>,
     /// What the prompt is for.
     pub description: String,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
     /// What makes its messages. It is in no list.
     pub tool: Arc<Tool>,
     /// Who speaks in each message, where the definition holds them all.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::completions::Completions;
 use super::tool::Tool;
 use super::uri_template::UriTemplate;
-use crate::protocol::content::{Annotations, Uri};
+use crate::protocol::content::{Annotations, Icon, Uri};
 use crate::protocol::media::MediaType;
 
 /// Something that a client can read.
@@ -44,6 +44,8 @@ pub struct ResourceAbout {
     pub title: Option<String>,
     /// What it holds, for the model.
     pub description: String,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
     /// What its bytes are.
     pub mime_type: Option<MediaType>,
     /// Whom it is for.

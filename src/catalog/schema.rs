@@ -4,7 +4,10 @@
 //! time is linear in the text, and the number of subschemas is bounded after references are
 //! followed, since nested alternatives multiply the work for every value.
 
+mod bounds;
 mod limits;
+mod mirror;
+mod output;
 mod read;
 mod rule;
 
@@ -14,7 +17,10 @@ use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
 use super::params::Parameters;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::suggest::did_you_mean;
-pub(crate) use read::read_schema;
+pub use mirror::Mirrored;
+pub use output::OutputError;
+pub(crate) use output::OutputSchema;
+pub(crate) use read::{read_schema, read_whole};
 
 /// The compiled schema of a tool's arguments.
 #[derive(Debug)]
@@ -22,6 +28,7 @@ pub(crate) struct InputSchema {
     schema: Map<String, Value>,
     validator: jsonschema::Validator,
     defaults: Vec<(String, Value)>,
+    mirrored: Vec<Mirrored>,
 }
 
 impl InputSchema {
@@ -36,7 +43,13 @@ impl InputSchema {
         let errors = report.errors();
         let schema = parameters.input_schema();
         let root = Value::Object(schema.clone());
-        limits::check(&root, parameters, report);
+        match parameters.whole_place() {
+            None => limits::check(&root, parameters, report),
+            Some(place) => {
+                let checked = bounds::check(&root, "`input_schema`", place);
+                checked.unwrap_or_else(|problem| report.add(problem));
+            }
+        }
         if report.errors() > errors {
             return None;
         }
@@ -53,16 +66,24 @@ impl InputSchema {
             .filter_map(|p| Some((p.name.clone(), p.default()?.clone())))
             .collect();
         check_defaults(&validator, parameters, &defaults, report);
+        let place = parameters.whole_place().unwrap_or(span);
+        let mirrored = mirror::find(&root, parameters, place, report);
         (report.errors() == errors).then_some(Self {
             schema,
             validator,
             defaults,
+            mirrored,
         })
     }
 
     /// The schema as clients see it.
     pub(crate) fn as_map(&self) -> &Map<String, Value> {
         &self.schema
+    }
+
+    /// The parameters that clients repeat in headers.
+    pub(crate) fn mirrored(&self) -> &[Mirrored] {
+        &self.mirrored
     }
 
     /// Fills in defaults, then validates.

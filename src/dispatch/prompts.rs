@@ -39,6 +39,7 @@ fn listed(prompt: &Prompt) -> prompts::Prompt<'_> {
         name: &prompt.name,
         title: prompt.title.as_deref(),
         description: &prompt.description,
+        icons: &prompt.icons,
         arguments: prompt.arguments().map(argument).collect(),
     }
 }

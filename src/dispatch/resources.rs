@@ -39,6 +39,7 @@ fn listed(resource: &Resource) -> resources::Resource<'_> {
         name: &about.name,
         title: about.title.as_deref(),
         description: &about.description,
+        icons: &about.icons,
         mime_type: about.mime_type.as_ref().map(MediaType::as_str),
         size: resource.size,
         annotations: about.annotations.as_ref(),
@@ -72,6 +73,7 @@ fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'
         name: &about.name,
         title: about.title.as_deref(),
         description: &about.description,
+        icons: &about.icons,
         mime_type: about.mime_type.as_ref().map(MediaType::as_str),
         annotations: about.annotations.as_ref(),
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::page::page;
 use super::{Call, Context, LIST_CACHING, Purpose, cacheable, log_level, take_arguments};
@@ -13,6 +13,7 @@ use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::version::Era;
 
 pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
     #[derive(Serialize)]
@@ -26,18 +27,29 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         may_use(context.caller, tool)
     })?;
     let result = ListToolsResult {
-        tools: page.items.into_iter().map(|tool| listed(tool)).collect(),
+        tools: page
+            .items
+            .into_iter()
+            .map(|tool| listed(context.era, tool))
+            .collect(),
         next_cursor: page.next_cursor,
     };
     cacheable(context, &result, LIST_CACHING)
 }
 
-fn listed(tool: &Tool) -> mcp::Tool<'_> {
+fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
+    // Up to 2025-11-25 structured content is an object, and clients refuse a list with a schema for
+    // anything else.
+    let is_listed = |schema: &&Map<String, Value>| {
+        era == Era::Modern || schema.get("type").is_some_and(|kind| kind == "object")
+    };
     mcp::Tool {
         name: &tool.name,
         title: tool.title.as_deref(),
         description: &tool.description,
+        icons: &tool.icons,
         input_schema: tool.input_schema(),
+        output_schema: tool.output.schema().filter(is_listed),
         annotations: ToolAnnotations {
             read_only_hint: tool.annotations.read_only,
             destructive_hint: tool.annotations.destructive,
@@ -88,6 +100,21 @@ pub(super) fn call(
             Err((Arc::clone(tool), result))
         }
     })
+}
+
+/// The headers that must repeat arguments of a call, with the arguments as they arrived.
+pub(super) fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> Option<impl Iterator<Item = (&'a str, Option<&'a Value>)>> {
+    let name = request.params.get("name")?.as_str()?;
+    let tool = (context.catalog.tool(name))
+        .filter(|tool| request.method == "tools/call" && may_use(context.caller, tool))?;
+    let arguments = request.params.get("arguments").and_then(Value::as_object);
+    Some(tool.mirrored().iter().map(move |mirrored| {
+        let argument = arguments.and_then(|arguments| mirrored.value(arguments));
+        (mirrored.header.as_str(), argument)
+    }))
 }
 
 /// Decides whether a caller may see and call a tool: the one function for both. Every caller that

@@ -6,6 +6,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
+use http::header::AsHeaderName;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
@@ -18,7 +19,7 @@ use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
 use crate::protocol::mcp::Method;
-use crate::protocol::modern::{check_headers, check_meta};
+use crate::protocol::modern::{check_argument, check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// Serves a message.
@@ -71,19 +72,23 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
 
 fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
-    let header = |name| {
-        headers::single(&exchange.headers, name).map_err(|headers::Unusable| {
-            ErrorObject::new(
-                HEADER_MISMATCH,
-                "Header mismatch: an MCP header stands twice or is not visible ASCII",
-            )
-        })
-    };
-    check_headers(
-        request,
-        header(&headers::MCP_METHOD)?,
-        header(&headers::MCP_NAME)?,
-    )
+    let method = header(exchange, headers::MCP_METHOD)?;
+    check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
+    let context = exchange.context(Era::Modern);
+    for (name, argument) in dispatch::mirrored(&context, request) {
+        check_argument(name, header(exchange, name)?, argument)?;
+    }
+    Ok(())
+}
+
+/// A header that must say what the body says.
+fn header(exchange: &Exchange, name: impl AsHeaderName) -> Result<Option<&str>, ErrorObject> {
+    headers::single(&exchange.headers, name).map_err(|headers::Unusable| {
+        ErrorObject::new(
+            HEADER_MISMATCH,
+            "Header mismatch: an MCP header stands twice or is not visible ASCII",
+        )
+    })
 }
 
 /// The HTTP status of an error that answers before a stream began.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::content::{Content, Role};
+use super::content::{Content, Icon, Role};
 
 /// One prompt as `prompts/list` shows it.
 #[derive(Debug, Serialize)]
@@ -15,6 +15,9 @@ pub struct Prompt<'a> {
     pub title: Option<&'a str>,
     /// What the prompt is for.
     pub description: &'a str,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "<[Icon]>::is_empty")]
+    pub icons: &'a [Icon],
     /// What fills its gaps, in the order of the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<Argument<'a>>,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::content::{self, Annotations};
+use super::content::{self, Annotations, Icon};
 
 /// One resource as `resources/list` shows it.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,9 @@ pub struct Resource<'a> {
     pub title: Option<&'a str>,
     /// What it holds, for the model.
     pub description: &'a str,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "<[Icon]>::is_empty")]
+    pub icons: &'a [Icon],
     /// What its bytes are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<&'a str>,
@@ -41,6 +44,9 @@ pub struct ResourceTemplate<'a> {
     pub title: Option<&'a str>,
     /// What its resources hold, for the model.
     pub description: &'a str,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "<[Icon]>::is_empty")]
+    pub icons: &'a [Icon],
     /// What the bytes of every one of them are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<&'a str>,

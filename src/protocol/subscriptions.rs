@@ -265,6 +265,7 @@ mod tests {
             name: "s".to_owned(),
             title: None,
             version: "1".to_owned(),
+            icons: Vec::new(),
         };
         assert_eq!(
             message(closed(&number, &server)),

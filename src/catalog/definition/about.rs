@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use super::icons;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
+use crate::protocol::content::Icon;
 
 /// The keys that are read here.
-pub(super) const KEYS: &[&str] = &["title", "description"];
+pub(super) const KEYS: &[&str] = &["title", "description", "icons"];
 
 /// A thing of the file; prints as "prompt `x`".
 #[derive(Clone, Copy)]
@@ -27,6 +29,7 @@ impl fmt::Display for Subject<'_> {
 pub(super) struct About {
     pub(super) title: Option<String>,
     pub(super) description: Option<String>,
+    pub(super) icons: Vec<Icon>,
     described: bool,
 }
 
@@ -40,6 +43,7 @@ impl About {
     ) -> bool {
         match entry.key.text.as_str() {
             "title" => self.title = reader::text(entry, report),
+            "icons" => self.icons = icons::read(entry, report),
             "description" => {
                 self.described = true;
                 self.description = description(subject, entry, report);

@@ -8,15 +8,21 @@ use super::about::{self, About, Subject};
 use super::action::Action;
 use super::{Context, unknown_key};
 use crate::catalog::Tool;
+use crate::catalog::output::Output;
 use crate::catalog::params::{Kind, Parameters};
 use crate::catalog::settings::Settings;
-use crate::catalog::tool::Output;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
 
 /// The keys of an action that only mean something for what models call.
-pub(super) const NOT_OF_TOOLS: &[&str] = &["effect", "idempotent", "open_world", "output"];
+pub(super) const NOT_OF_TOOLS: &[&str] = &[
+    "effect",
+    "idempotent",
+    "input_schema",
+    "open_world",
+    "output",
+];
 
 /// What things of a kind can be made of.
 pub(super) struct Shape {
@@ -174,9 +180,7 @@ impl<'a> Definition<'a> {
     /// Reads the parameters; each must be a text.
     pub(super) fn parameters(&self, report: &mut Report) -> Parameters {
         let name = &self.subject.key.text;
-        let parameters = (self.action.params)
-            .map(|entry| Parameters::read(entry, name, report))
-            .unwrap_or_default();
+        let parameters = self.action.parameters(name, report);
         for parameter in parameters
             .iter()
             .filter(|parameter| parameter.kind != Kind::String)
@@ -207,7 +211,7 @@ impl<'a> Definition<'a> {
 /// A tool whose output is for the server to make something of, whatever `defaults` say.
 pub(super) fn raw(tool: Tool) -> Tool {
     Tool {
-        output: Output::Raw,
+        output: Output::raw(),
         ..tool
     }
 }

@@ -63,6 +63,7 @@ fn read_prompt(
     Some(Prompt {
         name: entry.key.text.clone(),
         title: about.title,
+        icons: about.icons,
         tool: definition.tool(parameters, defaults, context, report)?,
         description: about.description?,
         roles,

@@ -98,8 +98,8 @@ fn read_resource(
         "exec" => None,
         _ => {
             let mime_type = about.as_ref().and_then(|about| about.mime_type.as_ref());
-            let (pieces, size) = fixed(source, uri.clone()?, mime_type, report)?;
-            definition.action.given = Some(Given::Content(vec![Piece::fixed(pieces)]));
+            let (constant, size) = fixed(source, uri.clone()?, mime_type, report)?;
+            definition.action.given = Some(Given::Content(vec![Piece::fixed(constant)]));
             Some(size)
         }
     };
@@ -233,6 +233,7 @@ fn about(definition: &mut Definition<'_>, report: &mut Report) -> Option<Resourc
     let about = ResourceAbout {
         name: definition.subject.key.text.clone(),
         title: about.title,
+        icons: about.icons,
         description: about.description?,
         mime_type,
         annotations,

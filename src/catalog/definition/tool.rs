@@ -3,21 +3,24 @@
 use std::collections::HashSet;
 
 use super::action::Action;
-use super::{Context, check_name, unknown_key};
-use crate::catalog::Tool;
+use super::{Context, check_name, icons, unknown_key};
 use crate::catalog::settings::Settings;
+use crate::catalog::{Task, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
+use crate::protocol::content::Icon;
 
 /// The keys that only a tool has.
-const KEYS: &[&str] = &["title", "description", "content"];
+const KEYS: &[&str] = &["title", "description", "icons", "content", "task"];
 
 /// A tool's keys as they stand in the file.
 #[derive(Default)]
 struct Definition<'a> {
     title: Option<String>,
     description: Option<String>,
+    icons: Vec<Icon>,
+    task: Option<Task>,
     action: Action<'a>,
 }
 
@@ -40,6 +43,8 @@ pub(super) fn read(
     Some(Tool {
         title: definition.title,
         description: definition.description?,
+        icons: definition.icons,
+        task: definition.task,
         ..tool
     })
 }
@@ -57,6 +62,11 @@ fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> 
             "description" => {
                 described = true;
                 definition.description = description(name, entry, report);
+            }
+            "icons" => definition.icons = icons::read(entry, report),
+            "task" => {
+                let choices = [("optional", Task::Optional), ("required", Task::Required)];
+                definition.task = reader::choice(entry, &choices, report);
             }
             "content" => definition.action.content = Some(entry),
             _ if definition.action.read(entry, report) => {}
