@@ -11,6 +11,7 @@ mod session_metrics;
 mod socket;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Resource};
 use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
@@ -99,7 +100,7 @@ impl Server {
             session_metrics::register(&mut metrics, sessions);
         }
         let changes = Changes::default();
-        let files = Files::new(HashMap::new());
+        let files = Files::new(files(&catalog));
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
         let app = App {
@@ -225,6 +226,16 @@ impl Server {
         }
         drained
     }
+}
+
+/// The files behind resources, by their URIs.
+fn files(catalog: &Catalog) -> HashMap<String, PathBuf> {
+    let of = |resource: &Resource| {
+        let file = resource.tool.file()?;
+        Some((resource.uri.as_str().to_owned(), file.to_owned()))
+    };
+    let resources = catalog.resources().iter();
+    resources.filter_map(|resource| of(resource)).collect()
 }
 
 /// How requests are answered.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -163,6 +163,14 @@ impl Tool {
             Kind::Exec(_) => Origin::Program,
             Kind::Content(_) => Origin::Definition,
             Kind::File(_) => Origin::File,
+        }
+    }
+
+    /// Returns the file that holds its answers, if one does.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.parts.kind {
+            Kind::File(path) => Some(path),
+            Kind::Exec(_) | Kind::Content(_) => None,
         }
     }
 

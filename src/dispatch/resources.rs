@@ -97,6 +97,11 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     perform(context, request, tool, arguments, (purpose, client))
 }
 
+/// Whether a URI names something that can be read.
+pub(super) fn is_served(context: &Context<'_>, uri: &str) -> bool {
+    find(context.catalog, uri).is_some()
+}
+
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
 /// its rules allow.
 fn find<'a>(
@@ -127,7 +132,7 @@ fn caching(context: &Context<'_>, tool: &Tool) -> Caching {
 }
 
 /// MCP 2026-07-28, Resources, Error Handling: MUST be `-32602`; up to 2025-11-25 it was `-32002`.
-fn not_found(era: Era, uri: &str) -> ErrorObject {
+pub(super) fn not_found(era: Era, uri: &str) -> ErrorObject {
     let code = match era {
         Era::Legacy => RESOURCE_NOT_FOUND,
         Era::Modern => INVALID_PARAMS,

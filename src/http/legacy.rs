@@ -453,6 +453,16 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
     if let Plan::Remember(wish) = plan {
         plan = Plan::Reply(subscriptions::remember(&exchange.app, session, wish));
     }
+    let is_use = matches!(
+        method,
+        Method::GetPrompt | Method::ReadResource | Method::Complete | Method::Subscribe
+    );
+    if let Some(session) = session
+        && is_use
+        && matches!(plan, Plan::Reply(Ok(_)))
+    {
+        session.session().note_call();
+    }
     call::count(exchange, method, version_of(exchange, session), &plan);
     match plan {
         Plan::Call(call) => Planned::Call(call),

@@ -15,7 +15,7 @@ use crate::http::endpoint::Exchange;
 use crate::metrics::{MessageKind, StreamEnd};
 use crate::protocol::jsonrpc::RequestId;
 use crate::protocol::subscriptions::Notification;
-use crate::stream::{Event, Outbox};
+use crate::stream::{Event, Next, Outbox, Reader};
 
 /// What the stream of a session tells of changes.
 #[derive(Debug)]
@@ -25,14 +25,28 @@ pub(in crate::http) struct Feed {
 }
 
 impl Feed {
-    /// Puts the next change into the outbox.
-    pub(super) async fn next(&self) {
-        let change = self.listener.next().await;
+    /// The next message of the session. A change is put into the outbox only when nothing waits there
+    /// any more, so it is never too much for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if this is dropped before it completes.
+    pub(super) async fn next(&self, reader: &mut Reader) -> Next {
+        loop {
+            tokio::select! {
+                biased;
+                next = reader.next() => return next,
+                change = self.listener.next() => self.tell(&change),
+            }
+        }
+    }
+
+    fn tell(&self, change: &Change) {
         let kind = match change {
             Change::Tools | Change::Prompts | Change::Resources => MessageKind::ListChanged,
             Change::Resource(_) => MessageKind::ResourceUpdated,
         };
-        self.outbox.say(kind, notification(&change, None).into());
+        self.outbox.say(kind, notification(change, None).into());
     }
 }
 
