@@ -4,6 +4,7 @@
 //! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
 //! the protocol and the catalog.
 
+mod capabilities;
 mod tools;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, Served};
+use capabilities::capabilities;
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -51,16 +53,16 @@ pub struct Call {
 ///
 /// `-32602` for params that open no session.
 pub fn initialize(
-    catalog: &Catalog,
+    context: &Context<'_>,
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = implementation(catalog);
+    let server = implementation(context.catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
-        capabilities: capabilities(),
+        capabilities: capabilities(context),
         server_info: &server,
-        instructions: catalog.server().instructions.as_deref(),
+        instructions: context.catalog.server().instructions.as_deref(),
     })?;
     Ok((params, result))
 }
@@ -118,7 +120,7 @@ pub fn call_result(
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
     let result = DiscoverResult {
         supported_versions: context.served.versions(),
-        capabilities: capabilities(),
+        capabilities: capabilities(context),
         instructions: context.catalog.server().instructions.as_deref(),
     };
     complete(&result, Some(LIST_CACHING), context.catalog)
@@ -129,10 +131,6 @@ const LIST_CACHING: Caching = Caching {
     ttl_ms: LIST_TTL_MS,
     cache_scope: CacheScope::Public,
 };
-
-fn capabilities() -> Value {
-    json!({"tools": {}})
-}
 
 fn implementation(catalog: &Catalog) -> Implementation {
     let server = catalog.server();
@@ -199,20 +197,26 @@ tools:
         loaded.unwrap().catalog
     }
 
+    fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+        Context {
+            era,
+            served: Served::Both,
+            catalog,
+            caller,
+        }
+    }
+
+    fn caller() -> Arc<Caller> {
+        Arc::new(Caller::new(Principal::Anonymous))
+    }
+
     fn planned(era: Era, method: &str, params: &Value) -> Plan {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let Ok(Body::Message(Message::Request(mut request))) = parse(body.to_string().as_bytes())
         else {
             panic!("a request");
         };
-        let caller = Arc::new(Caller::new(Principal::Anonymous));
-        let context = Context {
-            era,
-            served: Served::Both,
-            catalog: &catalog(),
-            caller: &caller,
-        };
-        plan(&context, &mut request)
+        plan(&context(era, &catalog(), &caller()), &mut request)
     }
 
     fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
@@ -228,7 +232,9 @@ tools:
     #[test]
     fn initialize_answers_with_the_negotiated_version() {
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
-        let (params, result) = initialize(&catalog(), params.as_object().unwrap()).unwrap();
+        let (catalog, caller) = (catalog(), caller());
+        let context = context(Era::Legacy, &catalog, &caller);
+        let (params, result) = initialize(&context, params.as_object().unwrap()).unwrap();
         assert_eq!(params.version, ProtocolVersion::V2025_06_18);
         let result: Value = serde_json::from_str(result.get()).unwrap();
         let version = env!("CARGO_PKG_VERSION");

@@ -6,10 +6,14 @@
 //! **Invariant:** nothing in here does I/O, knows a session or knows a tool. It turns bytes into
 //! messages and back, and uses std, serde and `serde_json` only.
 
+pub mod capabilities;
 pub mod content;
+pub mod input;
 pub mod jsonrpc;
+pub mod logging;
 pub mod mcp;
 pub mod progress;
+pub mod trace;
 pub mod version;
 
 pub mod legacy;

@@ -82,7 +82,7 @@ fn era_of(exchange: &Exchange) -> RequestEra {
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
-    let opened = dispatch::initialize(&app.catalog, &request.params);
+    let opened = dispatch::initialize(&exchange.context(Era::Legacy), &request.params);
     let version = match &opened {
         Ok((params, _)) => params.version,
         Err(_) => version_without_session(exchange),

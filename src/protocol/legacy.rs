@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::jsonrpc::ErrorObject;
-use super::mcp::Implementation;
+use super::mcp::{Implementation, ServerCapabilities};
 use super::version::{ProtocolVersion, negotiate};
 
 /// What a client says of itself in `initialize`, as far as the server uses it.
@@ -69,7 +69,7 @@ pub struct InitializeResult<'a> {
     /// The negotiated version.
     pub protocol_version: &'static str,
     /// What this server can do.
-    pub capabilities: Value,
+    pub capabilities: ServerCapabilities,
     /// The server's own name and version.
     pub server_info: &'a Implementation,
     /// How to use the server, for the model.

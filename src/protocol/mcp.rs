@@ -129,6 +129,53 @@ pub struct Implementation {
     pub version: String,
 }
 
+/// What a server can do, as `initialize` and `server/discover` say it. `None` is not offered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ServerCapabilities {
+    /// `completion/complete`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completions: Option<Offered>,
+    /// Prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Listed>,
+    /// Resources and templates of resources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Subscribable>,
+    /// Tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Listed>,
+}
+
+/// A capability without options: `{}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Offered {}
+
+/// The capability to list things.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// Clients are told when the list changes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub list_changed: bool,
+}
+
+/// The capability to list things that change one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscribable {
+    /// Clients are told when the list changes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub list_changed: bool,
+    /// Clients are told when one changes, if they ask for it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub subscribe: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// One tool as `tools/list` shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

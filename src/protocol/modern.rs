@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::jsonrpc::{ErrorObject, HEADER_MISMATCH, Request, excerpt};
-use super::mcp::{self, Implementation};
+use super::mcp::{self, Implementation, ServerCapabilities};
 
 /// How long a client may keep a list, in milliseconds. The lists of this server change only when
 /// it restarts, so five minutes bound how long a client can miss that.
@@ -147,7 +147,7 @@ pub struct DiscoverResult<'a> {
     /// Every served version, newest first.
     pub supported_versions: Vec<&'static str>,
     /// What this server can do.
-    pub capabilities: Value,
+    pub capabilities: ServerCapabilities,
     /// How to use the server, for the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<&'a str>,
