@@ -7,12 +7,14 @@
 //!
 //! A definition becomes a [`Tool`] in these steps: [`crate::document`] gives it places,
 //! `definition` reads its keys, `params` and `schema` its parameters, `template` its command. A
-//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::command`]
-//! makes it words.
+//! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::work`] makes it
+//! words.
 
 mod argument_error;
+mod content;
 mod definition;
 mod environment;
+mod file;
 mod interpreter;
 mod params;
 mod program;
@@ -34,7 +36,7 @@ pub use argument_error::ArgumentError;
 pub use environment::Environment;
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Output, Signal, Tool,
+    ExitRules, Output, Signal, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};
@@ -120,7 +122,7 @@ impl Catalog {
     /// let tool = loaded.catalog.tool("greet").unwrap();
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
-    /// let command = tool.command(&tool.arguments(arguments)?)?;
+    /// let command = tool.work(&tool.arguments(arguments)?)?.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -319,7 +319,8 @@ tools:
             let Plan::Call(call) = planned(era, "tools/call", &params) else {
                 panic!("{era:?}: not a call");
             };
-            let command = call.tool.command(&call.arguments).unwrap();
+            let work = call.tool.work(&call.arguments).unwrap();
+            let command = work.command().unwrap();
             assert_eq!(command.arguments, ["hello", "--", "you"]);
             assert!(matches!(
                 planned(era, "tools/call", &json!({"name": "wipe"})),

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Signal, Tool};
+use crate::catalog::{Arguments, Command, Signal, Tool, Work};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use process::{Process, Spawn};
@@ -235,8 +235,9 @@ impl CallTask {
         permit: OwnedSemaphorePermit,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        let mut command = match self.tool.command(arguments) {
-            Ok(command) => command,
+        let mut command = match self.tool.work(arguments) {
+            Ok(Work::Run(command)) => command,
+            Ok(Work::Answer(content)) => return report::answered(content),
             Err(error) => return report::refused(&error),
         };
         command.environment.extend_from_slice(&self.variables);

@@ -12,6 +12,7 @@ pub mod input;
 pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
+pub mod media;
 pub mod progress;
 pub mod trace;
 pub mod version;

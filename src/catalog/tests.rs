@@ -29,7 +29,8 @@ fn parse(text: &str) -> Result<Catalog, LoadError> {
 fn command(tool: &Tool, arguments: &Value) -> Result<Command, String> {
     let arguments = tool.arguments(arguments.as_object().cloned());
     arguments
-        .and_then(|arguments| tool.command(&arguments))
+        .and_then(|arguments| tool.work(&arguments))
+        .map(|work| work.command().unwrap())
         .map_err(|error| error.to_string())
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::argument_error::ArgumentError;
+use super::content::{self, Piece};
 use super::params::Parameters;
 use super::schema::InputSchema;
 use super::settings::Variable;
 use super::template::{Renderer, Template};
+use crate::protocol::content::Content;
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -20,7 +22,7 @@ pub const DEFAULT_MAX_OUTPUT: usize = 256 * 1024;
 /// How long a cancelled tool may take to end when its definition says nothing.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// A command that clients may call.
+/// What clients may call.
 #[derive(Debug)]
 pub struct Tool {
     /// The name that clients call, unique in its catalog and compared by bytes.
@@ -50,10 +52,25 @@ pub struct Tool {
 /// What a call is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) program: PathBuf,
-    pub(crate) template: Template,
+    pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
+}
+
+/// What a call does.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Runs a program.
+    Exec(Exec),
+    /// Answers with content of the definition's own.
+    Content(Vec<Piece>),
+}
+
+/// A program to run.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) program: PathBuf,
+    pub(crate) template: Template,
     pub(crate) workdir: Option<PathBuf>,
     /// The environment that does not depend on the call.
     pub(crate) inherited: Vec<(OsString, OsString)>,
@@ -79,19 +96,28 @@ impl Tool {
         self.parts.input.arguments(arguments).map(Arguments)
     }
 
-    /// Renders the command of one call.
+    /// Renders what one call does.
     ///
     /// # Errors
     ///
     /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
-    /// be given: 120 KiB for a word, 1 MiB in all. The text is for the model.
-    pub fn command(&self, arguments: &Arguments) -> Result<Command, ArgumentError> {
-        let parts = &self.parts;
-        let mut renderer = Renderer::new(&parts.parameters, &arguments.0);
-        renderer.count(parts.program.as_os_str().len());
-        let words = renderer.words(&parts.template);
-        let mut environment = parts.inherited.clone();
-        for variable in &parts.variables {
+    /// be given: 120 KiB for a word, 1 MiB in all. The same sizes bound the texts of content. The
+    /// error is for the model.
+    pub fn work(&self, arguments: &Arguments) -> Result<Work, ArgumentError> {
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+        match &self.parts.kind {
+            Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
+            Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+        }
+    }
+}
+
+impl Exec {
+    fn command(&self, mut renderer: Renderer<'_>) -> Result<Command, ArgumentError> {
+        renderer.count(self.program.as_os_str().len());
+        let words = renderer.words(&self.template);
+        let mut environment = self.inherited.clone();
+        for variable in &self.variables {
             let name = OsString::from(&variable.name.text);
             environment.retain(|(other, _)| *other != name);
             if let Some(value) = renderer.variable(&variable.value) {
@@ -103,10 +129,10 @@ impl Tool {
         }
         renderer.finish()?;
         Ok(Command {
-            program: parts.program.clone(),
+            program: self.program.clone(),
             arguments: words,
             environment,
-            workdir: parts.workdir.clone(),
+            workdir: self.workdir.clone(),
         })
     }
 }
@@ -120,6 +146,25 @@ pub struct Arguments(Map<String, Value>);
 impl fmt::Debug for Arguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What a call does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// It starts a process.
+    Run(Command),
+    /// It answers at once.
+    Answer(Vec<Content>),
+}
+
+impl Work {
+    /// The process that is started, if one is.
+    pub fn command(self) -> Option<Command> {
+        match self {
+            Self::Run(command) => Some(command),
+            Self::Answer(_) => None,
+        }
     }
 }
 

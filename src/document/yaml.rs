@@ -14,6 +14,7 @@ mod scalar;
 use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScanError, options};
+use serde_json::Value;
 
 use super::diagnostic::{Code, Problem, Report, Span};
 pub(crate) use scalar::Scalar;
@@ -105,6 +106,22 @@ impl Node {
 
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         self.mapping()?.iter().find(|entry| entry.key.text == key)
+    }
+
+    /// Resolves the node as JSON; `None` when it holds a number that JSON cannot hold.
+    pub(crate) fn json(&self) -> Option<Value> {
+        match &self.content {
+            Content::Scalar(scalar) => scalar.json(),
+            Content::Sequence(items) => {
+                let values = items.iter().map(Self::json);
+                values.collect::<Option<_>>().map(Value::Array)
+            }
+            Content::Mapping(entries) => {
+                let values = (entries.iter())
+                    .map(|entry| Some((entry.key.text.clone(), entry.value.json()?)));
+                values.collect::<Option<_>>().map(Value::Object)
+            }
+        }
     }
 
     fn nodes(&self) -> Size {

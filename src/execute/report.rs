@@ -12,6 +12,7 @@ use super::process::{End, Ended};
 use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
 use crate::catalog::{self, ArgumentError, ExitMeaning, Tool};
+use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 
 /// How much of an output an error repeats, in bytes from its end.
@@ -175,6 +176,18 @@ fn end_of(bytes: &[u8]) -> String {
     // The first line is most likely cut.
     let whole_lines = end.split_once('\n').map_or(end, |(_, rest)| rest);
     format!("…\n{whole_lines}")
+}
+
+/// The outcome of a call that has its answer without a process.
+pub(super) fn answered(content: Vec<Content>) -> Outcome {
+    Outcome::Result {
+        result: CallToolResult {
+            content,
+            structured_content: None,
+            is_error: false,
+        },
+        how: "ok".into(),
+    }
 }
 
 /// The outcome of a call whose arguments the template refuses.

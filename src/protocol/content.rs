@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
+use super::media::MediaType;
+
 type Meta = Option<Map<String, Value>>;
 
 /// One piece of a result (MCP, Tools, Tool Result).
@@ -107,6 +109,56 @@ impl Content {
         }
     }
 
+    /// Bytes of some kind: a picture, sound, or else a resource that stands at `uri`.
+    pub fn of_bytes(bytes: &[u8], media: &MediaType, uri: Uri) -> Self {
+        let mime_type = media.as_str().to_owned();
+        let (annotations, meta) = (None, None);
+        if media.is_image() {
+            Self::Image {
+                data: Base64::encode(bytes),
+                mime_type,
+                annotations,
+                meta,
+            }
+        } else if media.is_audio() {
+            Self::Audio {
+                data: Base64::encode(bytes),
+                mime_type,
+                annotations,
+                meta,
+            }
+        } else {
+            Self::resource(Resource::of_bytes(bytes, Some(media), uri))
+        }
+    }
+
+    /// A resource as a whole.
+    pub fn resource(resource: Resource) -> Self {
+        Self::Resource {
+            resource,
+            annotations: None,
+            meta: None,
+        }
+    }
+
+    /// Puts another text into a piece that has one.
+    pub fn set_text(&mut self, new: String) {
+        match self {
+            Self::Text { text, .. } => *text = new,
+            Self::Resource { resource, .. } => resource.body = Body::Text(new),
+            Self::Image { .. } | Self::Audio { .. } | Self::ResourceLink { .. } => {}
+        }
+    }
+
+    /// Puts another URI into a piece that has one.
+    pub fn set_uri(&mut self, new: Uri) {
+        match self {
+            Self::ResourceLink { uri, .. } => *uri = new,
+            Self::Resource { resource, .. } => resource.uri = new,
+            Self::Text { .. } | Self::Image { .. } | Self::Audio { .. } => {}
+        }
+    }
+
     /// Reads one piece.
     ///
     /// # Errors
@@ -138,6 +190,24 @@ pub struct Resource {
 enum Body {
     Text(String),
     Blob(Base64),
+}
+
+impl Resource {
+    /// Bytes as text where they are said to be text and are UTF-8, else as they are.
+    pub fn of_bytes(bytes: &[u8], media: Option<&MediaType>, uri: Uri) -> Self {
+        let text = media
+            .filter(|media| media.is_text())
+            .and_then(|_| std::str::from_utf8(bytes).ok());
+        Self {
+            uri,
+            mime_type: media.map(|media| media.as_str().to_owned()),
+            body: match text {
+                Some(text) => Body::Text(text.to_owned()),
+                None => Body::Blob(Base64::encode(bytes)),
+            },
+            meta: None,
+        }
+    }
 }
 
 /// A [`Resource`] as it stands in JSON.
@@ -208,22 +278,28 @@ impl TryFrom<Number> for Priority {
     }
 }
 
-/// A picture for a resource.
+/// A picture for whatever can be shown to people. Since 2025-11-25.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Icon {
-    src: Uri,
+    /// Where it stands, or all of it as `data:`.
+    pub src: Uri,
+    /// What its bytes are, where the place does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mime_type: Option<String>,
+    pub mime_type: Option<String>,
+    /// The sizes that it fits, such as `48x48` or `any`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sizes: Option<Vec<String>>,
+    pub sizes: Option<Vec<String>>,
+    /// The background that it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    theme: Option<Theme>,
+    pub theme: Option<Theme>,
 }
 
+/// The background that an icon is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Theme {
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Theme {
     Light,
     Dark,
 }
@@ -232,6 +308,13 @@ enum Theme {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Base64(String);
+
+impl Base64 {
+    /// Encodes bytes.
+    pub fn encode(bytes: &[u8]) -> Self {
+        Self(STANDARD.encode(bytes))
+    }
+}
 
 impl TryFrom<String> for Base64 {
     type Error = String;
@@ -248,6 +331,13 @@ impl TryFrom<String> for Base64 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Uri(String);
+
+impl Uri {
+    /// The URI as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl TryFrom<String> for Uri {
     type Error = &'static str;

@@ -585,8 +585,8 @@ fn each_wrapper_has_a_separator_of_its_own() {
         let tool = loaded.catalog.tool("t").unwrap();
         for (value, expected) in [("plain", true), ("--output=x", allowed), ("-rf", allowed)] {
             let arguments = json!({"x": value}).as_object().cloned();
-            let command = tool.command(&tool.arguments(arguments).unwrap());
-            assert_eq!(command.is_ok(), expected, "{template} with {value}");
+            let work = tool.work(&tool.arguments(arguments).unwrap());
+            assert_eq!(work.is_ok(), expected, "{template} with {value}");
         }
     }
 }

@@ -67,6 +67,20 @@ impl<'a> Renderer<'a> {
         Some(self.text(word).into())
     }
 
+    /// Renders a text of the content of a result.
+    pub(crate) fn content(&mut self, word: &Word) -> String {
+        let text = self.text(word);
+        self.count(text.len());
+        text
+    }
+
+    /// Says that the values of a word break a rule.
+    pub(crate) fn refuse(&mut self, word: &Word, rule: &str) {
+        if let Some(slot) = word.slots().next() {
+            self.violate(slot, None, rule);
+        }
+    }
+
     /// Counts a string that goes to the program.
     pub(crate) fn count(&mut self, bytes: usize) {
         self.total = self.total.saturating_add(bytes + PER_STRING);

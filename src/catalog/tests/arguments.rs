@@ -110,7 +110,8 @@ fn errors_hold_no_values_and_end() {
 #[test]
 fn absent_arguments_are_an_empty_object() {
     let tool = tool("{a}", "{a: string = x}");
-    let command = tool.command(&tool.arguments(None).unwrap()).unwrap();
+    let work = tool.work(&tool.arguments(None).unwrap()).unwrap();
+    let command = work.command().unwrap();
     assert_eq!(command.arguments, ["x"]);
 }
 

@@ -1,0 +1,237 @@
+//! What runs: the keys that a tool shares with everything else that a program can back.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::Context;
+use crate::catalog::content::{self, Piece};
+use crate::catalog::params::Parameters;
+use crate::catalog::program;
+use crate::catalog::schema::InputSchema;
+use crate::catalog::settings::{self, Settings, Variable};
+use crate::catalog::template::{self, Slot, Template};
+use crate::catalog::tool::{
+    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Tool,
+};
+use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::reader;
+use crate::document::yaml::{Content, Entry, Key};
+
+/// The keys that are read here besides those of [`Settings`].
+const KEYS: &[&str] = &["exec", "params", "unsafe_code"];
+/// What every child gets of the server's environment, if it is set.
+const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
+
+/// The keys of what runs, as they stand in the file.
+#[derive(Default)]
+pub(super) struct Action<'a> {
+    pub(super) exec: Option<&'a Entry>,
+    /// For the caller to read: not everything that runs can be fixed content.
+    pub(super) content: Option<&'a Entry>,
+    pub(super) params: Option<&'a Entry>,
+    unsafe_code: bool,
+    settings: Settings,
+}
+
+impl<'a> Action<'a> {
+    /// The keys that are read here.
+    pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+        KEYS.iter().chain(settings::KEYS).copied()
+    }
+
+    /// Reads one key; returns whether it is one of ours.
+    pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
+        match entry.key.text.as_str() {
+            "exec" => self.exec = Some(entry),
+            "params" => self.params = Some(entry),
+            "unsafe_code" => {
+                self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
+            }
+            _ => return self.settings.read(entry, report),
+        }
+        true
+    }
+
+    /// Makes a tool of what runs; `None` when it has errors, or is hidden. The tool has its name
+    /// alone: what else clients are told of it is for the caller to say.
+    pub(super) fn build(
+        self,
+        key: &Key,
+        defaults: &Settings,
+        context: &Context<'_>,
+        report: &mut Report,
+    ) -> Option<Tool> {
+        let name = &key.text;
+        let parameters = (self.params)
+            .map(|entry| Parameters::read(entry, name, report))
+            .unwrap_or_default();
+        let settings = self.settings.or(defaults);
+        let scope = Scope {
+            name,
+            parameters: &parameters,
+            settings: &settings,
+            context,
+        };
+        let kind = match (self.exec, self.content) {
+            (Some(entry), _) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
+            (None, Some(entry)) => scope.content(entry, report).map(Kind::Content),
+            (None, None) => None,
+        };
+        let input = InputSchema::compile(&parameters, key.span, report);
+        let parts = Parts {
+            kind: kind?,
+            parameters,
+            input: input?,
+        };
+        Some(tool(name.clone(), settings, parts))
+    }
+}
+
+fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
+    let effect = settings.effect.unwrap_or(match parts.kind {
+        Kind::Exec(_) => Effect::Destructive,
+        Kind::Content(_) => Effect::Read,
+    });
+    Tool {
+        name,
+        title: None,
+        description: String::new(),
+        annotations: Annotations::new(effect, settings.idempotent, settings.open_world),
+        timeout: settings.timeout,
+        max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
+        output: settings.output.unwrap_or_default(),
+        messages: settings.messages.unwrap_or(false),
+        exit: settings.exit,
+        cancel: Cancel {
+            signal: settings.signal.unwrap_or_default(),
+            grace: settings.grace.unwrap_or(DEFAULT_GRACE),
+        },
+        parts,
+    }
+}
+
+/// What an action is checked against.
+struct Scope<'a> {
+    name: &'a str,
+    parameters: &'a Parameters,
+    settings: &'a Settings,
+    context: &'a Context<'a>,
+}
+
+impl Scope<'_> {
+    fn exec(&self, entry: &Entry, unsafe_code: bool, report: &mut Report) -> Option<Exec> {
+        let template = read_exec(entry, report)?;
+        template::check(&template, self.name, self.parameters, unsafe_code, report);
+        self.check_variables(report);
+        let variables = self.variables().flat_map(|variable| variable.value.slots());
+        self.check_used(template.slots().chain(variables), report);
+        Some(Exec {
+            program: self.find_program(&template, report)?,
+            template,
+            workdir: self
+                .settings
+                .workdir
+                .as_deref()
+                .map(|path| self.absolute(path)),
+            inherited: self.inherited(),
+            variables: self.settings.env.clone(),
+        })
+    }
+
+    fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
+        let pieces = content::read(entry, self.context.folder, report)?;
+        content::check(&pieces, self.name, self.parameters, report);
+        self.check_used(pieces.iter().flat_map(Piece::slots), report);
+        Some(pieces)
+    }
+
+    fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.settings.env.iter()
+    }
+
+    fn check_variables(&self, report: &mut Report) {
+        for slot in self.variables().flat_map(|variable| variable.value.slots()) {
+            let parameter = template::check_declared(slot, self.name, self.parameters, report);
+            if parameter.is_some_and(|parameter| parameter.kind.is_array()) {
+                let message = format!("`{}` is an array, and a variable is one text", slot.name);
+                let help = "pass it as words of `exec`";
+                report.add(Problem::error(Code::ArrayInWord, slot.span, message).help(help));
+            }
+        }
+    }
+
+    fn check_used<'s>(&self, slots: impl Iterator<Item = &'s Slot>, report: &mut Report) {
+        let used: HashSet<&str> = slots.map(|slot| slot.name.as_str()).collect();
+        for parameter in self.parameters.iter() {
+            let name = parameter.name.as_str();
+            if !used.contains(name) {
+                let message = format!("parameter `{name}` of `{}` is used nowhere", self.name);
+                let help = format!(
+                    "write `{{{name}}}` where its value belongs, or remove it: the model's value \
+                     would be ignored"
+                );
+                report.add(Problem::error(Code::Unused, parameter.span, message).help(help));
+            }
+        }
+    }
+
+    /// Finds the program; a hidden tool's absence is a warning.
+    fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
+        let word = template.words().next()?;
+        let Context {
+            folder,
+            environment,
+        } = self.context;
+        let missing = match program::resolve(word.literal()?, folder, environment) {
+            Ok(program) => return Some(program),
+            Err(missing) => missing,
+        };
+        let code = Code::ProgramMissing;
+        let problem = if self.settings.hide_if_missing {
+            let message = format!("tool `{}` is left out: {}", self.name, missing.message);
+            Problem::warning(code, word.span, message)
+        } else {
+            Problem::error(code, word.span, missing.message).help(missing.help)
+        };
+        report.add(problem);
+        None
+    }
+
+    fn absolute(&self, path: &str) -> PathBuf {
+        let joined = self.context.folder.join(path);
+        std::path::absolute(&joined).unwrap_or(joined)
+    }
+
+    fn inherited(&self) -> Vec<(OsString, OsString)> {
+        let mut names: Vec<&str> = BASE_ENVIRONMENT.to_vec();
+        names.extend(self.settings.inherit_env.iter().map(String::as_str));
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let value = self.context.environment.get(name)?;
+                Some((name.into(), value.to_owned()))
+            })
+            .collect()
+    }
+}
+
+fn read_exec(entry: &Entry, report: &mut Report) -> Option<Template> {
+    let template = match &entry.value.content {
+        Content::Scalar(scalar) if !scalar.is_null() => template::split(scalar, report),
+        Content::Sequence(nodes) => template::words_of_list(nodes, report),
+        _ => {
+            reader::wrong_value(entry, "a command line or a list of words", report);
+            return None;
+        }
+    };
+    if template.items.is_empty() {
+        let message = "`exec` is empty";
+        let problem = Problem::error(Code::Template, entry.place(), message);
+        report.add(problem.help("write the program and its arguments"));
+        return None;
+    }
+    Some(template)
+}
