@@ -19,3 +19,4 @@ pub mod version;
 
 pub mod legacy;
 pub mod modern;
+pub mod tasks;
