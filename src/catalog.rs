@@ -16,6 +16,7 @@ mod definition;
 mod environment;
 mod file;
 mod interpreter;
+mod output;
 mod params;
 mod program;
 mod schema;
@@ -34,13 +35,16 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
+pub use output::{Form, Output};
+pub use schema::OutputError;
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Output, Signal, Tool, Work,
+    ExitRules, Need, Signal, Stdin, Task, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};
 use crate::document::{Code, Diagnostic, LoadError, yaml};
+use crate::protocol::content::Icon;
 use definition::Context;
 
 /// The tools of one file, in its order; nothing of it changes.
@@ -52,12 +56,14 @@ pub struct Catalog {
 }
 
 /// What the server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerInfo {
     /// The name for programs; default `mcp-serve`.
     pub name: String,
     /// The name for people.
     pub title: Option<String>,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
     /// How a model should use the server as a whole.
     pub instructions: Option<String>,
 }
@@ -67,6 +73,7 @@ impl Default for ServerInfo {
         Self {
             name: "mcp-serve".to_owned(),
             title: None,
+            icons: Vec::new(),
             instructions: None,
         }
     }

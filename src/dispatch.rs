@@ -57,7 +57,7 @@ pub fn initialize(
     params: &Map<String, Value>,
 ) -> Result<(InitializeParams, Box<RawValue>), ErrorObject> {
     let params = InitializeParams::read(params)?;
-    let server = implementation(context.catalog);
+    let server = introduction(context.catalog);
     let result = raw(&InitializeResult {
         protocol_version: params.version.as_str(),
         capabilities: capabilities(context),
@@ -123,7 +123,12 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
         capabilities: capabilities(context),
         instructions: context.catalog.server().instructions.as_deref(),
     };
-    complete(&result, Some(LIST_CACHING), context.catalog)
+    let server = introduction(context.catalog);
+    raw(&ModernResult::complete(
+        &result,
+        Some(LIST_CACHING),
+        &server,
+    ))
 }
 
 /// The lists are the same for every caller, as long as no tool is granted to some only.
@@ -138,6 +143,16 @@ fn implementation(catalog: &Catalog) -> Implementation {
         name: server.name.clone(),
         title: server.title.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        icons: Vec::new(),
+    }
+}
+
+/// The implementation with its icons, where a client gets to know the server. They may be large,
+/// so that not every result repeats them.
+fn introduction(catalog: &Catalog) -> Implementation {
+    Implementation {
+        icons: catalog.server().icons.clone(),
+        ..implementation(catalog)
     }
 }
 

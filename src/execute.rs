@@ -7,6 +7,7 @@
 mod identity;
 mod lines;
 mod messages;
+mod output;
 mod pace;
 mod process;
 mod report;

@@ -65,18 +65,23 @@ impl ArgumentError {
 impl fmt::Display for ArgumentError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("the arguments are not valid; correct them and call again")?;
-        for violation in self.violations.iter().take(MAX_SHOWN) {
-            formatter.write_str("\n- ")?;
-            if !violation.pointer.is_empty() {
-                write!(formatter, "{}: ", shortened(&violation.pointer))?;
-            }
-            formatter.write_str(&violation.rule)?;
-        }
-        if self.violations.len() > MAX_SHOWN {
-            formatter.write_str("\n- and more")?;
-        }
-        Ok(())
+        list(&self.violations, formatter)
     }
+}
+
+/// Writes each violation on a line of its own.
+pub(crate) fn list(violations: &[Violation], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for violation in violations.iter().take(MAX_SHOWN) {
+        formatter.write_str("\n- ")?;
+        if !violation.pointer.is_empty() {
+            write!(formatter, "{}: ", shortened(&violation.pointer))?;
+        }
+        formatter.write_str(&violation.rule)?;
+    }
+    if violations.len() > MAX_SHOWN {
+        formatter.write_str("\n- and more")?;
+    }
+    Ok(())
 }
 
 impl std::error::Error for ArgumentError {}

@@ -1,6 +1,7 @@
 //! The document: its top-level keys, and from there each definition to what runs.
 
 mod action;
+mod icons;
 mod tool;
 
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "version",
     "name",
     "title",
+    "icons",
     "instructions",
     "defaults",
     "tools",
@@ -74,6 +76,7 @@ pub(crate) fn read(
             "version" => check_version(entry, report),
             "name" => server.name = name(entry, report).unwrap_or(server.name),
             "title" => server.title = reader::text(entry, report),
+            "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = read_defaults(entry, report),
             "tools" => tools = Some(entry),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::schema::read_schema;
+use super::schema::{read_schema, read_whole};
 use super::template::is_parameter_name;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
@@ -106,6 +106,8 @@ pub(crate) struct Parameters {
     index: HashMap<String, usize>,
     /// Names whose definition has errors; nothing more is said about them.
     broken: BTreeSet<String>,
+    /// The schema of the arguments and its place, if its author wrote it as a whole.
+    whole: Option<(Map<String, Value>, Span)>,
 }
 
 impl Parameters {
@@ -120,6 +122,37 @@ impl Parameters {
                 }
             }
         }
+        parameters
+    }
+
+    /// Reads the `input_schema` of a tool: each of its properties is a parameter.
+    pub(crate) fn read_whole(entry: &Entry, tool: &str, report: &mut Report) -> Self {
+        let mut parameters = Self::default();
+        let properties = entry.value.get("properties");
+        let properties = properties.and_then(|entry| entry.value.mapping());
+        let properties = properties.unwrap_or_default();
+        let subject = format!("`input_schema` of tool `{tool}`");
+        let Some(schema) = read_whole(entry, &subject, report) else {
+            let names = properties.iter().map(|entry| entry.key.text.clone());
+            parameters.broken.extend(names);
+            return parameters;
+        };
+        if schema.get("type") != Some(&json!("object")) {
+            let message = format!("{subject} must say `type: object`");
+            let problem = Problem::error(Code::Schema, entry.key.span, message);
+            report.add(problem.help("the arguments of a call are always an object"));
+        }
+        let required = schema.get("required").and_then(Value::as_array);
+        for entry in properties {
+            let name = &entry.key.text;
+            let property = schema.get("properties").and_then(|all| all.get(name));
+            let is_required = required.is_some_and(|required| required.contains(&json!(name)));
+            if let Some(property) = property {
+                let property = property.clone();
+                parameters.add(Parameter::new(entry, property, !is_required, false));
+            }
+        }
+        parameters.whole = Some((schema, entry.key.span));
         parameters
     }
 
@@ -146,8 +179,20 @@ impl Parameters {
         names.chain(self.broken.iter().map(String::as_str))
     }
 
+    /// The place of the schema of the arguments, if its author wrote it as a whole.
+    pub(crate) fn whole_place(&self) -> Option<Span> {
+        self.whole.as_ref().map(|(_, span)| *span)
+    }
+
     /// The schema of the arguments, as `tools/list` shows it.
     pub(crate) fn input_schema(&self) -> Map<String, Value> {
+        match &self.whole {
+            Some((schema, _)) => schema.clone(),
+            None => self.joined(),
+        }
+    }
+
+    fn joined(&self) -> Map<String, Value> {
         let properties: Map<String, Value> = (self.list.iter())
             .map(|parameter| (parameter.name.clone(), parameter.schema.clone()))
             .collect();

@@ -4,7 +4,9 @@
 //! time is linear in the text, and the number of subschemas is bounded after references are
 //! followed, since nested alternatives multiply the work for every value.
 
+mod bounds;
 mod limits;
+mod output;
 mod read;
 mod rule;
 
@@ -14,7 +16,9 @@ use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
 use super::params::Parameters;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::suggest::did_you_mean;
-pub(crate) use read::read_schema;
+pub use output::OutputError;
+pub(crate) use output::OutputSchema;
+pub(crate) use read::{read_schema, read_whole};
 
 /// The compiled schema of a tool's arguments.
 #[derive(Debug)]
@@ -36,7 +40,13 @@ impl InputSchema {
         let errors = report.errors();
         let schema = parameters.input_schema();
         let root = Value::Object(schema.clone());
-        limits::check(&root, parameters, report);
+        match parameters.whole_place() {
+            None => limits::check(&root, parameters, report),
+            Some(place) => {
+                let checked = bounds::check(&root, "`input_schema`", place);
+                checked.unwrap_or_else(|problem| report.add(problem));
+            }
+        }
         if report.errors() > errors {
             return None;
         }

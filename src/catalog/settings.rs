@@ -1,10 +1,11 @@
 //! The keys that a tool and `defaults` share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::output::Output;
 use super::template::{Word, segments};
-use super::tool::{Effect, ExitRules, Output, Signal};
+use super::tool::{Effect, ExitRules, Need, Signal, Stdin};
 use super::variable;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
@@ -14,7 +15,9 @@ use crate::document::yaml::{Entry, Key, Scalar};
 pub(crate) const KEYS: &[&str] = &[
     "timeout",
     "max_output",
+    "stdin",
     "output",
+    "needs",
     "messages",
     "exit",
     "effect",
@@ -39,7 +42,9 @@ pub(crate) struct Variable {
 pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_output: Option<usize>,
+    pub(crate) stdin: Option<Stdin>,
     pub(crate) output: Option<Output>,
+    pub(crate) needs: Option<BTreeSet<Need>>,
     pub(crate) messages: Option<bool>,
     pub(crate) exit: ExitRules,
     pub(crate) effect: Option<Effect>,
@@ -59,10 +64,9 @@ impl Settings {
         match entry.key.text.as_str() {
             "timeout" => self.timeout = timeout(entry, report),
             "max_output" => self.max_output = reader::size(entry, report),
-            "output" => {
-                let choices = [("text", Output::Text), ("json", Output::Json)];
-                self.output = reader::choice(entry, &choices, report);
-            }
+            "stdin" => self.stdin = reader::choice(entry, &[("json", Stdin::Json)], report),
+            "output" => self.output = Output::read(entry, report),
+            "needs" => self.needs = needs(entry, report),
             "messages" => self.messages = reader::boolean(entry, report),
             "exit" => self.exit = exit(entry, report),
             "effect" => {
@@ -101,7 +105,9 @@ impl Settings {
         Self {
             timeout: self.timeout.or(defaults.timeout),
             max_output: self.max_output.or(defaults.max_output),
-            output: self.output.or(defaults.output),
+            stdin: self.stdin.or(defaults.stdin),
+            output: self.output.or_else(|| defaults.output.clone()),
+            needs: self.needs.or_else(|| defaults.needs.clone()),
             messages: self.messages.or(defaults.messages),
             exit: self.exit.or(&defaults.exit),
             effect: self.effect.or(defaults.effect),
@@ -125,6 +131,14 @@ impl Settings {
             }
         }
     }
+}
+
+fn needs(entry: &Entry, report: &mut Report) -> Option<BTreeSet<Need>> {
+    let mut needs = BTreeSet::new();
+    for node in reader::list(entry, report)? {
+        needs.extend(reader::item(node, Need::NAMES, report));
+    }
+    Some(needs)
 }
 
 fn timeout(entry: &Entry, report: &mut Report) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! A tool as it runs: everything about it is settled, and a call only brings its arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,11 +10,12 @@ use serde_json::{Map, Value};
 
 use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
+use super::output::Output;
 use super::params::Parameters;
 use super::schema::InputSchema;
 use super::settings::Variable;
 use super::template::{Renderer, Template};
-use crate::protocol::content::Content;
+use crate::protocol::content::{Content, Icon};
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -37,8 +38,16 @@ pub struct Tool {
     pub timeout: Option<Duration>,
     /// How much output is kept, in bytes; default [`DEFAULT_MAX_OUTPUT`].
     pub max_output: usize,
+    /// Pictures for people.
+    pub icons: Vec<Icon>,
+    /// What the standard input holds.
+    pub stdin: Stdin,
     /// What the output is.
     pub output: Output,
+    /// What a client must be able to do, or the tool does not run.
+    pub needs: BTreeSet<Need>,
+    /// Whether a call can be a task; `None` if it never is.
+    pub task: Option<Task>,
     /// A line of the output that is a JSON object with the key `mcp` is a message to the server;
     /// default false.
     pub messages: bool,
@@ -227,14 +236,45 @@ impl Annotations {
     }
 }
 
-/// What the standard output of a tool is.
+/// What the standard input of a tool holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Output {
-    /// Text for the model, the default.
+pub enum Stdin {
+    /// Nothing, the default.
     #[default]
-    Text,
-    /// One JSON document.
+    Empty,
+    /// The arguments, as one JSON object on a line.
     Json,
+}
+
+/// What a client must be able to do, so that a tool can ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Have its model write something.
+    Sampling,
+    /// Ask its user by a form.
+    Elicitation,
+    /// Send its user to a web page.
+    ElicitationUrl,
+    /// Say which folders it works in.
+    Roots,
+}
+
+impl Need {
+    pub(crate) const NAMES: &[(&str, Self)] = &[
+        ("sampling", Self::Sampling),
+        ("elicitation", Self::Elicitation),
+        ("elicitation.url", Self::ElicitationUrl),
+        ("roots", Self::Roots),
+    ];
+}
+
+/// Whether a call can be a task, which its client fetches later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// It is one for a client that can do so.
+    Optional,
+    /// It always is one; a client that cannot do so is refused.
+    Required,
 }
 
 /// How a call is ended early.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::{Call, Context, LIST_CACHING, complete, raw};
 use crate::auth::Caller;
@@ -33,7 +33,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         .tools()
         .filter(|tool| may_use(context.caller, tool));
     let result = ListToolsResult {
-        tools: tools.map(|tool| listed(tool)).collect(),
+        tools: tools.map(|tool| listed(context.era, tool)).collect(),
     };
     match context.era {
         Era::Legacy => raw(&result),
@@ -41,12 +41,19 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
     }
 }
 
-fn listed(tool: &Tool) -> mcp::Tool<'_> {
+fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
+    // Up to 2025-11-25 structured content is an object, and clients refuse a list with a schema for
+    // anything else.
+    let is_listed = |schema: &&Map<String, Value>| {
+        era == Era::Modern || schema.get("type").is_some_and(|kind| kind == "object")
+    };
     mcp::Tool {
         name: &tool.name,
         title: tool.title.as_deref(),
         description: &tool.description,
+        icons: &tool.icons,
         input_schema: tool.input_schema(),
+        output_schema: tool.output.schema().filter(is_listed),
         annotations: ToolAnnotations {
             read_only_hint: tool.annotations.read_only,
             destructive_hint: tool.annotations.destructive,

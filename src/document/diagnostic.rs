@@ -32,7 +32,7 @@ pub enum Code {
     UnknownKey,
     /// E002: a key, tool or parameter that is defined twice.
     Duplicate,
-    /// E003: a tool without `exec`.
+    /// E003: a tool that does nothing, or two things.
     Kind,
     /// E004: a name with characters that are not allowed, or a length that some clients refuse.
     Name,
@@ -63,10 +63,12 @@ pub enum Code {
     /// E021: a caller's value in a variable that changes what programs run, or a variable that says
     /// who calls.
     DangerousEnvironment,
-    /// E030: a schema or default that is not valid.
+    /// E030: a schema, default or header that is not valid.
     Schema,
     /// E031: a reference to a schema outside the file.
     RemoteReference,
+    /// E032: an output that its own schema rules out.
+    OutputClash,
     /// E033: a regular expression, duration, size, digest or date that cannot be read.
     Grammar,
     /// E043: the digest of a token that everybody guesses.
@@ -101,6 +103,7 @@ impl Code {
             Self::DangerousEnvironment => "E021",
             Self::Schema => "E030",
             Self::RemoteReference => "E031",
+            Self::OutputClash => "E032",
             Self::Grammar => "E033",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",

@@ -113,6 +113,20 @@ pub(crate) fn choice<T: Copy>(
     found.map(|(_, value)| *value)
 }
 
+/// Reads an item of a list that is one of a few words.
+pub(crate) fn item<T: Copy>(node: &Node, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    let text = node.scalar().map(|scalar| scalar.text.as_str());
+    let found = choices.iter().find(|(word, _)| Some(*word) == text);
+    if found.is_none() {
+        let given = text.map_or(node.kind().to_owned(), |text| format!("`{text}`"));
+        let message = format!("an item must be {}, not {given}", alternatives(&words));
+        let problem = Problem::error(Code::Value, node.span, message);
+        report.add(problem.maybe_help(did_you_mean(text.unwrap_or_default(), words)));
+    }
+    found.map(|(_, value)| *value)
+}
+
 /// Reads a duration such as `30s` or `1h30m`.
 pub(crate) fn duration(entry: &Entry, report: &mut Report) -> Option<Duration> {
     measure(entry, "a duration", "30s", parse_duration, report)

@@ -6,12 +6,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::output::{self, Failed};
 use super::process::{End, Ended};
 use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
-use crate::catalog::{self, ArgumentError, ExitMeaning, Tool};
+use crate::catalog::{ArgumentError, ExitMeaning, Tool};
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 
@@ -28,17 +27,17 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
         End::ExitedLeaving(status) => (*status, Some(LEFT_BEHIND)),
         End::Overflow => {
             return Outcome::Result {
-                result: overflow(tool, &printed),
+                result: output::cut(tool, &printed),
                 how: "too much output".into(),
             };
         }
     };
     let meaning = status.code().map(|code| tool.exit.meaning(code));
     let (result, how) = match (meaning, printed.result) {
-        (Some(ExitMeaning::Ok), None) => {
-            (success(tool, &printed.output, note), "invalid JSON".into())
+        (Some(ExitMeaning::Ok), None) => settled(output::result(tool, &printed.output, note)),
+        (Some(ExitMeaning::Ok), Some(Given::Valid(result))) => {
+            settled(output::checked(tool, result))
         }
-        (Some(ExitMeaning::Ok), Some(Given::Valid(result))) => (result, "error result".into()),
         (Some(ExitMeaning::Ok), Some(Given::Invalid { line, reason })) => {
             (invalid(line, &reason), "invalid result".into())
         }
@@ -51,6 +50,14 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     };
     let how = if result.is_error { how } else { "ok".into() };
     Outcome::Result { result, how }
+}
+
+/// A result of a tool that ended well, and what the log calls it if it is an error.
+fn settled(result: Result<CallToolResult, Failed>) -> (CallToolResult, Cow<'static, str>) {
+    match result {
+        Ok(result) => (result, "error result".into()),
+        Err(Failed { text, how }) => (CallToolResult::error(text), how.into()),
+    }
 }
 
 /// How a process ended, for the log.
@@ -76,76 +83,6 @@ fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     }
 }
 
-fn success(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
-    match tool.output {
-        catalog::Output::Text => CallToolResult::text(with_notes(stdout, note)),
-        catalog::Output::Json => match serde_json::from_slice::<Value>(stdout) {
-            Ok(value) => CallToolResult {
-                structured_content: Some(value),
-                ..CallToolResult::text(String::from_utf8_lossy(stdout).trim())
-            },
-            Err(error) => CallToolResult::error(format!(
-                "the tool printed no valid JSON ({error}):\n{}",
-                end_of(stdout)
-            )),
-        },
-    }
-}
-
-fn overflow(tool: &Tool, printed: &Printed) -> CallToolResult {
-    let limit = tool.max_output;
-    if let Some(line) = printed.cut_message {
-        return CallToolResult::error(format!(
-            "the tool sent a message of more than {limit} bytes, on line {line} of its output, and \
-             was stopped; ask for less"
-        ));
-    }
-    if printed.result.is_some() {
-        return CallToolResult::error(format!(
-            "the tool printed more than {limit} bytes besides its result, and was stopped"
-        ));
-    }
-    match tool.output {
-        catalog::Output::Text => {
-            let note =
-                format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
-            CallToolResult {
-                // What a tool that changes things left undone, nobody knows.
-                is_error: tool.annotations.read_only != Some(true),
-                ..CallToolResult::text(with_notes(whole_characters(&printed.output), Some(&note)))
-            }
-        }
-        catalog::Output::Json => CallToolResult::error(format!(
-            "the tool printed more than {limit} bytes of JSON, and was stopped; ask for less"
-        )),
-    }
-}
-
-/// Bytes that were cut, without the part of a character that the cut left at their end.
-fn whole_characters(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => {
-            bytes.get(..error.valid_up_to()).unwrap_or_default()
-        }
-        _ => bytes,
-    }
-}
-
-/// Text with notes on lines of their own behind it.
-fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let lossy = matches!(text, Cow::Owned(_))
-        .then_some("[some bytes were not UTF-8 and are shown as \u{fffd}]");
-    let mut text = text.into_owned();
-    for note in [lossy, note].into_iter().flatten() {
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(note);
-    }
-    text
-}
-
 fn failure(status: ExitStatus, stdout: &[u8], ended: &Ended) -> CallToolResult {
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
@@ -166,7 +103,7 @@ fn failure(status: ExitStatus, stdout: &[u8], ended: &Ended) -> CallToolResult {
 }
 
 /// The last lines of an output, at most [`MAX_ERROR_OUTPUT`] bytes.
-fn end_of(bytes: &[u8]) -> String {
+pub(super) fn end_of(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(MAX_ERROR_OUTPUT);
     let end = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
     let end = end.trim_start_matches('\u{fffd}').trim();
@@ -258,36 +195,5 @@ mod tests {
             end.starts_with("…\nline\n") && end.len() <= MAX_ERROR_OUTPUT + 8,
             "{end}"
         );
-    }
-
-    #[test]
-    fn a_cut_inside_a_character_is_no_error() {
-        let cases: [(&[u8], &[u8]); 4] = [
-            (b"plain", b"plain"),
-            ("ab\u{20ac}".as_bytes(), "ab\u{20ac}".as_bytes()),
-            (b"ab\xe2\x82", b"ab"),
-            (b"a\xffb\xe2\x82", b"a\xffb\xe2\x82"),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(whole_characters(bytes), expected, "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn text_is_marked_where_it_is_not_the_whole_truth() {
-        let cases: [(&[u8], Option<&str>, &str); 5] = [
-            (b"plain\n", None, "plain\n"),
-            (b"", Some("[note]"), "[note]"),
-            (b"plain", Some("[note]"), "plain\n[note]"),
-            (b"plain\n", Some("[note]"), "plain\n[note]"),
-            (
-                b"\xff",
-                None,
-                "\u{fffd}\n[some bytes were not UTF-8 and are shown as \u{fffd}]",
-            ),
-        ];
-        for (bytes, note, expected) in cases {
-            assert_eq!(with_notes(bytes, note), expected);
-        }
     }
 }

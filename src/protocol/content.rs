@@ -333,6 +333,12 @@ impl TryFrom<String> for Base64 {
 pub struct Uri(String);
 
 impl Uri {
+    /// The URI of what a tool gives, where nobody says another.
+    pub fn of_tool(name: &str) -> Self {
+        let name = name.replace(|c: char| c.is_whitespace() || c.is_control(), "_");
+        Self(format!("tool:{name}"))
+    }
+
     /// The URI as it was written.
     pub fn as_str(&self) -> &str {
         &self.0

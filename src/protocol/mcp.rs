@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::content::Content;
+use super::content::{Content, Icon};
 
 /// `_meta` key: the protocol version of a modern request.
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -127,6 +127,9 @@ pub struct Implementation {
     pub title: Option<String>,
     /// The version of the implementation, not of the protocol.
     pub version: String,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub icons: Vec<Icon>,
 }
 
 /// What a server can do, as `initialize` and `server/discover` say it. `None` is not offered.
@@ -187,8 +190,14 @@ pub struct Tool<'a> {
     pub title: Option<&'a str>,
     /// What the tool does, for the model.
     pub description: &'a str,
+    /// Pictures for people. Since 2025-11-25.
+    #[serde(skip_serializing_if = "<[Icon]>::is_empty")]
+    pub icons: &'a [Icon],
     /// JSON Schema 2020-12 of the arguments.
     pub input_schema: &'a Map<String, Value>,
+    /// JSON Schema 2020-12 of the structured content. Since 2025-06-18.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<&'a Map<String, Value>>,
     /// What the tool does to its environment.
     pub annotations: ToolAnnotations,
 }

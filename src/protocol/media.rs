@@ -13,6 +13,16 @@ impl MediaType {
         (is_token(kind) && is_token(subtype) && is_visible(text)).then(|| Self(text.to_owned()))
     }
 
+    /// Plain text.
+    pub fn text() -> Self {
+        Self("text/plain".to_owned())
+    }
+
+    /// JSON.
+    pub fn json() -> Self {
+        Self("application/json".to_owned())
+    }
+
     /// The media type as it was written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -310,6 +310,7 @@ mod tests {
             name: "s".to_owned(),
             title: None,
             version: "1".to_owned(),
+            icons: Vec::new(),
         };
         let caching = Caching {
             ttl_ms: 5,

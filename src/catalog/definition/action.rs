@@ -6,20 +6,21 @@ use std::path::PathBuf;
 
 use super::Context;
 use crate::catalog::content::{self, Piece};
+use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings, Variable};
 use crate::catalog::template::{self, Slot, Template};
 use crate::catalog::tool::{
-    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Tool,
+    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
 };
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry, Key};
 
 /// The keys that are read here besides those of [`Settings`].
-const KEYS: &[&str] = &["exec", "params", "unsafe_code"];
+const KEYS: &[&str] = &["exec", "params", "input_schema", "unsafe_code"];
 /// What every child gets of the server's environment, if it is set.
 const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
@@ -29,7 +30,8 @@ pub(super) struct Action<'a> {
     pub(super) exec: Option<&'a Entry>,
     /// For the caller to read: not everything that runs can be fixed content.
     pub(super) content: Option<&'a Entry>,
-    pub(super) params: Option<&'a Entry>,
+    params: Option<&'a Entry>,
+    input_schema: Option<&'a Entry>,
     unsafe_code: bool,
     settings: Settings,
 }
@@ -45,6 +47,7 @@ impl<'a> Action<'a> {
         match entry.key.text.as_str() {
             "exec" => self.exec = Some(entry),
             "params" => self.params = Some(entry),
+            "input_schema" => self.input_schema = Some(entry),
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
@@ -63,9 +66,7 @@ impl<'a> Action<'a> {
         report: &mut Report,
     ) -> Option<Tool> {
         let name = &key.text;
-        let parameters = (self.params)
-            .map(|entry| Parameters::read(entry, name, report))
-            .unwrap_or_default();
+        let parameters = self.parameters(name, report);
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -86,6 +87,21 @@ impl<'a> Action<'a> {
         };
         Some(tool(name.clone(), settings, parts))
     }
+
+    fn parameters(&self, name: &str, report: &mut Report) -> Parameters {
+        match (self.params, self.input_schema) {
+            (None, None) => Parameters::default(),
+            (Some(entry), None) => Parameters::read(entry, name, report),
+            (params, Some(entry)) => {
+                if params.is_some() {
+                    let message = format!("`{name}` has both `params` and `input_schema`");
+                    let problem = Problem::error(Code::Kind, entry.key.span, message);
+                    report.add(problem.help("keep one of them"));
+                }
+                Parameters::read_whole(entry, name, report)
+            }
+        }
+    }
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
@@ -100,7 +116,11 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         annotations: Annotations::new(effect, settings.idempotent, settings.open_world),
         timeout: settings.timeout,
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
+        icons: Vec::new(),
+        stdin: settings.stdin.unwrap_or_default(),
         output: settings.output.unwrap_or_default(),
+        needs: settings.needs.unwrap_or_default(),
+        task: None,
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {
@@ -125,7 +145,9 @@ impl Scope<'_> {
         template::check(&template, self.name, self.parameters, unsafe_code, report);
         self.check_variables(report);
         let variables = self.variables().flat_map(|variable| variable.value.slots());
-        self.check_used(template.slots().chain(variables), report);
+        if self.settings.stdin != Some(Stdin::Json) {
+            self.check_used(template.slots().chain(variables), report);
+        }
         Some(Exec {
             program: self.find_program(&template, report)?,
             template,
@@ -143,6 +165,12 @@ impl Scope<'_> {
         let pieces = content::read(entry, self.context.folder, report)?;
         content::check(&pieces, self.name, self.parameters, report);
         self.check_used(pieces.iter().flat_map(Piece::slots), report);
+        let schema = self.settings.output.as_ref().and_then(Output::schema);
+        if schema.is_some() {
+            let message = "`content` gives no structured content that could match a schema";
+            let problem = Problem::error(Code::OutputClash, entry.key.span, message);
+            report.add(problem.help("run a program, or remove the `schema` of `output`"));
+        }
         Some(pieces)
     }
 

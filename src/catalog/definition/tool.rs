@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use super::action::Action;
-use super::{Context, unknown_key};
-use crate::catalog::Tool;
+use super::{Context, icons, unknown_key};
 use crate::catalog::settings::Settings;
+use crate::catalog::{Task, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
+use crate::protocol::content::Icon;
 
 /// The longest name of a tool that the MCP specification allows.
 const MAX_NAME: usize = 128;
@@ -16,13 +17,15 @@ const MAX_NAME: usize = 128;
 const MAX_PORTABLE_NAME: usize = 64;
 
 /// The keys that only a tool has.
-const KEYS: &[&str] = &["title", "description", "content"];
+const KEYS: &[&str] = &["title", "description", "icons", "content", "task"];
 
 /// A tool's keys as they stand in the file.
 #[derive(Default)]
 struct Definition<'a> {
     title: Option<String>,
     description: Option<String>,
+    icons: Vec<Icon>,
+    task: Option<Task>,
     action: Action<'a>,
 }
 
@@ -45,6 +48,8 @@ pub(super) fn read(
     Some(Tool {
         title: definition.title,
         description: definition.description?,
+        icons: definition.icons,
+        task: definition.task,
         ..tool
     })
 }
@@ -76,6 +81,11 @@ fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> 
             "description" => {
                 described = true;
                 definition.description = description(name, entry, report);
+            }
+            "icons" => definition.icons = icons::read(entry, report),
+            "task" => {
+                let choices = [("optional", Task::Optional), ("required", Task::Required)];
+                definition.task = reader::choice(entry, &choices, report);
             }
             "content" => definition.action.content = Some(entry),
             _ if definition.action.read(entry, report) => {}

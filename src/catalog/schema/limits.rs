@@ -13,7 +13,7 @@ use crate::document::diagnostic::{Code, Problem, Report};
 /// How deep subschemas may nest.
 const MAX_DEPTH: usize = 32;
 /// How many subschemas a tool may have.
-const MAX_SUBSCHEMAS: usize = 1000;
+pub(super) const MAX_SUBSCHEMAS: usize = 1000;
 
 /// Checks the schema of a tool's arguments, one parameter after the other.
 pub(super) fn check(root: &Value, parameters: &Parameters, report: &mut Report) {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::rule;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::reader;
 use crate::document::suggest::{did_you_mean, nearest};
 use crate::document::yaml::{Content, Entry, Node, Scalar};
 
@@ -71,6 +72,9 @@ const KEYWORDS: &[&str] = &[
     "writeOnly",
 ];
 
+/// The dialect that is read here.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
 /// The types of JSON Schema.
 const TYPES: &[&str] = &[
     "array", "boolean", "integer", "null", "number", "object", "string",
@@ -109,26 +113,51 @@ pub(super) fn subschemas(keyword: &str) -> Position {
 
 /// Reads the schema of a parameter without the words that are ours.
 pub(crate) fn read_schema(entry: &Entry, tool: &str, report: &mut Report) -> Option<Value> {
-    let errors = report.errors();
-    let mut reader = Reader {
-        parameter: &entry.key.text,
-        tool,
+    let name = &entry.key.text;
+    let reader = Reader {
+        subject: format!("the schema of `{name}` in tool `{tool}`"),
+        is_whole: false,
         report,
     };
-    let schema = reader.schema(&entry.value, true)?;
-    if reader.report.errors() == errors {
-        reader.check_against_dialect(&schema, entry);
+    reader.read(entry)
+}
+
+/// Reads a schema that its author writes as a whole.
+pub(crate) fn read_whole(
+    entry: &Entry,
+    subject: &str,
+    report: &mut Report,
+) -> Option<Map<String, Value>> {
+    reader::mapping(entry, report)?;
+    let reader = Reader {
+        subject: subject.to_owned(),
+        is_whole: true,
+        report,
+    };
+    match reader.read(entry)? {
+        Value::Object(schema) => Some(schema),
+        _ => None,
     }
-    (reader.report.errors() == errors).then_some(schema)
 }
 
 struct Reader<'a> {
-    parameter: &'a str,
-    tool: &'a str,
+    /// What is read, for messages.
+    subject: String,
+    /// It can name its dialect and its parts.
+    is_whole: bool,
     report: &'a mut Report,
 }
 
 impl Reader<'_> {
+    fn read(mut self, entry: &Entry) -> Option<Value> {
+        let errors = self.report.errors();
+        let schema = self.schema(&entry.value, !self.is_whole)?;
+        if self.report.errors() == errors {
+            self.check_against_dialect(&schema, entry);
+        }
+        (self.report.errors() == errors).then_some(schema)
+    }
+
     fn schema(&mut self, node: &Node, is_parameter: bool) -> Option<Value> {
         let Some(entries) = node.mapping() else {
             return self.value(node, false);
@@ -222,8 +251,15 @@ impl Reader<'_> {
         let keyword = entry.key.text.as_str();
         match keyword {
             "$ref" => self.check_reference(entry),
+            "$anchor" if self.is_whole => {}
+            "$schema" if self.is_whole => self.check_dialect(entry),
             "$dynamicRef" | "$dynamicAnchor" | "$anchor" | "$id" | "$schema" | "$vocabulary" => {
-                let message = format!("`{keyword}` is not supported in a parameter");
+                let place = if self.is_whole {
+                    "here"
+                } else {
+                    "in a parameter"
+                };
+                let message = format!("`{keyword}` is not supported {place}");
                 let help = "put shared schemas under `$defs` and refer to them by pointer";
                 self.problem(Code::Schema, entry.key.span, message, help);
             }
@@ -241,6 +277,15 @@ impl Reader<'_> {
                     self.problem(Code::Schema, entry.key.span, message, &help);
                 }
             }
+        }
+    }
+
+    fn check_dialect(&mut self, entry: &Entry) {
+        let named = entry.value.scalar().map(|scalar| scalar.text.as_str());
+        if named.map(|name| name.trim_end_matches('#')) != Some(DIALECT) {
+            let message = "only JSON Schema 2020-12 is supported";
+            let help = format!("write `$schema: {DIALECT}`, or leave it out");
+            self.problem(Code::Schema, entry.place(), message.to_owned(), &help);
         }
     }
 
@@ -300,10 +345,7 @@ impl Reader<'_> {
             let pointer = error.instance_path().as_str();
             let (span, keyword) = find(entry, pointer);
             let rule = rule::text(error.kind());
-            let message = format!(
-                "`{keyword}` in the schema of `{}` in tool `{}` {rule}",
-                self.parameter, self.tool
-            );
+            let message = format!("`{keyword}` in {} {rule}", self.subject);
             self.report.add(Problem::error(Code::Schema, span, message));
         }
     }

@@ -51,8 +51,12 @@ pub(crate) fn check_declared<'a>(
     let parameter = parameters.get(&slot.name);
     if parameter.is_none() && !parameters.is_broken(&slot.name) {
         let message = format!("`{{{}}}` is not a parameter of `{tool}`", slot.name);
+        let place = match parameters.whole_place() {
+            None => "`params`",
+            Some(_) => "the `properties` of `input_schema`",
+        };
         let help = did_you_mean(&slot.name, parameters.names())
-            .unwrap_or_else(|| format!("declare `{}` under `params`", slot.name));
+            .unwrap_or_else(|| format!("declare `{}` under {place}", slot.name));
         report.add(Problem::error(Code::Undeclared, slot.span, message).help(help));
     }
     parameter

@@ -1,0 +1,222 @@
+//! From what a tool printed to a result, by the form that its definition gives the output.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+use super::report::end_of;
+use super::stdout::Printed;
+use crate::catalog::{Form, Tool};
+use crate::protocol::content::{Content, Resource, Uri};
+use crate::protocol::mcp::CallToolResult;
+use crate::protocol::media::MediaType;
+
+/// A tool that failed although it ended well: what the model is told, and what the log is.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) text: String,
+    pub(super) how: &'static str,
+}
+
+/// The result of an output that is whole, but for what the note says.
+pub(super) fn result(
+    tool: &Tool,
+    stdout: &[u8],
+    note: Option<&str>,
+) -> Result<CallToolResult, Failed> {
+    let result = match &tool.output.form {
+        Form::Text => text(tool, stdout, note),
+        Form::Json => structured(tool, stdout, parsed(stdout)?),
+        Form::Lines => lines(tool, stdout, note),
+        Form::Auto => match serde_json::from_slice(stdout) {
+            Ok(Value::Object(object)) => structured(tool, stdout, Value::Object(object)),
+            _ => text(tool, stdout, note),
+        },
+        Form::Media(media) => bytes(tool, stdout, media, note)?,
+    };
+    checked(tool, result)
+}
+
+/// A result whose structured content matches the schema of its tool, if there is one.
+pub(super) fn checked(tool: &Tool, result: CallToolResult) -> Result<CallToolResult, Failed> {
+    if result.is_error || tool.output.schema().is_none() {
+        return Ok(result);
+    }
+    let failed = |text: String| Failed {
+        text,
+        how: "output against its schema",
+    };
+    let Some(structured) = &result.structured_content else {
+        let text = "the tool gave no structured content, which its output schema asks for";
+        return Err(failed(text.to_owned()));
+    };
+    let checked = tool.output.check(structured);
+    checked.map_err(|error| failed(error.to_string()))?;
+    Ok(result)
+}
+
+/// The result of an output that was cut, as its first part has arrived.
+pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
+    let limit = tool.max_output;
+    if let Some(line) = printed.cut_message {
+        return CallToolResult::error(format!(
+            "the tool sent a message of more than {limit} bytes, on line {line} of its output, and \
+             was stopped; ask for less"
+        ));
+    }
+    if printed.result.is_some() {
+        return CallToolResult::error(format!(
+            "the tool printed more than {limit} bytes besides its result, and was stopped"
+        ));
+    }
+    let what = match &tool.output.form {
+        Form::Text | Form::Auto if tool.output.schema().is_none() => {
+            let note =
+                format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
+            return CallToolResult {
+                // What a tool that changes things left undone, nobody knows.
+                is_error: tool.annotations.read_only != Some(true),
+                ..text(tool, whole_characters(&printed.output), Some(&note))
+            };
+        }
+        Form::Text | Form::Auto | Form::Lines => "",
+        Form::Json => " of JSON",
+        Form::Media(media) => &format!(" of {}", media.as_str()),
+    };
+    CallToolResult::error(format!(
+        "the tool printed more than {limit} bytes{what}, and was stopped; ask for less"
+    ))
+}
+
+fn text(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
+    let text = with_notes(stdout, note);
+    CallToolResult {
+        content: vec![said(tool, text, &MediaType::text())],
+        structured_content: None,
+        is_error: false,
+    }
+}
+
+fn structured(tool: &Tool, stdout: &[u8], value: Value) -> CallToolResult {
+    let text = String::from_utf8_lossy(stdout).trim().to_owned();
+    CallToolResult {
+        content: vec![said(tool, text, &MediaType::json())],
+        structured_content: Some(value),
+        is_error: false,
+    }
+}
+
+fn lines(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
+    let whole = String::from_utf8_lossy(stdout);
+    let lines: Vec<&str> = whole.lines().collect();
+    CallToolResult {
+        structured_content: Some(json!({ "lines": lines })),
+        ..text(tool, stdout, note)
+    }
+}
+
+fn bytes(
+    tool: &Tool,
+    stdout: &[u8],
+    media: &MediaType,
+    note: Option<&str>,
+) -> Result<CallToolResult, Failed> {
+    if stdout.is_empty() && (media.is_image() || media.is_audio()) {
+        return Err(Failed {
+            text: format!("the tool printed no {}", media.as_str()),
+            how: "no output",
+        });
+    }
+    let piece = match &tool.output.uri {
+        Some(uri) => Content::resource(Resource::of_bytes(stdout, Some(media), uri.clone())),
+        None => Content::of_bytes(stdout, media, Uri::of_tool(&tool.name)),
+    };
+    let content = [piece].into_iter().chain(note.map(Content::text));
+    Ok(CallToolResult {
+        content: content.collect(),
+        structured_content: None,
+        is_error: false,
+    })
+}
+
+/// A text as it is, or as a resource where the definition says where it stands.
+fn said(tool: &Tool, text: String, media: &MediaType) -> Content {
+    match &tool.output.uri {
+        Some(uri) => {
+            let resource = Resource::of_bytes(text.as_bytes(), Some(media), uri.clone());
+            Content::resource(resource)
+        }
+        None => Content::text(text),
+    }
+}
+
+fn parsed(stdout: &[u8]) -> Result<Value, Failed> {
+    serde_json::from_slice(stdout).map_err(|error| Failed {
+        text: format!(
+            "the tool printed no valid JSON ({error}):\n{}",
+            end_of(stdout)
+        ),
+        how: "invalid JSON",
+    })
+}
+
+/// Bytes that were cut, without the part of a character that the cut left at their end.
+fn whole_characters(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => {
+            bytes.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        _ => bytes,
+    }
+}
+
+/// Text with notes on lines of their own behind it.
+fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lossy = matches!(text, Cow::Owned(_))
+        .then_some("[some bytes were not UTF-8 and are shown as \u{fffd}]");
+    let mut text = text.into_owned();
+    for note in [lossy, note].into_iter().flatten() {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(note);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_inside_a_character_is_no_error() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (b"plain", b"plain"),
+            ("ab\u{20ac}".as_bytes(), "ab\u{20ac}".as_bytes()),
+            (b"ab\xe2\x82", b"ab"),
+            (b"a\xffb\xe2\x82", b"a\xffb\xe2\x82"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(whole_characters(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn text_is_marked_where_it_is_not_the_whole_truth() {
+        let cases: [(&[u8], Option<&str>, &str); 5] = [
+            (b"plain\n", None, "plain\n"),
+            (b"", Some("[note]"), "[note]"),
+            (b"plain", Some("[note]"), "plain\n[note]"),
+            (b"plain\n", Some("[note]"), "plain\n[note]"),
+            (
+                b"\xff",
+                None,
+                "\u{fffd}\n[some bytes were not UTF-8 and are shown as \u{fffd}]",
+            ),
+        ];
+        for (bytes, note, expected) in cases {
+            assert_eq!(with_notes(bytes, note), expected);
+        }
+    }
+}
