@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
 pub use output::{Form, Output};
-pub use schema::OutputError;
+pub use schema::{FormSchema, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Need, Signal, Stdin, Task, Tool, Work,

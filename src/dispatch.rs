@@ -5,9 +5,11 @@
 //! the protocol and the catalog.
 
 mod capabilities;
+mod input;
 mod tools;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -15,13 +17,19 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Catalog, Tool};
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, Served};
+use crate::seal::Seal;
+
 use capabilities::capabilities;
+pub use input::{Retry, input_required};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -45,6 +53,21 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
+    /// What the request says of its client.
+    pub client: Client,
+}
+
+/// What a request says of the client that sent it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What it can be asked.
+    pub capabilities: ClientCapabilities,
+    /// From which level on a client of 2026-07-28 wants to hear the log; `None` wants nothing.
+    pub log_level: Option<Level>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    pub retry: Option<Retry>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -78,6 +101,14 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// What the client of a legacy session can be asked; one of 2026-07-28 says it in each request.
+    pub capabilities: Option<&'a ClientCapabilities>,
+    /// The header `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// Opens what clients carry from one round to the next.
+    pub seal: &'a Seal,
+    /// When the request came.
+    pub now: SystemTime,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -181,6 +212,7 @@ fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::auth::Principal;
@@ -213,11 +245,16 @@ tools:
     }
 
     fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+        static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
         Context {
             era,
             served: Served::Both,
             catalog,
             caller,
+            capabilities: None,
+            traceparent: None,
+            seal: &SEAL,
+            now: SystemTime::now(),
         }
     }
 

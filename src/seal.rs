@@ -27,6 +27,10 @@ impl fmt::Debug for Seal {
 
 impl Seal {
     /// Seals with a random key, which nobody else has and a restart forgets.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no random bits.
     #[expect(
         clippy::expect_used,
         reason = "without random bits nothing can be sealed"

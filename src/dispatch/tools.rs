@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Call, Context, LIST_CACHING, complete, raw};
+use super::{Call, Context, LIST_CACHING, complete, input, raw};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -92,12 +92,14 @@ pub(super) fn call(
         .tool(name)
         .filter(|tool| may_use(caller, tool))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
+    let client = input::client(context, request, name, arguments.as_ref())?;
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),
             progress_token,
+            client,
         }),
         Err(error) => {
             tracing::info!(

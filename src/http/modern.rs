@@ -4,6 +4,8 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
+use std::mem;
+
 use axum::response::Response;
 use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -12,7 +14,7 @@ use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::{headers, reply};
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Stop};
+use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
@@ -48,7 +50,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if let Err(error) = check(exchange, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    let plan = dispatch::plan(&exchange.context(Era::Modern), &mut request);
+    let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
     call::count(
         exchange,
         Method::named(&request.method),
@@ -90,7 +92,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -> Response {
+async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
@@ -104,8 +106,16 @@ async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -
         id: id.clone(),
         version: ProtocolVersion::V2026_07_28,
         outbox,
+        log_level: call.client.log_level,
+        resumes: false,
     };
-    if let Err(Busy) = call::start(app, from, call, stop, ()) {
+    let answers = call
+        .client
+        .retry
+        .as_mut()
+        .map(|retry| mem::take(&mut retry.answers));
+    let input = Input::Retry(answers.unwrap_or_default());
+    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
     let exchanged = Exchanged {

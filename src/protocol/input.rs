@@ -3,6 +3,7 @@
 //! 2026-07-28 they are part of a result (Multi Round-Trip Requests).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -272,6 +273,35 @@ pub fn read_error(error: &Value) -> ErrorObject {
 pub fn encode_cancelled(id: u64, reason: &str) -> Vec<u8> {
     let params = json!({"requestId": id, "reason": reason});
     jsonrpc::encode_notification("notifications/cancelled", &params)
+}
+
+/// What a client has answered in this round and those before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answers {
+    /// How often the client was sent away before.
+    pub round: u8,
+    /// The answers under the keys of their requests.
+    pub known: BTreeMap<String, Known>,
+}
+
+/// An answer that came with a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// The answer.
+    pub answer: Value,
+    /// This server is known to have asked for it.
+    pub was_asked: bool,
+}
+
+/// What a client must answer before a call can go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputRequired {
+    /// The requests under their keys, as they are sent.
+    pub requests: Map<String, Value>,
+    /// How often the client will have been sent away.
+    pub round: u8,
+    /// The answers that were of use so far.
+    pub answers: Map<String, Value>,
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::capabilities::ClientCapabilities;
 use super::jsonrpc::{ErrorObject, HEADER_MISMATCH, Request, excerpt};
+use super::logging::Level;
 use super::mcp::{self, Implementation, ServerCapabilities};
+use super::version::ProtocolVersion;
 
 /// How long a client may keep a list, in milliseconds. The lists of this server change only when
 /// it restarts, so five minutes bound how long a client can miss that.
@@ -33,6 +36,30 @@ pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
         return Err(missing(mcp::META_CLIENT_CAPABILITIES));
     }
     Ok(())
+}
+
+/// What the client of a modern request says that it can do.
+pub fn client_capabilities(params: &Map<String, Value>) -> ClientCapabilities {
+    let object = mcp::meta(params).and_then(|meta| meta.get(mcp::META_CLIENT_CAPABILITIES));
+    let object = object.and_then(Value::as_object);
+    object.map_or_else(ClientCapabilities::default, |object| {
+        ClientCapabilities::read(object, ProtocolVersion::V2026_07_28)
+    })
+}
+
+/// From which level on the client of a modern request wants to hear the log of this request; it
+/// hears nothing if it does not say.
+///
+/// # Errors
+///
+/// `-32602` for what is no level.
+pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
+    match mcp::meta(params) {
+        Some(meta) if meta.contains_key(mcp::META_LOG_LEVEL) => {
+            Level::read(meta, mcp::META_LOG_LEVEL).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Checks that `Mcp-Method` and `Mcp-Name` say what the body says.
@@ -136,6 +163,14 @@ impl<'a, T: Serialize> ModernResult<'a, T> {
             result,
             caching,
             meta: json!({ mcp::META_SERVER_INFO: server }),
+        }
+    }
+
+    /// A result that is none yet: the client has to answer first (Multi Round-Trip Requests).
+    pub fn input_required(result: &'a T, server: &Implementation) -> Self {
+        Self {
+            result_type: "input_required",
+            ..Self::complete(result, None, server)
         }
     }
 }

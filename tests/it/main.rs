@@ -16,6 +16,7 @@
 mod support;
 
 mod arguments;
+mod ask;
 mod auth_files;
 mod batch;
 mod creation;

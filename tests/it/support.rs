@@ -488,6 +488,31 @@ impl Client {
         client
     }
 
+    /// Opens a session of this version for a client of these capabilities.
+    pub(crate) fn with_capabilities(
+        server: &TestServer,
+        version: &str,
+        capabilities: &Value,
+    ) -> Self {
+        let mut client = Self {
+            address: server.address().to_owned(),
+            era: Era::Legacy,
+            token: None,
+            session: None,
+        };
+        let mut message = initialize(version);
+        message["params"]["capabilities"] = capabilities.clone();
+        let response = client.post_message(&message);
+        assert_eq!(response.status, 200, "{response:?}");
+        client.session = response.header("mcp-session-id").map(str::to_owned);
+        client
+    }
+
+    /// A connection of its own.
+    pub(crate) fn connect(&self) -> Http {
+        Http::connect(&self.address)
+    }
+
     /// The same client with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self {
