@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod input;
+mod tasks;
 mod tools;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::seal::Seal;
 
 use capabilities::capabilities;
 pub use input::{Retry, input_required};
+pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub enum Plan {
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
     Call(Call),
+    /// Look after a task.
+    Task(TaskRequest),
 }
 
 /// A tool to run, with arguments that passed its schema.
@@ -55,6 +59,8 @@ pub struct Call {
     pub progress_token: Option<ProgressToken>,
     /// What the request says of its client.
     pub client: Client,
+    /// The client is given a task, and comes back for the outcome.
+    pub is_task: bool,
 }
 
 /// What a request says of the client that sent it.
@@ -120,10 +126,13 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
-            Ok(Ok(call)) => Plan::Call(call),
+            Ok(Ok(call)) => tasks::plan_call(context, call),
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
+        (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
+            tasks::plan(context, request).unwrap_or_else(|error| Plan::Reply(Err(error)))
+        }
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
 }

@@ -205,6 +205,11 @@ impl Executor {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How long a call of a tool may take.
+    pub fn time_limit(&self, tool: &Tool) -> Duration {
+        tool.timeout.unwrap_or(self.limits.call_timeout)
+    }
+
     /// Starts a call in a task of its own.
     ///
     /// # Errors
@@ -222,7 +227,7 @@ impl Executor {
         let call = CallTask {
             number: request.number,
             variables: identity::variables(&request),
-            deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
+            deadline: self.time_limit(&request.tool),
             tool: request.tool,
             stop,
             shutdown: self.stop.clone(),

@@ -6,8 +6,10 @@
 
 mod connections;
 mod listener;
+mod page;
 mod session_metrics;
 mod socket;
+mod task_metrics;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,6 +30,7 @@ use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use crate::stream::Histories;
+use crate::task::Tasks;
 use connections::{Connections, Timeouts};
 use listener::Listener;
 
@@ -94,6 +97,8 @@ impl Server {
         if let Some(sessions) = &sessions {
             session_metrics::register(&mut metrics, sessions);
         }
+        let tasks = Tasks::new(config.tasks);
+        task_metrics::register(&mut metrics, &tasks);
         let app = App {
             catalog: Arc::new(catalog),
             sessions,
@@ -108,6 +113,7 @@ impl Server {
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
+            tasks,
             histories: Histories::default(),
             changes: Changes::default(),
             unanswered: TaskTracker::new(),
@@ -171,7 +177,12 @@ impl Server {
         }
         tasks.spawn({
             let (app, closing) = (Arc::clone(&self.app), closing.clone());
-            async move { app.histories.keep_young(closing).await }
+            async move {
+                tokio::join!(
+                    app.histories.keep_young(closing.clone()),
+                    app.tasks.keep_young(closing),
+                );
+            }
         });
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));

@@ -234,11 +234,7 @@ impl Running {
     }
 
     /// The call is over.
-    pub fn end(self, ending: Ending) {
-        self.end_with(ending);
-    }
-
-    fn end_with(&self, ending: Ending) {
+    pub fn end(&self, ending: Ending) {
         let evicted = self.tasks.0.lock().end(self.id, ending, Instant::now());
         // Dropped here, outside of the lock.
         drop(evicted);
@@ -248,7 +244,7 @@ impl Running {
 /// The last resort, should a call be lost: its client must not wait for ever.
 impl Drop for Running {
     fn drop(&mut self) {
-        self.end_with(Ending::lost());
+        self.end(Ending::lost());
     }
 }
 

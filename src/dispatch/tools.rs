@@ -100,6 +100,7 @@ pub(super) fn call(
             caller: Arc::clone(caller),
             progress_token,
             client,
+            is_task: false,
         }),
         Err(error) => {
             tracing::info!(

@@ -84,35 +84,56 @@ impl Drop for CallInSession {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    (call, input): (Call, Input),
+    (mut call, input): (Call, Input),
     stop: Stop,
     keep: K,
 ) -> Result<(), Busy> {
-    let client = call.client;
-    let request = CallRequest {
-        number: from.number,
-        tool: Arc::clone(&call.tool),
-        arguments: call.arguments,
-        caller: call.caller,
-        from: Origin {
-            version: from.version,
-            capabilities: client.capabilities,
-            trace: client.trace,
-        },
-        input,
-    };
+    let tool = Arc::clone(&call.tool);
+    let progress_token = call.progress_token.take();
+    let retry = call.client.retry.take();
+    let request = request(from.number, from.version, call, input);
     let listener = Box::new(Answering {
         app: Arc::clone(app),
         // Where nothing can be sent before the reply, nothing needs to be said.
-        progress_token: call.progress_token.filter(|_| !app.options.json_response),
-        tool: call.tool,
-        retry: client.retry,
+        progress_token: progress_token.filter(|_| !app.options.json_response),
+        tool,
+        retry,
         started: Instant::now(),
         owes_reply: true,
         from,
         keep,
     });
     app.executor.start(request, stop, listener)
+}
+
+/// What the executor is asked to run.
+pub(super) fn request(
+    number: u64,
+    version: ProtocolVersion,
+    call: Call,
+    input: Input,
+) -> CallRequest {
+    CallRequest {
+        number,
+        tool: call.tool,
+        arguments: call.arguments,
+        caller: call.caller,
+        from: Origin {
+            version,
+            capabilities: call.client.capabilities,
+            trace: call.client.trace,
+        },
+        input,
+    }
+}
+
+/// Tells everybody who wants to know that a list is not what it was.
+pub(super) fn announce(app: &App, list: List) {
+    app.changes.announce(match list {
+        List::Tools => Change::Tools,
+        List::Prompts => Change::Prompts,
+        List::Resources => Change::Resources,
+    });
 }
 
 /// A call on its way to the outbox of its exchange.
@@ -149,11 +170,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
                     outbox.say(MessageKind::Log, log.notification().into());
                 }
             }
-            Said::ListChanged(list) => self.app.changes.announce(match list {
-                List::Tools => Change::Tools,
-                List::Prompts => Change::Prompts,
-                List::Resources => Change::Resources,
-            }),
+            Said::ListChanged(list) => announce(&self.app, list),
             Said::CloseStream if *resumes && !self.app.options.json_response => outbox.close(),
             Said::CloseStream => {}
         }
@@ -198,7 +215,7 @@ impl<K> Drop for Answering<K> {
 /// Counts a request that was answered at once.
 pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersion, plan: &Plan) {
     let (tool, error_type) = match plan {
-        Plan::Call(_) => return,
+        Plan::Call(_) | Plan::Task(_) => return,
         Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
         Plan::Reply(outcome) => {
             let error = outcome.as_ref().err();
@@ -208,6 +225,16 @@ pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersio
             )
         }
     };
+    count_answer(exchange, method, version, (tool, error_type));
+}
+
+/// Counts what was answered at once, with the tool and the error if there are.
+pub(super) fn count_answer(
+    exchange: &Exchange,
+    method: Method,
+    version: ProtocolVersion,
+    (tool, error_type): (Option<&str>, Option<ErrorType>),
+) {
     exchange.app.metrics.operation(
         method.as_str(),
         tool,
@@ -306,7 +333,8 @@ const LOST: &str = "Internal error: the call was lost";
 
 const BUSY: &str = "The server is running as many calls as it may; try again later";
 
-fn encoded(
+/// What a client is told of an outcome.
+pub(super) fn encoded(
     app: &App,
     era: Era,
     retry: Option<&Retry>,

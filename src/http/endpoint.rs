@@ -3,6 +3,7 @@
 //! The era is decided here, once. What comes after runs straight through [`super::legacy`] or
 //! [`super::modern`].
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -18,7 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
 use super::{App, Connection, Link, headers, legacy, modern, reply};
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::dispatch;
 use crate::metrics::{RequestEra, RequestInFlight};
 use crate::protocol::capabilities::ClientCapabilities;
@@ -26,6 +27,7 @@ use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
+use crate::session::Bucket;
 
 /// One request on its way: who sent it, over which connection, and its headers.
 #[derive(Debug)]
@@ -73,6 +75,27 @@ impl Exchange {
             traceparent: headers::single(&self.headers, &headers::TRACEPARENT).unwrap_or_default(),
             seal: &self.app.seal,
             now: SystemTime::now(),
+        }
+    }
+
+    /// What the limits per principal count by. Users of one shared token are not limited by each
+    /// other. Without credentials it is the address; of IPv6 the first half, which is what one
+    /// customer of a network gets.
+    pub(super) fn bucket(&self) -> Option<Bucket> {
+        match &self.caller.principal {
+            Principal::Anonymous => {
+                let peer = self.connection.peer;
+                let address = peer.map(|peer| match peer.ip().to_canonical() {
+                    IpAddr::V6(address) => {
+                        let network = address.to_bits() >> 64 << 64;
+                        IpAddr::V6(Ipv6Addr::from_bits(network))
+                    }
+                    address @ IpAddr::V4(_) => address,
+                });
+                Some(Bucket::Address(address))
+            }
+            principal @ Principal::User(_) if principal.is_shared() => None,
+            principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
         }
     }
 

@@ -4,7 +4,6 @@
 //! lives in its own task and ends by itself, by `notifications/cancelled`, by the end of its
 //! session, at its deadline or at shutdown.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -31,7 +30,7 @@ use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
-use crate::session::{Bucket, NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
+use crate::session::{NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
 use crate::stream::{Outbox, Reply, Resumed};
 
 /// Serves a message.
@@ -114,7 +113,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         version: params.version,
         client: params.client.into(),
         capabilities: params.capabilities,
-        bucket: bucket(exchange),
+        bucket: exchange.bucket(),
     };
     match sessions.create(info) {
         Ok(guard) => {
@@ -156,29 +155,6 @@ fn opened_session(
         }
     });
     response
-}
-
-/// What the limit of sessions per principal counts by. Users of one shared token are not limited
-/// by each other. Without credentials it is the address; of IPv6 the first half, which is what one
-/// customer of a network gets.
-fn bucket(exchange: &Exchange) -> Option<Bucket> {
-    match &exchange.caller.principal {
-        Principal::Anonymous => {
-            let address = exchange
-                .connection
-                .peer
-                .map(|peer| match peer.ip().to_canonical() {
-                    IpAddr::V6(address) => {
-                        let network = address.to_bits() >> 64 << 64;
-                        IpAddr::V6(Ipv6Addr::from_bits(network))
-                    }
-                    address @ IpAddr::V4(_) => address,
-                });
-            Some(Bucket::Address(address))
-        }
-        principal @ Principal::User(_) if principal.is_shared() => None,
-        principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
-    }
 }
 
 /// Refuses a session without telling the limit.
@@ -315,10 +291,10 @@ async fn serve_request(
 ) -> Response {
     let id = request.id.clone();
     let call = match plan(exchange, session.as_ref(), request) {
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
+        Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
-        Plan::Call(call) => call,
+        Planned::Call(call) => call,
     };
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
@@ -427,8 +403,8 @@ fn in_batch(
         Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
         match plan(exchange, Some(session), request) {
-            Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
-            Plan::Call(call) => {
+            Planned::Answer(outcome) => outcome,
+            Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match run(exchange, Some(session), id.clone(), call, outbox, in_flight) {
@@ -449,7 +425,14 @@ fn ready(outbox: &Outbox, data: Vec<u8>) {
     });
 }
 
-fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Plan {
+/// What is left to do about a request.
+enum Planned {
+    Answer(Result<Box<RawValue>, ErrorObject>),
+    Call(Call),
+}
+
+/// Plans a request, and does at once what needs no waiting.
+fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Planned {
     let capabilities = session.map(|session| &session.session().info().capabilities);
     let context = exchange.context(Era::Legacy, capabilities);
     let plan = dispatch::plan(&context, &mut request);
@@ -458,7 +441,11 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
         session.session().note_request(method);
     }
     call::count(exchange, method, version_of(exchange, session), &plan);
-    plan
+    match plan {
+        Plan::Call(call) => Planned::Call(call),
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
+        Plan::Task(_) => Planned::Answer(Err(ErrorObject::method_not_found(&request.method))),
+    }
 }
 
 fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVersion {

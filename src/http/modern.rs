@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply};
+use super::{headers, reply, task};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
@@ -44,26 +44,31 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
     // Before the look at `draining`: a server that stops waits for what was taken before it.
     let waiting = exchange.waiting(RequestEra::Stateless);
-    if app.draining.is_cancelled() {
+    let method = Method::named(&request.method);
+    if app.draining.is_cancelled() && !is_about_task(method) {
         return reply::stopping(Some(&request.id));
     }
     if let Err(error) = check(exchange, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
     let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
-    call::count(
-        exchange,
-        Method::named(&request.method),
-        ProtocolVersion::V2026_07_28,
-        &plan,
-    );
-    match plan {
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
-            let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
-            reply::reply(&request.id, &outcome, status, waiting)
+    call::count(exchange, method, ProtocolVersion::V2026_07_28, &plan);
+    let outcome = match plan {
+        Plan::Call(call) if call.is_task => {
+            return task::create(exchange, &request.id, call, waiting);
         }
-        Plan::Call(call) => run(exchange, request.id, call, waiting).await,
-    }
+        Plan::Call(call) => return run(exchange, request.id, call, waiting).await,
+        Plan::Task(wanted) => task::serve(exchange, method, wanted),
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
+    };
+    let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
+    reply::reply(&request.id, &outcome, status, waiting)
+}
+
+/// True for a method that a server which stops still serves: with an answer a task can end well.
+fn is_about_task(method: Method) -> bool {
+    use Method::{CancelTask, GetTask, UpdateTask};
+    matches!(method, GetTask | UpdateTask | CancelTask)
 }
 
 fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
