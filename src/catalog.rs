@@ -39,7 +39,7 @@ pub use output::{Form, Output};
 pub use schema::{FormSchema, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Need, Signal, Stdin, Task, Tool, Work,
+    ExitRules, Signal, Stdin, Task, Tool, Work,
 };
 
 use crate::document::diagnostic::{Problem, Report, Source};

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Signal, Tool, Work};
+use crate::catalog::{Arguments, Command, Signal, Stdin, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::logging::LogMessage;
@@ -408,11 +408,16 @@ impl From<Unanswered> for Outcome {
     }
 }
 
-/// What a tool is given to read: nothing, unless it talks.
-fn input_of(tool: &Tool, _arguments: &Arguments) -> Option<stdin::Input> {
-    tool.messages.then(|| stdin::Input {
-        first: Vec::new(),
-        is_open: true,
+/// What a tool is given to read: nothing, unless it wants its arguments or talks.
+fn input_of(tool: &Tool, arguments: &Arguments) -> Option<stdin::Input> {
+    let first = match tool.stdin {
+        Stdin::Empty if !tool.messages => return None,
+        Stdin::Empty => String::new(),
+        Stdin::Json => arguments.to_json() + "\n",
+    };
+    Some(stdin::Input {
+        first: first.into_bytes(),
+        is_open: tool.messages,
     })
 }
 

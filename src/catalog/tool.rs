@@ -15,6 +15,7 @@ use super::params::Parameters;
 use super::schema::InputSchema;
 use super::settings::Variable;
 use super::template::{Renderer, Template};
+use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
@@ -45,7 +46,7 @@ pub struct Tool {
     /// What the output is.
     pub output: Output,
     /// What a client must be able to do, or the tool does not run.
-    pub needs: BTreeSet<Need>,
+    pub needs: BTreeSet<Capability>,
     /// Whether a call can be a task; `None` if it never is.
     pub task: Option<Task>,
     /// A line of the output that is a JSON object with the key `mcp` is a message to the server;
@@ -152,6 +153,13 @@ impl Exec {
 #[derive(Clone, PartialEq)]
 pub struct Arguments(Map<String, Value>);
 
+impl Arguments {
+    /// The arguments as one JSON object, on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for Arguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
@@ -244,28 +252,6 @@ pub enum Stdin {
     Empty,
     /// The arguments, as one JSON object on a line.
     Json,
-}
-
-/// What a client must be able to do, so that a tool can ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
-    /// Have its model write something.
-    Sampling,
-    /// Ask its user by a form.
-    Elicitation,
-    /// Send its user to a web page.
-    ElicitationUrl,
-    /// Say which folders it works in.
-    Roots,
-}
-
-impl Need {
-    pub(crate) const NAMES: &[(&str, Self)] = &[
-        ("sampling", Self::Sampling),
-        ("elicitation", Self::Elicitation),
-        ("elicitation.url", Self::ElicitationUrl),
-        ("roots", Self::Roots),
-    ];
 }
 
 /// Whether a call can be a task, which its client fetches later.

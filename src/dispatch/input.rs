@@ -5,7 +5,7 @@
 //! key goes on. It is bound to who calls what with which arguments, and for a while. A client may
 //! come back without it, with its answers alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Client, Context, raw};
 use crate::auth::Principal;
 use crate::catalog::Catalog;
-use crate::protocol::input::{Answers, InputRequired, Known};
+use crate::protocol::capabilities::Capability;
+use crate::protocol::input::{Answers, InputRequired, Known, missing_capabilities};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
 use crate::protocol::modern::{self, ModernResult};
 use crate::protocol::trace::TraceContext;
@@ -81,6 +82,29 @@ pub(super) fn client(
                 retry: Some(read((context.seal, context.now), place, params)?),
             })
         }
+    }
+}
+
+/// Says what a client lacks of what it needs; `None` if it lacks nothing.
+///
+/// # Errors
+///
+/// `-32021` in 2026-07-28 (MCP 2026-07-28, Base Protocol: MUST, HTTP 400). Up to 2025-11-25 there
+/// is no such error, and the text is for the model.
+pub(super) fn missing(
+    era: Era,
+    needs: &BTreeSet<Capability>,
+    client: &Client,
+) -> Result<Option<String>, ErrorObject> {
+    let lacks = |capability: &Capability| !client.capabilities.has(*capability);
+    let missing: Vec<_> = needs.iter().copied().filter(lacks).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let error = missing_capabilities(&missing);
+    match era {
+        Era::Legacy => Ok(Some(error.message.into_owned())),
+        Era::Modern => Err(error),
     }
 }
 

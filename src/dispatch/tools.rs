@@ -93,6 +93,9 @@ pub(super) fn call(
         .filter(|tool| may_use(caller, tool))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     let client = input::client(context, request, name, arguments.as_ref())?;
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
+    }
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
             tool: Arc::clone(tool),

@@ -54,6 +54,31 @@ tools:
   environment:
     description: Prints what it knows of its client.
     exec: ./environment.sh
+  needs:
+    description: Needs what a client may lack.
+    needs: [sampling, elicitation.url]
+    exec: ./ask.sh
+  reads:
+    description: Prints its arguments and an answer.
+    stdin: json
+    exec: ./reads.sh
+    params: {b: integer = 1, a: optional string}
+  copies:
+    description: Prints its arguments.
+    messages: false
+    stdin: json
+    exec: cat
+    params: {text: string}
+  ignores:
+    description: Reads nothing of what it is given.
+    messages: false
+    stdin: json
+    exec: 'true'
+    params: {text: string}
+  plain:
+    description: Has nothing to read.
+    messages: false
+    exec: cat
 ";
 
 const NAME: &str = r#"echo '{"mcp":"ask","id":"user_name","message":"Who?","schema":{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}}'; read -r answer"#;
@@ -95,6 +120,10 @@ fn scripts(prepare: &mut Prepare<'_>) {
         (
             "leave.sh",
             r#"echo '{"mcp":"log","level":"error","data":1}'; echo '{"mcp":"close_stream"}'; until [ -e go ]; do sleep 0.02; done; echo '{"mcp":"log","level":"error","data":2}'; printf end"#.to_owned(),
+        ),
+        (
+            "reads.sh",
+            format!("read -r arguments; {NAME}; printf '[%s,%s]' \"$arguments\" \"$answer\""),
         ),
         (
             "environment.sh",
@@ -728,4 +757,49 @@ fn a_waiting_question_does_not_outlive_the_server() {
     assert_eq!(events.message()["method"], "notifications/cancelled");
     assert_eq!(events.message()["error"]["code"], -32603);
     assert!(server.wait_for_at_most(PATIENCE).is_some());
+}
+
+#[test]
+fn a_client_that_lacks_what_a_tool_needs_is_refused_before_anything_runs() {
+    let server = start(&[]);
+    let lacking = json!({"sampling": {}, "elicitation": {}});
+    let client = legacy(&server, "2025-11-25", &lacking);
+    let refused = client.call_error("needs", &json!({}));
+    assert_eq!(
+        refused,
+        "This needs a client with the capability elicitation.url"
+    );
+    let response = modern(&server, &lacking, &json!({"name": "needs"}));
+    assert_eq!(
+        (response.status, response.error_code()),
+        (400, Some(-32021))
+    );
+    let data = &response.json()["error"]["data"];
+    assert_eq!(
+        *data,
+        json!({"requiredCapabilities": {"elicitation": {"url": {}}}})
+    );
+    let response = modern(&server, &everything(), &json!({"name": "needs"}));
+    assert_eq!(response.json()["result"]["resultType"], "input_required");
+}
+
+#[test]
+fn a_tool_reads_its_arguments_and_then_its_answers() {
+    let server = start(&[]);
+    let client = legacy(&server, "2025-11-25", &everything());
+    let mut events = Events::of(client.start_call(1, "reads", &json!({"a": "x\ny"})));
+    let request = events.message();
+    answer(&client, &request["id"], &accept("ann"));
+    let told = events.text();
+    assert_eq!(told[0], json!({"a": "x\ny", "b": 1}));
+    assert_eq!(told[1]["content"]["name"], "ann");
+    // More than a pipe holds, for one that reads and one that does not.
+    let long = json!({"text": "x".repeat(200_000)});
+    for era in [Era::Legacy, Era::Modern] {
+        let client = server.client(era);
+        let copied = client.call_text("copies", &long);
+        assert_eq!(serde_json::from_str::<Value>(&copied).unwrap(), long);
+        assert_eq!(client.call_text("ignores", &long), "");
+        assert_eq!(client.call_text("plain", &json!({})), "");
+    }
 }
