@@ -126,7 +126,7 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
-            Ok(Ok(call)) => tasks::plan_call(context, call),
+            Ok(Ok(call)) => Plan::Call(call),
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },

@@ -41,6 +41,7 @@ use crate::auth::Caller;
 use crate::catalog::{Arguments, Command, Signal, Stdin, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::logging::LogMessage;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
@@ -139,6 +140,8 @@ pub enum Outcome {
     InputRequired(Box<InputRequired>),
     /// The client cannot be asked what it would have to answer.
     MissingCapabilities(Vec<Capability>),
+    /// The tool has said that the call ends with this error.
+    Error(ErrorObject),
     /// The call ended before the tool did.
     Stopped(Stopped),
     /// The task that ran the call panicked.

@@ -3,15 +3,13 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Context, Plan, call_result, complete, implementation, raw};
-use crate::catalog::{self, Catalog};
+use super::{Client, Context, Plan, complete, implementation, raw};
+use crate::catalog::{Catalog, Tool};
 use crate::protocol::capabilities::Capability;
 use crate::protocol::input::missing_capabilities;
 use crate::protocol::jsonrpc::{ErrorObject, Request};
-use crate::protocol::mcp::CallToolResult;
 use crate::protocol::modern::{self, ModernResult};
 use crate::protocol::tasks::{self, DetailedTask, Task};
-use crate::protocol::version::Era;
 
 /// A request about a task.
 #[derive(Debug)]
@@ -38,31 +36,10 @@ pub(super) fn are_served(catalog: &Catalog) -> bool {
     catalog.tools().any(|tool| tool.task.is_some())
 }
 
-/// Plans a call that can be run: as a task if tool and client agree, else plainly.
-pub(super) fn plan_call(context: &Context<'_>, mut call: Call) -> Plan {
-    let is_offered = call.client.capabilities.has(Capability::Tasks);
-    match call.tool.task {
-        Some(catalog::Task::Required) if !is_offered => refuse(context, &call),
-        task => {
-            call.is_task = is_offered && task.is_some();
-            Plan::Call(call)
-        }
-    }
-}
-
-/// Refuses a client that cannot come back for the result. The model of a legacy client is told, since
-/// the revisions before know no error for it.
-fn refuse(context: &Context<'_>, call: &Call) -> Plan {
-    if context.era == Era::Modern {
-        return Plan::Reply(Err(missing_capabilities(&[Capability::Tasks])));
-    }
-    let text = format!(
-        "{} runs as a task only, which needs a client of MCP 2026-07-28 with the extension {}",
-        call.tool.name,
-        tasks::EXTENSION
-    );
-    let refused = call_result(context.era, CallToolResult::error(text), context.catalog);
-    Plan::Refused(call.tool.clone(), refused)
+/// True if a call becomes a task: its tool may be one, and its client offers to come back. A client
+/// that does not is refused before, if the tool must be one.
+pub(super) fn is_one(tool: &Tool, client: &Client) -> bool {
+    tool.task.is_some() && client.capabilities.has(Capability::Tasks)
 }
 
 /// Plans a request about a task. Without the extension there is no such method.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Call, Context, LIST_CACHING, complete, input, raw};
+use super::{Call, Context, LIST_CACHING, complete, input, raw, tasks};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -102,8 +102,8 @@ pub(super) fn call(
             arguments,
             caller: Arc::clone(caller),
             progress_token,
+            is_task: tasks::is_one(tool, &client),
             client,
-            is_task: false,
         }),
         Err(error) => {
             tracing::info!(

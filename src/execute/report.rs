@@ -35,6 +35,7 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     };
     let meaning = status.code().map(|code| tool.exit.meaning(code));
     let (result, how) = match (meaning, printed.result) {
+        (_, Some(Given::Error(error))) => return Outcome::Error(error),
         (Some(ExitMeaning::Ok), None) => settled(output::result(tool, &printed.output, note)),
         (Some(ExitMeaning::Ok), Some(Given::Valid(result))) => {
             settled(output::checked(tool, result))
@@ -194,6 +195,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::Result { how, .. } => how,
         Outcome::InputRequired(_) => "input required",
         Outcome::MissingCapabilities(_) => "missing client capability",
+        Outcome::Error(_) => "protocol error",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",

@@ -354,6 +354,7 @@ pub(super) fn encoded(
             };
         }
         Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
+        Outcome::Error(error) => return Err(error),
         Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
         Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
         Outcome::Stopped(Stopped::ByShutdown) => {
@@ -368,6 +369,8 @@ pub(super) fn encoded(
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
+        // The code is the tool's own, and no label.
+        Outcome::Error(_) => Some(ErrorType::Tool),
         Outcome::InputRequired(_) => None,
         Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
@@ -375,10 +378,10 @@ fn error_type(outcome: &Outcome) -> Option<ErrorType> {
 }
 
 /// The status of a reply without a result. A legacy client sees every reply to a valid request as
-/// 200.
+/// 200, and so does every client the error of a tool: the request was good, and the server works.
 fn error_status(era: Era, outcome: &Outcome) -> StatusCode {
     match (era, outcome) {
-        (Era::Legacy, _) => StatusCode::OK,
+        (Era::Legacy, _) | (Era::Modern, Outcome::Error(_)) => StatusCode::OK,
         (Era::Modern, Outcome::MissingCapabilities(_)) => StatusCode::BAD_REQUEST,
         (Era::Modern, Outcome::Stopped(_)) => StatusCode::SERVICE_UNAVAILABLE,
         (Era::Modern, _) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -14,6 +14,7 @@
 )]
 
 mod support;
+mod tasks;
 
 mod arguments;
 mod ask;

@@ -546,8 +546,10 @@ impl Client {
         if self.era == Era::Modern {
             headers.push(("MCP-Protocol-Version", "2026-07-28".to_owned()));
             headers.push(("Mcp-Method", text(&message["method"])));
-            if message["params"]["name"].is_string() {
-                headers.push(("Mcp-Name", text(&message["params"]["name"])));
+            let params = &message["params"];
+            let name = [&params["name"], &params["taskId"]];
+            if let Some(name) = name.into_iter().find_map(Value::as_str) {
+                headers.push(("Mcp-Name", name.to_owned()));
             }
         }
         headers
