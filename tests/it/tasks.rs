@@ -4,7 +4,7 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, GATE, Gate, Response, TestServer, eventually, modern_meta, sha256, text,
+    Client, GATE, Gate, Http, Prepare, Response, TestServer, eventually, modern_meta, sha256, text,
     wait_for_end_of_group, wait_for_line, write_script,
 };
 
@@ -46,13 +46,16 @@ echo '{"mcp":"ask","requests":{"a":{"method":"elicitation/create","params":{"mes
 read -r answers; printf %s "$answers""#;
 
 fn serve(options: &[&str]) -> TestServer {
-    TestServer::start_with(&tools(), options, |prepare| {
-        let folder = prepare.folder;
-        let breaks = r#"echo '{"mcp":"error","code":-32602,"message":"no such thing","data":{"a":1}}'; exit 3"#;
-        write_script(folder, "breaks.sh", breaks);
-        write_script(folder, "group.sh", "echo $$ > group; exec sleep 300");
-        write_script(folder, "asks.sh", ASKS);
-    })
+    TestServer::start_with(&tools(), options, scripts)
+}
+
+fn scripts(prepare: &mut Prepare<'_>) {
+    let folder = prepare.folder;
+    let breaks =
+        r#"echo '{"mcp":"error","code":-32602,"message":"no such thing","data":{"a":1}}'; exit 3"#;
+    write_script(folder, "breaks.sh", breaks);
+    write_script(folder, "group.sh", "echo $$ > group; exec sleep 300");
+    write_script(folder, "asks.sh", ASKS);
 }
 
 /// A request of a client that comes back for tasks, and has a user.
@@ -317,7 +320,10 @@ fn a_task_is_there_for_its_owner_only() {
     let entries = users
         .map(|(token, subject)| format!("  - {{sha256: {}, subject: {subject}}}\n", sha256(token)));
     let auth = format!("tokens:\n{}", entries.concat());
-    let server = TestServer::with_auth(&tools(), &auth, &[]);
+    let server = TestServer::start_with(&tools(), &[], |prepare| {
+        scripts(prepare);
+        prepare.serve_with_auth(&auth);
+    });
     let client = |token| Client::new(&server, Era::Modern, Some(token));
     let (alice, alice_too, bob) = (client(ALICE), client(ALICE_TOO), client(BOB));
     let gate = Gate::new(&server, "gate");
@@ -355,7 +361,7 @@ fn a_request_about_a_task_names_it_in_a_header() {
     for name in [None, Some("another")] {
         let mut headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         headers.extend(name.map(|name| ("Mcp-Name", name)));
-        let mut http = crate::support::Http::connect(server.address());
+        let mut http = Http::connect(server.address());
         let refused = http.request("POST", "/mcp", &headers, &message.to_string());
         assert_eq!((refused.status, refused.error_code()), (400, Some(-32020)));
     }
@@ -430,8 +436,11 @@ fn a_stopping_server_lets_its_tasks_end() {
     let client = server.client(Era::Modern);
     let id = create(&client, "asks", &json!({}));
     wait_for(&client, &id, "input_required");
+    let mut idle = Http::connect(server.address());
+    assert_eq!(idle.request("GET", "/readyz", &[], "").status, 200);
     server.signal("TERM");
-    server.wait_for_log("\"message\":\"shutdown\"");
+    // An idle connection is closed when the server stops.
+    assert_eq!(idle.read_line(), None);
     assert_eq!(call(&client, "fails", &json!({})).status, 503);
     assert_eq!(get(&client, &id)["status"], "input_required");
     let accept = json!({"action": "accept", "content": {}});
