@@ -19,6 +19,7 @@ mod interpreter;
 mod output;
 mod params;
 mod program;
+mod question;
 mod schema;
 mod settings;
 mod template;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
 pub use output::{Form, Output};
+pub use question::{Fallback, Question};
 pub use schema::{FormSchema, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,

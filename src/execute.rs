@@ -5,6 +5,7 @@
 //! given at the deadline, and the killing goes on behind it.
 
 mod ask;
+mod before;
 mod conversation;
 mod deadline;
 mod identity;
@@ -301,10 +302,18 @@ impl CallTask {
         &self,
         arguments: &Arguments,
         permit: OwnedSemaphorePermit,
-        conversation: Conversation,
+        mut conversation: Conversation,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        let mut command = match self.tool.work(arguments) {
+        let asked = tokio::select! {
+            asked = before::ask(&self.tool, arguments, &mut conversation) => asked,
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+        };
+        let arguments = match asked {
+            Ok(arguments) => arguments,
+            Err(outcome) => return outcome,
+        };
+        let mut command = match self.tool.work(&arguments) {
             Ok(Work::Run(command)) => command,
             Ok(Work::Answer(content)) => return report::answered(content),
             Err(error) => return report::refused(&error),
@@ -314,7 +323,7 @@ impl CallTask {
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
         }
-        let input = input_of(&self.tool, arguments);
+        let input = input_of(&self.tool, &arguments);
         let (mut process, folder) = match start(&command, input) {
             Ok(started) => started,
             Err(error) => {

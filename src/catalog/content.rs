@@ -54,7 +54,18 @@ pub(crate) fn read(entry: &Entry, folder: &Path, report: &mut Report) -> Option<
 
 /// Checks the placeholders of pieces against the parameters.
 pub(crate) fn check(pieces: &[Piece], tool: &str, parameters: &Parameters, report: &mut Report) {
-    for slot in pieces.iter().flat_map(Piece::slots) {
+    let slots = pieces.iter().flat_map(Piece::slots);
+    check_always_filled(slots, tool, parameters, report);
+}
+
+/// Checks the placeholders of texts that need a value at each of them.
+pub(crate) fn check_always_filled<'a>(
+    slots: impl Iterator<Item = &'a Slot>,
+    tool: &str,
+    parameters: &Parameters,
+    report: &mut Report,
+) {
+    for slot in slots {
         let Some(parameter) = template::check_declared(slot, tool, parameters, report) else {
             continue;
         };

@@ -9,7 +9,7 @@ use super::template::is_parameter_name;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
-use crate::document::yaml::{Content, Entry, Scalar};
+use crate::document::yaml::{Content, Entry, Key, Scalar};
 
 /// The types that the shorthand knows.
 const TYPES: &[&str] = &["string", "integer", "number", "boolean"];
@@ -156,6 +156,22 @@ impl Parameters {
         parameters
     }
 
+    /// Adds a value that the user is asked for; a call cannot bring it.
+    pub(crate) fn add_asked(&mut self, entry: &Entry, schema: Value, report: &mut Report) {
+        let Key { text: name, span } = &entry.key;
+        check_name(name, *span, report);
+        if self.names().any(|known| known == name) {
+            let message =
+                format!("`{name}` is both a parameter and a value that the user is asked for");
+            let problem = Problem::error(Code::Duplicate, *span, message);
+            report.add(problem.help("give one of them another name"));
+            return;
+        }
+        let mut parameter = Parameter::new(entry, schema, false, false);
+        parameter.required = true;
+        self.add(parameter);
+    }
+
     fn add(&mut self, parameter: Parameter) {
         self.index.insert(parameter.name.clone(), self.list.len());
         self.list.push(parameter);
@@ -212,11 +228,7 @@ impl Parameters {
 fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter> {
     let errors = report.errors();
     let name = &entry.key.text;
-    if !is_parameter_name(name) {
-        let message = format!("`{name}` cannot be the name of a parameter");
-        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
-        report.add(Problem::error(Code::Name, entry.key.span, message).help(help));
-    }
+    check_name(name, entry.key.span, report);
     let parameter = match &entry.value.content {
         Content::Scalar(scalar) if !scalar.is_null() => shorthand(entry, scalar, report),
         Content::Mapping(_) => long_form(entry, tool, report),
@@ -230,6 +242,14 @@ fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Para
         }
     };
     parameter.filter(|_| report.errors() == errors)
+}
+
+fn check_name(name: &str, span: Span, report: &mut Report) {
+    if !is_parameter_name(name) {
+        let message = format!("`{name}` cannot be the name of a parameter");
+        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
+        report.add(Problem::error(Code::Name, span, message).help(help));
+    }
 }
 
 /// Reads `optional string`, `integer = 20`, `string...` and the like.

@@ -101,7 +101,6 @@ impl Conversation {
     }
 
     /// True if nobody can be asked any of this.
-    #[expect(dead_code, reason = "for `confirm`")]
     pub(super) fn cannot_ask(&self, ask: &Ask) -> bool {
         let can = |request: &InputRequest| self.capabilities.has(request.capability());
         matches!(self.input, Input::Nobody(_)) || !ask.requests.iter().any(|(_, one)| can(one))
@@ -125,7 +124,6 @@ impl Conversation {
 
     /// Asks in the name of the definition, and waits for the answers. In a later round only those
     /// count that this server has asked for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `confirm`"))]
     pub(super) async fn ask_first(&mut self, ask: &Ask) -> Result<Replies, Unanswered> {
         let replies = self.start(ask, Trust::OnlyAsked)?;
         Ok(replies.await)

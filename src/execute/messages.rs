@@ -151,8 +151,14 @@ fn log(text: &str) -> Result<LogMessage, String> {
     }
     let mut object = read_object(text)?;
     object.remove("mcp");
-    let level = Level::read(&object, "level").map_err(|error| error.message.into_owned())?;
-    object.remove("level");
+    let level = object.remove("level");
+    let level = level
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(Level::parse);
+    let level = level.ok_or(
+        "`level` must be one of debug, info, notice, warning, error, critical, alert and emergency",
+    )?;
     let logger = match object.remove("logger") {
         None | Some(Value::Null) => None,
         Some(Value::String(logger)) => Some(cut(logger, MAX_LOGGER)),
@@ -418,7 +424,7 @@ mod tests {
             ),
             (
                 r#"{"mcp":"log","data":1}"#,
-                "Invalid params: \"level\" must be one of debug, info, notice, warning, error, critical, alert, emergency",
+                "`level` must be one of debug, info, notice, warning, error, critical, alert and emergency",
             ),
             (r#"{"mcp":"log","level":"info"}"#, "`data` is missing"),
             (

@@ -141,6 +141,18 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     failed(text, "timeout")
 }
 
+/// The outcome of a call that its user did not allow.
+pub(super) fn not_confirmed(what: &str) -> Outcome {
+    let text = format!("the user was asked first and {what}; nothing was run");
+    failed(text, "not confirmed")
+}
+
+/// The outcome of a call whose user could not be asked.
+pub(super) fn not_asked(reason: &str) -> Outcome {
+    let text = format!("the user must be asked first and was not: {reason}; nothing was run");
+    failed(text, "not confirmed")
+}
+
 /// The outcome of a call that never has enough answers.
 pub(super) fn asked_too_often() -> Outcome {
     let text = format!(
