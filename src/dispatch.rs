@@ -286,7 +286,7 @@ tools:
                 Ok(serde_json::from_str(result.get()).unwrap())
             }
             Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
-            Plan::Call(call) => panic!("a call of {}", call.tool.name),
+            plan @ (Plan::Call(_) | Plan::Task(_)) => panic!("{plan:?}"),
         }
     }
 

@@ -152,8 +152,12 @@ pub enum Outcome {
 /// Where the words of a call and its outcome go. It belongs to the call, and is there also after a
 /// connection was lost.
 ///
-/// Both functions run in the task of the call, and must not block.
+/// All functions run in the task of the call, and must not block.
 pub trait Listener: Send + 'static {
+    /// What the definition asks is answered, and its program is started next. Not called when there
+    /// is an outcome before that.
+    fn begins(&mut self) {}
+
     /// The tool said something before its result.
     fn said(&mut self, said: Said);
 
@@ -323,6 +327,8 @@ impl CallTask {
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
         }
+        conversation.begin();
+        listener.begins();
         let input = input_of(&self.tool, &arguments);
         let (mut process, folder) = match start(&command, input) {
             Ok(started) => started,

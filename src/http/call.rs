@@ -84,47 +84,46 @@ impl Drop for CallInSession {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    (mut call, input): (Call, Input),
+    call: (Call, Input),
     stop: Stop,
     keep: K,
 ) -> Result<(), Busy> {
-    let tool = Arc::clone(&call.tool);
-    let progress_token = call.progress_token.take();
-    let retry = call.client.retry.take();
-    let request = request(from.number, from.version, call, input);
-    let listener = Box::new(Answering {
+    let (request, listener) = prepare(app, from, call, keep);
+    app.executor.start(request, stop, Box::new(listener))
+}
+
+/// What the executor is asked to run, and who hears of it.
+pub(super) fn prepare<K>(
+    app: &Arc<App>,
+    from: From,
+    (call, input): (Call, Input),
+    keep: K,
+) -> (CallRequest, Answering<K>) {
+    let client = call.client;
+    let request = CallRequest {
+        number: from.number,
+        tool: Arc::clone(&call.tool),
+        arguments: call.arguments,
+        caller: call.caller,
+        from: Origin {
+            version: from.version,
+            capabilities: client.capabilities,
+            trace: client.trace,
+        },
+        input,
+    };
+    let listener = Answering {
         app: Arc::clone(app),
         // Where nothing can be sent before the reply, nothing needs to be said.
-        progress_token: progress_token.filter(|_| !app.options.json_response),
-        tool,
-        retry,
+        progress_token: call.progress_token.filter(|_| !app.options.json_response),
+        tool: call.tool,
+        retry: client.retry,
         started: Instant::now(),
         owes_reply: true,
         from,
         keep,
-    });
-    app.executor.start(request, stop, listener)
-}
-
-/// What the executor is asked to run.
-pub(super) fn request(
-    number: u64,
-    version: ProtocolVersion,
-    call: Call,
-    input: Input,
-) -> CallRequest {
-    CallRequest {
-        number,
-        tool: call.tool,
-        arguments: call.arguments,
-        caller: call.caller,
-        from: Origin {
-            version,
-            capabilities: call.client.capabilities,
-            trace: call.client.trace,
-        },
-        input,
-    }
+    };
+    (request, listener)
 }
 
 /// Tells everybody who wants to know that a list is not what it was.
@@ -137,7 +136,7 @@ pub(super) fn announce(app: &App, list: List) {
 }
 
 /// A call on its way to the outbox of its exchange.
-struct Answering<K> {
+pub(super) struct Answering<K> {
     app: Arc<App>,
     from: From,
     tool: Arc<Tool>,
@@ -181,7 +180,19 @@ impl<K: Send + 'static> Listener for Answering<K> {
         let status = error_status(era, &outcome);
         let error_type = error_type(&outcome);
         let encoded = encoded(&self.app, era, self.retry.as_ref(), outcome);
-        let (status, data) = reply::encode(&self.from.id, &encoded, status);
+        self.reply(&encoded, status, error_type);
+    }
+}
+
+impl<K> Answering<K> {
+    /// Answers the exchange, and counts that.
+    pub(super) fn reply(
+        &mut self,
+        outcome: &Result<Box<RawValue>, ErrorObject>,
+        error_status: StatusCode,
+        error_type: Option<ErrorType>,
+    ) {
+        let (status, data) = reply::encode(&self.from.id, outcome, error_status);
         self.app.metrics.operation(
             Method::CallTool.as_str(),
             Some(&self.tool.name),

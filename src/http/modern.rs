@@ -5,6 +5,7 @@
 //! with the exchange.
 
 use std::mem;
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
@@ -12,16 +13,18 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply, task};
+use super::{App, headers, reply, task};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
+use crate::protocol::input::Answers;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::modern::{check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
+use crate::stream::Outbox;
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -55,7 +58,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     call::count(exchange, method, ProtocolVersion::V2026_07_28, &plan);
     let outcome = match plan {
         Plan::Call(call) if call.is_task => {
-            return task::create(exchange, &request.id, call, waiting);
+            return task::create(exchange, request.id, call, waiting).await;
         }
         Plan::Call(call) => return run(exchange, request.id, call, waiting).await,
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
@@ -97,7 +100,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
+async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
@@ -106,28 +109,39 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.client.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
-    let from = call::From {
+    let from = origin(app, id.clone(), &call, outbox);
+    let (call, answers) = take_answers(call);
+    if let Err(Busy) = call::start(app, from, (call, Input::Retry(answers)), stop, ()) {
+        return call::busy(&id);
+    }
+    call::answer(exchanged(exchange), reader, (cancel, waiting)).await
+}
+
+/// Where a call comes from.
+pub(super) fn origin(app: &App, id: RequestId, call: &Call, outbox: Arc<Outbox>) -> call::From {
+    call::From {
         number: app.executor.number(),
-        id: id.clone(),
+        id,
         version: ProtocolVersion::V2026_07_28,
         outbox,
         log_level: call.client.log_level,
         resumes: false,
-    };
-    let answers = call
-        .client
-        .retry
-        .as_mut()
-        .map(|retry| mem::take(&mut retry.answers));
-    let input = Input::Retry(answers.unwrap_or_default());
-    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
-        return call::busy(&id);
     }
-    let exchanged = Exchanged {
-        app,
+}
+
+/// The answers that a call brings from earlier rounds.
+pub(super) fn take_answers(mut call: Call) -> (Call, Answers) {
+    let retry = call.client.retry.as_mut();
+    let answers = retry.map(|retry| mem::take(&mut retry.answers));
+    (call, answers.unwrap_or_default())
+}
+
+/// How an exchange without a session is answered.
+pub(super) fn exchanged(exchange: &Exchange) -> Exchanged<'_> {
+    Exchanged {
+        app: &exchange.app,
         connection: &exchange.connection,
         session: None,
         is_batch: false,
-    };
-    call::answer(exchanged, reader, (cancel, waiting)).await
+    }
 }

@@ -8,10 +8,9 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
-use super::call;
 use super::endpoint::{Exchange, Waiting};
 use super::reply::{self, RetryAfter};
+use super::{App, call, modern};
 use crate::dispatch::{self, Call, TaskAction, TaskRequest};
 use crate::execute::{self, Answer, Busy, Input, Listener, Outcome, Said, Stop, Stopped};
 use crate::metrics::ErrorType;
@@ -19,7 +18,7 @@ use crate::protocol::input::{InputRequest, NOT_ANSWERED};
 use crate::protocol::jsonrpc::{ErrorObject, RequestId};
 use crate::protocol::mcp::Method;
 use crate::protocol::progress::Progress;
-use crate::protocol::tasks::unknown_task;
+use crate::protocol::tasks::{Task, unknown_task};
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::task::{Ending, NoRoom, Owner, Refused, Running};
 
@@ -63,10 +62,11 @@ fn refused(refused: Refused) -> ErrorObject {
     }
 }
 
-/// Starts a call as a task, and answers with the task.
-pub(super) fn create(
+/// Starts a call as a task, and answers with the task when the work of the call begins. What the
+/// definition asks comes before that, and its answer is as plain as any.
+pub(super) async fn create(
     exchange: &Exchange,
-    id: &RequestId,
+    id: RequestId,
     call: Call,
     waiting: Waiting,
 ) -> Response {
@@ -83,35 +83,25 @@ pub(super) fn create(
     let created = app.tasks.create(owner, time_limit, stop.client.clone());
     let (running, task) = match created {
         Ok((running, task)) => (Arc::new(running), task),
-        Err(no_room) => return refuse(id, no_room),
+        Err(no_room) => return refuse(&id, no_room),
     };
-    let number = app.executor.number();
-    tracing::info!(
-        call = number,
-        task = %running.id(),
-        tool = call.tool.name,
-        principal = %call.caller.principal,
-        "task"
-    );
-    let tool = Arc::clone(&call.tool);
-    let input = Input::Live(Box::new(Asking(Arc::clone(&running))));
-    let request = call::request(number, VERSION, call, input);
+    let (outbox, reader) = call::outbox(app, 1);
+    let from = modern::origin(app, id.clone(), &call, outbox);
+    let asking = Box::new(Asking(Arc::clone(&running)));
+    let (call, answers) = modern::take_answers(call);
+    let input = Input::RetryThenLive(answers, asking);
+    let (request, plain) = call::prepare(app, from, (call, input), ());
     let listener = Box::new(Answering {
         app: Arc::clone(app),
+        number: request.number,
         running: Arc::clone(&running),
+        before: Some((task, plain)),
     });
     if let Err(Busy) = app.executor.start(request, stop, listener) {
         app.tasks.forget(running.id());
-        return call::busy(id);
+        return call::busy(&id);
     }
-    call::count_answer(
-        exchange,
-        Method::CallTool,
-        VERSION,
-        (Some(&tool.name), None),
-    );
-    let created = dispatch::created(&task, &app.catalog);
-    reply::reply(id, &created, StatusCode::INTERNAL_SERVER_ERROR, waiting)
+    call::answer(modern::exchanged(exchange), reader, waiting).await
 }
 
 /// Refuses a task without telling the limit.
@@ -127,10 +117,22 @@ fn refuse(id: &RequestId, no_room: NoRoom) -> Response {
 /// A call on its way to its task.
 struct Answering {
     app: Arc<App>,
+    number: u64,
     running: Arc<Running>,
+    /// The task as it was created, and the exchange that waits for it, until the work begins.
+    before: Option<(Task, call::Answering<()>)>,
 }
 
 impl Listener for Answering {
+    fn begins(&mut self) {
+        let Some((task, mut plain)) = self.before.take() else {
+            return;
+        };
+        tracing::info!(call = self.number, task = %self.running.id(), "task");
+        let created = dispatch::created(&task, &self.app.catalog);
+        plain.reply(&created, StatusCode::INTERNAL_SERVER_ERROR, None);
+    }
+
     fn said(&mut self, said: Said) {
         match said {
             Said::Progress(progress) => self.running.note(in_words(progress)),
@@ -140,7 +142,11 @@ impl Listener for Answering {
         }
     }
 
-    fn done(self: Box<Self>, outcome: Outcome) {
+    fn done(mut self: Box<Self>, outcome: Outcome) {
+        if let Some((_, plain)) = self.before.take() {
+            self.app.tasks.forget(self.running.id());
+            return Box::new(plain).done(outcome);
+        }
         let is_cancelled = matches!(outcome, Outcome::Stopped(Stopped::ByClient));
         let ending = match call::encoded(&self.app, Era::Modern, None, outcome) {
             Ok(result) => Ending::Completed(result.into()),

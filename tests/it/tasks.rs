@@ -33,6 +33,12 @@ tools:{GATE}    task: optional
     description: Writes its process group, and waits.
     exec: ./group.sh
     task: optional
+  confirmed:
+    description: Asks before anything runs, and once more while it runs.
+    confirm: Really?
+    ask: {{name: {{message: Who?}}}}
+    exec: ./confirmed.sh {{name}}
+    task: required
   asks:
     description: Asks two things at once, and prints the answers.
     exec: ./asks.sh
@@ -56,6 +62,9 @@ fn scripts(prepare: &mut Prepare<'_>) {
     write_script(folder, "breaks.sh", breaks);
     write_script(folder, "group.sh", "echo $$ > group; exec sleep 300");
     write_script(folder, "asks.sh", ASKS);
+    let confirmed =
+        r#"echo '{"mcp":"ask","id":"more","message":"More?"}'; read -r _; printf %s "$1""#;
+    write_script(folder, "confirmed.sh", confirmed);
 }
 
 /// A request of a client that comes back for tasks, and has a user.
@@ -300,6 +309,48 @@ fn what_a_task_asks_is_answered_one_by_one() {
         serde_json::from_str(&text(&task["result"]["content"][0]["text"])).unwrap();
     assert_eq!(answers, json!({"a": accept, "b": decline}));
     assert_acknowledged(&update(&client, &id, &json!({"input-1": accept})));
+}
+
+#[test]
+fn what_a_definition_asks_comes_before_its_task() {
+    let server = serve(&["--max-tasks", "1"]);
+    let client = server.client(Era::Modern);
+    let first = call(&client, "confirmed", &json!({})).json()["result"].clone();
+    assert_eq!(first["resultType"], "input_required");
+    assert!(first.get("taskId").is_none());
+    let retry = |answers: Value| {
+        let params = json!({
+            "name": "confirmed", "arguments": {},
+            "inputResponses": answers, "requestState": first["requestState"],
+        });
+        result(&client, "tools/call", &params)
+    };
+    let accept = |content: Value| json!({"action": "accept", "content": content});
+    let declined =
+        retry(json!({"confirm": {"action": "decline"}, "name": accept(json!({"name": "x"}))}));
+    assert_eq!(declined["resultType"], "complete");
+    assert_eq!(declined["isError"], true);
+
+    let confirmed = json!({"confirm": accept(json!({})), "name": accept(json!({"name": "Alice"}))});
+    let task = retry(confirmed);
+    assert_eq!(task["resultType"], "task");
+    assert!(task.get("requestState").is_none() && task.get("inputRequests").is_none());
+    let id = text(&task["taskId"]);
+    let task = wait_for(&client, &id, "input_required");
+    assert_eq!(
+        task["inputRequests"]["input-1"]["params"]["message"],
+        "More?"
+    );
+    assert_acknowledged(&update(
+        &client,
+        &id,
+        &json!({"input-1": accept(json!({}))}),
+    ));
+    let task = wait_for(&client, &id, "completed");
+    assert_eq!(task["result"]["content"][0]["text"], "Alice");
+    let tasks = &server.statistics()["tasks"];
+    assert_eq!(tasks["tasks"]["completed"], 1);
+    assert_eq!(tasks["forgotten"]["not_started"], 2);
 }
 
 #[test]
