@@ -16,6 +16,7 @@ mod definition;
 mod environment;
 mod file;
 mod interpreter;
+mod list;
 mod output;
 mod params;
 mod program;
@@ -28,7 +29,6 @@ mod tests;
 mod tool;
 mod variable;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -36,9 +36,10 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use environment::Environment;
+pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
 pub use question::{Fallback, Question};
-pub use schema::{FormSchema, OutputError};
+pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Signal, Stdin, Task, Tool, Work,
@@ -53,8 +54,7 @@ use definition::Context;
 #[derive(Debug)]
 pub struct Catalog {
     server: ServerInfo,
-    tools: Vec<Arc<Tool>>,
-    index: HashMap<String, usize>,
+    tools: List<Tool>,
 }
 
 /// What the server says of itself.
@@ -162,13 +162,9 @@ impl Catalog {
     }
 
     fn new(server: ServerInfo, tools: Vec<Arc<Tool>>) -> Self {
-        let index = (tools.iter().enumerate())
-            .map(|(at, tool)| (tool.name.clone(), at))
-            .collect();
         Self {
             server,
-            tools,
-            index,
+            tools: List::new("tools", tools, |tool| &tool.name),
         }
     }
 
@@ -178,13 +174,13 @@ impl Catalog {
     }
 
     /// Returns the tools in the order of the file.
-    pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        self.tools.iter()
+    pub fn tools(&self) -> &List<Tool> {
+        &self.tools
     }
 
     /// Returns the tool with this name; names compare by bytes.
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.index.get(name).and_then(|at| self.tools.get(*at))
+        self.tools.get(name)
     }
 }
 

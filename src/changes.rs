@@ -1,9 +1,26 @@
 //! What has changed, for the clients that want to know.
+//!
+//! Nothing queues up here. Of a list it is counted how often it changed, and a [`Listener`] compares
+//! that with what it has told; of the resources that it is subscribed to it remembers which have
+//! changed. So a listener that is slow misses nothing and holds no more than one change of each
+//! kind, and what changes a million times is told as often as anybody can use it.
 
-use tokio::sync::broadcast;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-/// How many changes wait for a slow listener; one that falls further behind is told so.
-const WAITING: usize = 256;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// The least time between two looks of a listener for what is new.
+pub const PACE: Duration = Duration::from_millis(100);
+
+/// The most resources that one listener is subscribed to.
+pub const MAX_SUBSCRIPTIONS: usize = 1000;
 
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,28 +32,298 @@ pub enum Change {
     /// The list of resources, or of their templates.
     Resources,
     /// What the resource of this URI holds.
-    Resource(String),
+    Resource(Arc<str>),
 }
 
 /// Where changes are announced, and heard of.
-#[derive(Debug)]
-pub struct Changes(broadcast::Sender<Change>);
+#[derive(Debug, Clone, Default)]
+pub struct Changes(Arc<Hub>);
 
-impl Default for Changes {
-    fn default() -> Self {
-        Self(broadcast::Sender::new(WAITING))
-    }
+#[derive(Debug, Default)]
+struct Hub {
+    lists: Lists<AtomicU64>,
+    announced: Notify,
+    subscribers: Mutex<Subscribers>,
+    last_listener: AtomicU64,
+    source: OnceLock<Box<dyn Source>>,
+}
+
+/// Something for each of the lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lists<T> {
+    /// That of the tools.
+    pub tools: T,
+    /// That of the prompts.
+    pub prompts: T,
+    /// That of the resources and their templates.
+    pub resources: T,
+}
+
+/// Who is subscribed to a resource, by the number of the listener.
+#[derive(Debug, Default)]
+struct Subscribers {
+    of: HashMap<Arc<str>, HashMap<u64, Arc<News>>>,
+    subscriptions: usize,
+}
+
+/// Finds out when resources change, and announces it.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Somebody wants to know from now on. Neither blocks nor calls back.
+    fn watch(&self, uri: &str);
+    /// Nobody wants to know any more. Neither blocks nor calls back.
+    fn unwatch(&self, uri: &str);
 }
 
 impl Changes {
-    /// Tells everybody who listens now.
-    pub fn announce(&self, change: Change) {
-        // Nobody listens.
-        self.0.send(change).ok();
+    /// Has a source watch the resources that somebody is subscribed to. Only the first one is taken.
+    pub fn watch_with(&self, source: Box<dyn Source>) {
+        drop(self.0.source.set(source));
     }
 
-    /// Hears of every change from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Change> {
-        self.0.subscribe()
+    /// Tells everybody who listens.
+    pub fn announce(&self, change: Change) {
+        let lists = &self.0.lists;
+        match change {
+            Change::Tools => self.count(&lists.tools),
+            Change::Prompts => self.count(&lists.prompts),
+            Change::Resources => self.count(&lists.resources),
+            Change::Resource(uri) => {
+                let interested: Vec<_> = match self.0.subscribers.lock().of.get(&uri) {
+                    Some(listeners) => listeners.values().map(Arc::clone).collect(),
+                    None => return,
+                };
+                for news in interested {
+                    news.note(&uri);
+                }
+            }
+        }
+    }
+
+    fn count(&self, list: &AtomicU64) {
+        list.fetch_add(1, Ordering::Relaxed);
+        self.0.announced.notify_waiters();
+    }
+
+    /// Hears of every change of these lists from now on.
+    pub fn listen(&self, lists: Lists<bool>) -> Listener {
+        let state = State {
+            told: self.counts(),
+            next_look: Instant::now(),
+            subscribed: HashSet::new(),
+            updated: BTreeSet::new(),
+            found: VecDeque::new(),
+        };
+        Listener {
+            number: self.0.last_listener.fetch_add(1, Ordering::Relaxed),
+            lists,
+            news: Arc::new(News {
+                state: Mutex::new(state),
+                arrived: Notify::new(),
+            }),
+            changes: self.clone(),
+        }
+    }
+
+    /// How many subscriptions to resources there are, over all listeners.
+    pub fn subscriptions(&self) -> usize {
+        self.0.subscribers.lock().subscriptions
+    }
+
+    fn counts(&self) -> Lists<u64> {
+        let lists = &self.0.lists;
+        let count = |list: &AtomicU64| list.load(Ordering::Relaxed);
+        Lists {
+            tools: count(&lists.tools),
+            prompts: count(&lists.prompts),
+            resources: count(&lists.resources),
+        }
+    }
+
+    fn subscribe(&self, uri: &Arc<str>, listener: &Listener) {
+        let mut subscribers = self.0.subscribers.lock();
+        let listeners = subscribers.of.entry(Arc::clone(uri)).or_default();
+        let is_first = listeners.is_empty();
+        listeners.insert(listener.number, Arc::clone(&listener.news));
+        subscribers.subscriptions += 1;
+        // Under the lock, so that the source hears of it in order.
+        if let Some(source) = self.0.source.get().filter(|_| is_first) {
+            source.watch(uri);
+        }
+    }
+
+    fn unsubscribe(&self, uri: &str, number: u64) {
+        let mut subscribers = self.0.subscribers.lock();
+        let Some(listeners) = subscribers.of.get_mut(uri) else {
+            return;
+        };
+        listeners.remove(&number);
+        let was_last = listeners.is_empty();
+        subscribers.subscriptions -= 1;
+        if was_last {
+            subscribers.of.remove(uri);
+            if let Some(source) = self.0.source.get() {
+                source.unwatch(uri);
+            }
+        }
     }
 }
+
+/// The listener is subscribed to as many resources as it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+/// Hears of changes. Dropped, it takes its subscriptions with it.
+#[derive(Debug)]
+pub struct Listener {
+    changes: Changes,
+    number: u64,
+    lists: Lists<bool>,
+    news: Arc<News>,
+}
+
+/// What a listener has to tell.
+///
+/// Locked before the subscribers of all resources, never after.
+#[derive(Debug)]
+struct News {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How often each list had changed when it was told last.
+    told: Lists<u64>,
+    /// When to look next for what is new.
+    next_look: Instant,
+    subscribed: HashSet<Arc<str>>,
+    /// The resources that changed since the last look.
+    updated: BTreeSet<Arc<str>>,
+    /// What the last look found and is still to be told.
+    found: VecDeque<Change>,
+}
+
+impl News {
+    fn note(&self, uri: &Arc<str>) {
+        let mut state = self.state.lock();
+        if state.subscribed.contains(uri) && state.updated.insert(Arc::clone(uri)) {
+            drop(state);
+            self.arrived.notify_waiters();
+        }
+    }
+}
+
+impl Listener {
+    /// Hears of a resource from now on. Once more is the same as once.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`] beyond [`MAX_SUBSCRIPTIONS`].
+    pub fn subscribe(&self, uri: &str) -> Result<(), TooMany> {
+        let mut state = self.news.state.lock();
+        if state.subscribed.contains(uri) {
+            return Ok(());
+        }
+        if state.subscribed.len() >= MAX_SUBSCRIPTIONS {
+            return Err(TooMany);
+        }
+        let uri = Arc::from(uri);
+        self.changes.subscribe(&uri, self);
+        state.subscribed.insert(uri);
+        Ok(())
+    }
+
+    /// Hears of a resource no more.
+    pub fn unsubscribe(&self, uri: &str) {
+        let mut state = self.news.state.lock();
+        if state.subscribed.remove(uri) {
+            state.updated.remove(uri);
+            let stays = |change: &Change| !matches!(change, Change::Resource(of) if **of == *uri);
+            state.found.retain(stays);
+            self.changes.unsubscribe(uri, self.number);
+        }
+    }
+
+    /// The next change. What changes again before it is told is told once.
+    ///
+    /// # Cancel safety
+    ///
+    /// No change is lost if this is dropped before it completes. Of several that wait at once each
+    /// change is told to one.
+    pub async fn next(&self) -> Change {
+        loop {
+            let mut announced = pin!(self.changes.0.announced.notified());
+            let mut arrived = pin!(self.news.arrived.notified());
+            // Before the look, so that no change after it is missed.
+            announced.as_mut().enable();
+            arrived.as_mut().enable();
+            if let Some(change) = self.found() {
+                return change;
+            }
+            let next_look = self.news.state.lock().next_look;
+            sleep_until(next_look).await;
+            self.look();
+            if let Some(change) = self.found() {
+                return change;
+            }
+            tokio::select! {
+                () = announced => {}
+                () = arrived => {}
+            }
+        }
+    }
+
+    fn found(&self) -> Option<Change> {
+        self.news.state.lock().found.pop_front()
+    }
+
+    fn look(&self) {
+        let counts = self.changes.counts();
+        let mut state = self.news.state.lock();
+        let State {
+            told,
+            updated,
+            found,
+            next_look,
+            ..
+        } = &mut *state;
+        if !found.is_empty() {
+            // Somebody else who reads this listener has looked meanwhile.
+            return;
+        }
+        *next_look = Instant::now() + PACE;
+        let lists = [
+            (Change::Tools, self.lists.tools, counts.tools != told.tools),
+            (
+                Change::Prompts,
+                self.lists.prompts,
+                counts.prompts != told.prompts,
+            ),
+            (
+                Change::Resources,
+                self.lists.resources,
+                counts.resources != told.resources,
+            ),
+        ];
+        for (change, is_wanted, is_new) in lists {
+            if is_wanted && is_new {
+                found.push_back(change);
+            }
+        }
+        *told = counts;
+        let updated = std::mem::take(updated).into_iter().map(Change::Resource);
+        found.extend(updated);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let subscribed = std::mem::take(&mut self.news.state.lock().subscribed);
+        for uri in subscribed {
+            self.changes.unsubscribe(&uri, self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

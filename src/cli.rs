@@ -20,6 +20,9 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 use crate::host::{HostName, Origin};
 use crate::units;
 
+/// The largest page of a list, in items: a page is one JSON text in memory.
+const MAX_PAGE_SIZE: i64 = 10_000;
+
 /// Turns a tools.yaml into a production MCP server.
 ///
 /// Loads tool definitions, serves them over Streamable HTTP to MCP clients of every current
@@ -235,8 +238,8 @@ pub struct Sessions {
     )]
     pub on_session_limit: OnSessionLimit,
 
-    /// End no session for another client if it was idle for less than this. A principal at its own
-    /// limit makes room for itself, however short its session was idle.
+    /// End no session for another client if it was idle for less than this. A caller with a
+    /// credential makes room for itself at its own limit, however short its session was idle.
     #[arg(
         long,
         env = "MCP_SERVE_SESSION_EVICT_MIN_IDLE",
@@ -330,7 +333,7 @@ pub struct Streams {
     #[arg(value_parser = heartbeat)]
     pub heartbeat: Duration,
 
-    /// End the event stream of a session after this long, give or take a tenth. The session lives
+    /// End the event stream of a session, or of `subscriptions/listen`, after this long, give or take a tenth. The session lives
     /// on, and its client opens another stream.
     #[arg(
         long,
@@ -417,6 +420,17 @@ pub struct Limits {
     )]
     #[arg(value_parser = units::parse_duration)]
     pub tcp_user_timeout: Duration,
+
+    /// The most tools, prompts, resources or templates in one answer to a client that lists them.
+    /// Some clients only look at the first page.
+    #[arg(
+        long,
+        env = "MCP_SERVE_PAGE_SIZE",
+        value_name = "N",
+        default_value = "1000"
+    )]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=MAX_PAGE_SIZE))]
+    pub page_size: u16,
 
     /// The most tool calls at once; beyond it a client is told to retry later.
     #[arg(

@@ -50,6 +50,8 @@ pub struct Config {
     pub streams: Streams,
     /// The largest request body in bytes.
     pub max_body: usize,
+    /// The most items in one answer to a client that lists them.
+    pub page_size: usize,
     /// The most connections at once.
     pub max_connections: usize,
     /// How long a connection may be without a request.
@@ -136,6 +138,7 @@ impl Config {
             },
             streams,
             max_body: limits.max_body,
+            page_size: limits.page_size.into(),
             max_connections: limits.max_connections.get(),
             keep_alive: limits.keep_alive,
             tcp_user_timeout: limits.tcp_user_timeout,

@@ -6,6 +6,8 @@
 
 mod capabilities;
 mod input;
+mod page;
+mod subscriptions;
 mod tasks;
 mod tools;
 
@@ -19,12 +21,13 @@ use serde_json::{Map, Value, json};
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Catalog, Tool};
 use crate::protocol::capabilities::ClientCapabilities;
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, RequestId};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
 use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation};
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
+use crate::protocol::subscriptions::Filter;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, Served};
 use crate::seal::Seal;
@@ -44,6 +47,34 @@ pub enum Plan {
     Call(Call),
     /// Look after a task.
     Task(TaskRequest),
+    /// Note it for as long as the session lives.
+    Remember(Wish),
+    /// Tell what changes until the client leaves.
+    Listen(Listening),
+}
+
+/// What a legacy client asks its session to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// To hear log messages of this level and above.
+    LogLevel(Level),
+    /// To hear when the resource of this URI changes.
+    Subscribe(String),
+    /// Not to hear of the resource of this URI any more.
+    Unsubscribe(String),
+}
+
+/// What a modern client listens to.
+#[derive(Debug)]
+pub struct Listening {
+    /// The id of the request, which each message names.
+    pub id: RequestId,
+    /// What it hears of.
+    pub filter: Filter,
+    /// The first message.
+    pub first: Vec<u8>,
+    /// The last message, if the server ends it.
+    pub last: Vec<u8>,
 }
 
 /// A tool to run, with arguments that passed its schema.
@@ -68,7 +99,7 @@ pub struct Call {
 pub struct Client {
     /// What it can be asked.
     pub capabilities: ClientCapabilities,
-    /// From which level on a client of 2026-07-28 wants to hear the log; `None` wants nothing.
+    /// From which level on it wants to hear the log; `None` wants nothing.
     pub log_level: Option<Level>,
     /// The trace that the request belongs to.
     pub trace: Option<TraceContext>,
@@ -115,6 +146,13 @@ pub struct Context<'a> {
     pub seal: &'a Seal,
     /// When the request came.
     pub now: SystemTime,
+    /// From which level on a legacy client wants to hear log messages; a modern one says so in each
+    /// request.
+    pub legacy_level: Level,
+    /// The client can be told what changes: a legacy one in its session, a modern one always.
+    pub hears_changes: bool,
+    /// The most items on a page of a list.
+    pub page_size: usize,
 }
 
 /// Plans a request of either era, other than a legacy `initialize`.
@@ -122,7 +160,11 @@ pub struct Context<'a> {
 pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
     let Context { era, catalog, .. } = *context;
     match (era, request.method.as_str()) {
-        (Era::Legacy, "ping") => Plan::Reply(raw(&json!({}))),
+        (Era::Legacy, "ping") => Plan::Reply(empty()),
+        (Era::Legacy, "logging/setLevel") => planned(subscriptions::set_level(request)),
+        (Era::Legacy, "resources/subscribe") => planned(subscriptions::subscribe(context, request)),
+        (Era::Legacy, "resources/unsubscribe") => planned(subscriptions::unsubscribe(request)),
+        (Era::Modern, "subscriptions/listen") => planned(subscriptions::listen(context, request)),
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
@@ -135,6 +177,29 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         }
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
+}
+
+/// The headers that must repeat arguments of a request, with the arguments: none but for a call of
+/// a tool that asks for them.
+pub fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>)> {
+    tools::mirrored(context, request).into_iter().flatten()
+}
+
+/// The result that says no more than that it was done.
+///
+/// # Errors
+///
+/// `-32603` if it cannot be encoded, which it always can.
+pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
+    raw(&json!({}))
+}
+
+/// An error is a plan too: to answer with it.
+fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
+    plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
 }
 
 /// Encodes the result of a call for an era.
@@ -154,6 +219,18 @@ pub fn call_result(
             raw(&result)
         }
         Era::Modern => complete(&result, None, catalog),
+    }
+}
+
+/// Encodes a result that clients may keep, as far as their era has that.
+fn cacheable(
+    context: &Context<'_>,
+    result: &impl Serialize,
+    caching: Caching,
+) -> Result<Box<RawValue>, ErrorObject> {
+    match context.era {
+        Era::Legacy => raw(result),
+        Era::Modern => complete(result, Some(caching), context.catalog),
     }
 }
 
@@ -264,6 +341,9 @@ tools:
             traceparent: None,
             seal: &SEAL,
             now: SystemTime::now(),
+            legacy_level: Level::Warning,
+            hears_changes: true,
+            page_size: 1000,
         }
     }
 
@@ -286,7 +366,7 @@ tools:
                 Ok(serde_json::from_str(result.get()).unwrap())
             }
             Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
-            plan @ (Plan::Call(_) | Plan::Task(_)) => panic!("{plan:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -303,7 +383,7 @@ tools:
             result,
             json!({
                 "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
+                "capabilities": {"logging": {}, "tools": {"listChanged": true}},
                 "serverInfo": {"name": "test-server", "title": "Test", "version": version},
                 "instructions": "Ask for the weather."
             })

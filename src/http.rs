@@ -20,6 +20,7 @@ mod modern;
 mod monitor;
 mod readiness;
 mod reply;
+mod subscriptions;
 mod task;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ use crate::task::Tasks;
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 pub use readiness::Refusals;
+pub use subscriptions::Listeners;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub struct App {
     pub changes: Changes,
     /// Closes what clients of 2026-07-28 carry from one round of a call to the next.
     pub seal: Seal,
+    /// Who listens to changes without a session.
+    pub listeners: Listeners,
     /// Holds a token for each request whose client still waits for the answer.
     pub unanswered: TaskTracker,
 }
@@ -108,6 +112,8 @@ pub struct Options {
     pub ask_timeout: Duration,
     /// The largest body in bytes.
     pub max_body: usize,
+    /// The most items in one answer to a client that lists them.
+    pub page_size: usize,
 }
 
 /// The defaults of the command line.
@@ -127,6 +133,7 @@ impl Default for Options {
             resume_buffer: 256 << 10,
             ask_timeout: Duration::from_mins(10),
             max_body: 4 << 20,
+            page_size: 1000,
         }
     }
 }

@@ -23,7 +23,7 @@
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
@@ -51,6 +51,7 @@ pub mod shutdown;
 pub mod stream;
 pub mod task;
 pub mod units;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -113,7 +114,7 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     }
     log(&config.auth_warnings);
     let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
-    if catalog.tools().next().is_none() {
+    if catalog.tools().is_empty() {
         tracing::warn!(file = %config.tools.display(), "no tool is served: the file defines none, or all are hidden");
     }
     log(&warnings);
@@ -145,7 +146,7 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
         let catalog = load(&config)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            tools = catalog.tools().count(),
+            tools = catalog.tools().len(),
             file = %config.tools.display(),
             "starting"
         );

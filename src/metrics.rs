@@ -68,6 +68,8 @@ label! {
         Get = "get",
         /// The POST of a call.
         Post = "post",
+        /// The `subscriptions/listen` of a client without a session.
+        Listen = "listen",
     }
 }
 
@@ -104,8 +106,10 @@ label! {
         Progress = "progress",
         /// `notifications/message`.
         Log = "log",
-        /// `notifications/tools/list_changed`.
+        /// `notifications/tools/list_changed`, and those of prompts and resources.
         ListChanged = "list_changed",
+        /// `notifications/resources/updated`.
+        ResourceUpdated = "resource_updated",
     }
 }
 

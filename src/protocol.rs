@@ -14,6 +14,7 @@ pub mod logging;
 pub mod mcp;
 pub mod media;
 pub mod progress;
+pub mod subscriptions;
 pub mod trace;
 pub mod version;
 

@@ -4,6 +4,7 @@
 //! an idle connection would stay for ever, and because its graceful shutdown waits without limit
 //! for an open event stream.
 
+mod change_metrics;
 mod connections;
 mod listener;
 mod page;
@@ -11,6 +12,7 @@ mod session_metrics;
 mod socket;
 mod task_metrics;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,13 +26,14 @@ use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Options, Refusals, Report};
+use crate::http::{self, App, Listeners, Options, Refusals, Report};
 use crate::metrics::Metrics;
 use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use crate::stream::Histories;
 use crate::task::Tasks;
+use crate::watch::Files;
 use connections::{Connections, Timeouts};
 use listener::Listener;
 
@@ -62,6 +65,7 @@ pub struct Server {
     debug_sessions: bool,
     stats_interval: Option<Duration>,
     app: Arc<App>,
+    files: Files,
     max_connections: usize,
     timeouts: Timeouts,
     drain_timeout: Duration,
@@ -99,6 +103,10 @@ impl Server {
         }
         let tasks = Tasks::new(config.tasks);
         task_metrics::register(&mut metrics, &tasks);
+        let changes = Changes::default();
+        let files = Files::new(HashMap::new());
+        changes.watch_with(Box::new(files.clone()));
+        change_metrics::register(&mut metrics, &changes, &files);
         let app = App {
             catalog: Arc::new(catalog),
             sessions,
@@ -115,7 +123,8 @@ impl Server {
             draining: CancellationToken::new(),
             tasks,
             histories: Histories::default(),
-            changes: Changes::default(),
+            changes,
+            listeners: Listeners::default(),
             unanswered: TaskTracker::new(),
         };
         Ok(Self {
@@ -124,6 +133,7 @@ impl Server {
             debug_sessions: config.debug_sessions,
             stats_interval: config.stats_interval,
             app: Arc::new(app),
+            files,
             max_connections: config.max_connections,
             timeouts: Timeouts {
                 keep_alive: config.keep_alive,
@@ -184,6 +194,8 @@ impl Server {
                 );
             }
         });
+        let changes = self.app.changes.clone();
+        tasks.spawn(self.files.run(changes, closing.clone()));
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
             tasks.spawn(revoke(
@@ -246,6 +258,7 @@ fn options(config: &Config) -> Options {
         resume_buffer: config.streams.resume_buffer,
         ask_timeout: config.ask_timeout,
         max_body: config.max_body,
+        page_size: config.page_size,
     }
 }
 
@@ -358,7 +371,12 @@ async fn drain(app: &App, connections: &TaskTracker, timeout: Duration) -> usize
 
 /// Waits for stopped calls to be gone: for the longest grace of a tool, then without.
 async fn end_processes(app: &App) {
-    let grace = app.catalog.tools().map(|tool| tool.cancel.grace).max();
+    let grace = app
+        .catalog
+        .tools()
+        .iter()
+        .map(|tool| tool.cancel.grace)
+        .max();
     let grace = grace.unwrap_or_default();
     if tokio::time::timeout(grace, app.executor.finished())
         .await

@@ -35,8 +35,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Principal;
+use crate::changes::Listener;
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::RequestKey;
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 use crate::stream::{History, Outbox};
@@ -214,9 +216,12 @@ pub struct Session {
     requests: AtomicU64,
     /// 0, or one more than the number of a [`Method`].
     last_method: AtomicU8,
+    /// The number of a [`Level`].
+    log_level: AtomicU8,
     running: Mutex<Running>,
     history: OnceLock<Arc<History>>,
     listening: OnceLock<Arc<Outbox>>,
+    changes: OnceLock<Arc<Listener>>,
 }
 
 /// What runs in a session, and how it is told of the end.
@@ -253,9 +258,11 @@ impl Session {
             place,
             requests: AtomicU64::new(0),
             last_method: AtomicU8::new(0),
+            log_level: AtomicU8::new(Level::DEFAULT as u8),
             running: Mutex::default(),
             history: OnceLock::new(),
             listening: OnceLock::new(),
+            changes: OnceLock::new(),
         }
     }
 
@@ -302,6 +309,16 @@ impl Session {
             .checked_sub(1)
             .and_then(|index| Method::ALL.get(index))
             .copied()
+    }
+
+    /// From which level on its client wants to hear log messages.
+    pub fn log_level(&self) -> Level {
+        Level::from_number(self.log_level.load(Ordering::Relaxed)).unwrap_or(Level::DEFAULT)
+    }
+
+    /// From now on its client wants to hear log messages of this level and above.
+    pub fn set_log_level(&self, level: Level) {
+        self.log_level.store(level as u8, Ordering::Relaxed);
     }
 
     /// Since when nobody has used it, in milliseconds before `now`; 0 while somebody does.
@@ -369,6 +386,12 @@ impl Session {
     /// reader is the session's one event stream.
     pub fn listening(&self, create: impl FnOnce() -> Arc<Outbox>) -> Arc<Outbox> {
         Arc::clone(self.listening.get_or_init(create))
+    }
+
+    /// What its client hears of; made when it is asked for first. It holds what the client has not
+    /// been told, and the resources that it is subscribed to.
+    pub fn changes(&self, create: impl FnOnce() -> Listener) -> Arc<Listener> {
+        Arc::clone(self.changes.get_or_init(|| Arc::new(create())))
     }
 
     /// Cancels every running call with this id, and returns how many there were. A client may

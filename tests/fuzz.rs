@@ -28,7 +28,7 @@ mod mutate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs};
 
 use mcp_serve::auth::{Caller, Principal};
@@ -38,8 +38,10 @@ use mcp_serve::protocol::jsonrpc::{
     Body, ErrorObject, MAX_DEPTH, Message, PARSE_ERROR, Request, RequestId, UnreadableId,
     encode_error, encode_result, parse,
 };
+use mcp_serve::protocol::logging::Level;
 use mcp_serve::protocol::modern::{check_headers, check_meta};
 use mcp_serve::protocol::version::{Era, Served, classify};
+use mcp_serve::seal::Seal;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -72,6 +74,11 @@ fn catalog() -> &'static Catalog {
         let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
         loaded.unwrap().catalog
     })
+}
+
+fn seal() -> &'static Seal {
+    static SEAL: OnceLock<Seal> = OnceLock::new();
+    SEAL.get_or_init(Seal::random)
 }
 
 /// Takes any bytes; panics if they are not treated as they should be. Returns whether they were
@@ -145,12 +152,20 @@ fn serve(input: &[u8], message: Message) {
             served: Served::Both,
             catalog: catalog(),
             caller: &Arc::new(Caller::new(Principal::Anonymous)),
+            capabilities: None,
+            traceparent: None,
+            seal: seal(),
+            now: SystemTime::now(),
+            legacy_level: Level::DEFAULT,
+            hears_changes: true,
+            page_size: 2,
         };
         match dispatch::plan(&context, &mut planned) {
             Plan::Reply(reply) | Plan::Refused(_, reply) => {
                 check_reply(input, era, &request.id, &reply);
             }
             Plan::Call(call) => assert!(catalog().tool(&call.tool.name).is_some()),
+            Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) => {}
         }
     }
 }

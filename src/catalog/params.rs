@@ -156,6 +156,11 @@ impl Parameters {
         parameters
     }
 
+    /// Notes a name whose definition has errors, so that its places are not called undeclared.
+    pub(crate) fn add_broken(&mut self, name: &str) {
+        self.broken.insert(name.to_owned());
+    }
+
     /// Adds a value that the user is asked for; a call cannot bring it.
     pub(crate) fn add_asked(&mut self, entry: &Entry, schema: Value, report: &mut Report) {
         let Key { text: name, span } = &entry.key;

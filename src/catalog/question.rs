@@ -82,15 +82,22 @@ impl Questions {
     ) -> Self {
         let confirm = confirm.and_then(|entry| message(entry, report));
         let entries = ask.and_then(|entry| reader::mapping(entry, report));
-        let asked = entries.unwrap_or_default().iter();
-        let asked: Vec<_> = asked
-            .filter_map(|entry| Some((entry, Asked::read(entry, tool, report)?)))
-            .collect();
+        let mut asked = Vec::new();
+        let mut broken = Vec::new();
+        for entry in entries.unwrap_or_default() {
+            match Asked::read(entry, tool, report) {
+                Some(one) => asked.push((entry, one)),
+                None => broken.push(entry.key.text.as_str()),
+            }
+        }
         let messages = confirm
             .iter()
             .chain(asked.iter().map(|(_, one)| &one.message));
         // Before the values are known by name: a question cannot hold the answer of another.
         check_always_filled(messages.flat_map(Word::slots), tool, parameters, report);
+        for name in broken {
+            parameters.add_broken(name);
+        }
         for (entry, asked) in &asked {
             parameters.add_asked(entry, asked.schema.clone(), report);
         }

@@ -7,6 +7,7 @@
 mod bounds;
 mod form;
 mod limits;
+mod mirror;
 mod output;
 mod read;
 mod rule;
@@ -18,6 +19,7 @@ use super::params::Parameters;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::suggest::did_you_mean;
 pub use form::FormSchema;
+pub use mirror::Mirrored;
 pub use output::OutputError;
 pub(crate) use output::OutputSchema;
 pub(crate) use read::{read_schema, read_whole};
@@ -28,6 +30,7 @@ pub(crate) struct InputSchema {
     schema: Map<String, Value>,
     validator: jsonschema::Validator,
     defaults: Vec<(String, Value)>,
+    mirrored: Vec<Mirrored>,
 }
 
 impl InputSchema {
@@ -65,16 +68,24 @@ impl InputSchema {
             .filter_map(|p| Some((p.name.clone(), p.default()?.clone())))
             .collect();
         check_defaults(&validator, parameters, &defaults, report);
+        let place = parameters.whole_place().unwrap_or(span);
+        let mirrored = mirror::find(&root, parameters, place, report);
         (report.errors() == errors).then_some(Self {
             schema,
             validator,
             defaults,
+            mirrored,
         })
     }
 
     /// The schema as clients see it.
     pub(crate) fn as_map(&self) -> &Map<String, Value> {
         &self.schema
+    }
+
+    /// The parameters that clients repeat in headers.
+    pub(crate) fn mirrored(&self) -> &[Mirrored] {
+        &self.mirrored
     }
 
     /// Fills in defaults, then validates.

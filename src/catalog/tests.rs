@@ -144,7 +144,11 @@ tools:
 fn tools_keep_the_order_of_the_file() {
     let text = "tools:\n  z: &t {description: d, exec: /bin/cat}\n  a: *t\n  m: *t\n";
     let catalog = parse(text).unwrap();
-    let names: Vec<_> = catalog.tools().map(|tool| tool.name.as_str()).collect();
+    let names: Vec<_> = catalog
+        .tools()
+        .iter()
+        .map(|tool| tool.name.as_str())
+        .collect();
     assert_eq!(names, ["z", "a", "m"]);
 }
 

@@ -13,7 +13,7 @@ use super::content::{self, Piece};
 use super::output::Output;
 use super::params::Parameters;
 use super::question::{Fallback, Question, Questions};
-use super::schema::InputSchema;
+use super::schema::{InputSchema, Mirrored};
 use super::settings::Variable;
 use super::template::{Renderer, Template};
 use crate::protocol::capabilities::Capability;
@@ -95,6 +95,11 @@ impl Tool {
     /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
     pub fn input_schema(&self) -> &Map<String, Value> {
         self.parts.input.as_map()
+    }
+
+    /// Returns the parameters that clients repeat in headers.
+    pub fn mirrored(&self) -> &[Mirrored] {
+        self.parts.input.mirrored()
     }
 
     /// Fills in defaults and validates; absent arguments are an empty object.

@@ -8,7 +8,10 @@ use crate::protocol::version::Era;
 /// rest as far as the file has it.
 pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
     ServerCapabilities {
-        tools: Some(Listed::default()),
+        logging: Some(Offered {}),
+        tools: Some(Listed {
+            list_changed: context.hears_changes,
+        }),
         extensions: extensions(context),
         ..ServerCapabilities::default()
     }

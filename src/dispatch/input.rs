@@ -68,7 +68,7 @@ pub(super) fn client(
     match context.era {
         Era::Legacy => Ok(Client {
             capabilities: context.capabilities.cloned().unwrap_or_default(),
-            log_level: None,
+            log_level: Some(context.legacy_level),
             trace,
             retry: None,
         }),

@@ -33,7 +33,7 @@ pub enum TaskAction {
 
 /// True if a tool can be called as a task, and so the extension is served.
 pub(super) fn are_served(catalog: &Catalog) -> bool {
-    catalog.tools().any(|tool| tool.task.is_some())
+    catalog.tools().iter().any(|tool| tool.task.is_some())
 }
 
 /// True if a call becomes a task: its tool may be one, and its client offers to come back. A client

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Call, Context, LIST_CACHING, complete, input, raw, tasks};
+use super::page::page;
+use super::{Call, Context, LIST_CACHING, cacheable, input, tasks};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -16,29 +17,22 @@ use crate::protocol::version::Era;
 
 pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
     #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
     struct ListToolsResult<'a> {
         tools: Vec<mcp::Tool<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
     }
-    if request
-        .params
-        .get("cursor")
-        .is_some_and(|cursor| !cursor.is_null())
-    {
-        return Err(ErrorObject::invalid_params(
-            "Invalid params: unknown cursor; ask for the list without one",
-        ));
-    }
-    let tools = context
-        .catalog
-        .tools()
-        .filter(|tool| may_use(context.caller, tool));
+    let page = page(context, request, context.catalog.tools(), |tool| {
+        may_use(context.caller, tool)
+    })?;
     let result = ListToolsResult {
-        tools: tools.map(|tool| listed(context.era, tool)).collect(),
+        tools: (page.items.into_iter())
+            .map(|tool| listed(context.era, tool))
+            .collect(),
+        next_cursor: page.next_cursor,
     };
-    match context.era {
-        Era::Legacy => raw(&result),
-        Era::Modern => complete(&result, Some(LIST_CACHING), context.catalog),
-    }
+    cacheable(context, &result, LIST_CACHING)
 }
 
 fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
@@ -116,6 +110,21 @@ pub(super) fn call(
             Err((Arc::clone(tool), result))
         }
     })
+}
+
+/// The headers that must repeat arguments of a call, with the arguments as they arrived.
+pub(super) fn mirrored<'a>(
+    context: &Context<'a>,
+    request: &'a Request,
+) -> Option<impl Iterator<Item = (&'a str, Option<&'a Value>)>> {
+    let name = request.params.get("name")?.as_str()?;
+    let tool = (context.catalog.tool(name))
+        .filter(|tool| request.method == "tools/call" && may_use(context.caller, tool))?;
+    let arguments = request.params.get("arguments").and_then(Value::as_object);
+    Some(tool.mirrored().iter().map(move |mirrored| {
+        let argument = arguments.and_then(|arguments| mirrored.value(arguments));
+        (mirrored.header.as_str(), argument)
+    }))
 }
 
 /// Decides whether a caller may see and call a tool: the one function for both. Every caller that

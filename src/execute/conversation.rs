@@ -23,6 +23,8 @@ use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS};
 
 /// The most messages of one call that wait for answers at once.
 const MAX_OPEN: usize = 16;
+/// The most messages of one call that ask something: its deadline stands still while they are open.
+const MAX_ASKED: usize = 256;
 /// How often a client may be sent away for answers: more rounds are a program that never has
 /// enough, or a client whose answers never fit.
 pub const MAX_ROUNDS: u8 = 16;
@@ -78,6 +80,7 @@ pub(super) struct Conversation {
     input: Input,
     /// How long a client may take for an answer.
     bound: Duration,
+    asked: usize,
     keys: HashSet<String>,
     used: Map<String, Value>,
     open: FuturesUnordered<BoxFuture<'static, Vec<u8>>>,
@@ -95,6 +98,7 @@ impl Conversation {
             capabilities,
             input,
             bound,
+            asked: 0,
             keys: HashSet::new(),
             used: Map::new(),
             open: FuturesUnordered::new(),
@@ -111,13 +115,14 @@ impl Conversation {
 
     /// Asks what a program wants to know.
     pub(super) fn ask(&mut self, ask: Ask) {
+        self.asked += 1;
+        if self.asked > MAX_ASKED || self.open.len() >= MAX_OPEN {
+            let text = "the tool asks too much: nobody is asked any more";
+            let answers = vec![Err(ErrorObject::new(NOT_ANSWERED, text)); ask.requests.len()];
+            self.ready.push_back(ask.line(answers));
+            return;
+        }
         match self.start(&ask, Trust::Anything) {
-            Ok(_) if self.open.len() >= MAX_OPEN => {
-                let text = format!("more than {MAX_OPEN} questions are open");
-                let refused = || Err(ErrorObject::new(NOT_ANSWERED, text.clone()));
-                let answers = ask.requests.iter().map(|_| refused()).collect();
-                self.ready.push_back(ask.line(answers));
-            }
             Ok(replies) => self
                 .open
                 .push(Box::pin(async move { ask.line(replies.await) })),
@@ -550,7 +555,9 @@ mod tests {
         let line: Value = serde_json::from_slice(&conversation.answered().await).unwrap();
         assert_eq!(line["error"]["code"], NOT_ANSWERED);
         let nobody = Input::Nobody("nobody listens");
-        let (told, _) = round(can, nobody, &[name_form("a")]).await;
+        let asks = vec![name_form("a"); MAX_ASKED + 1];
+        let (told, _) = round(can, nobody, &asks).await;
         assert_eq!(told[0]["error"]["message"], "nobody listens");
+        assert_eq!(told[MAX_ASKED]["error"]["code"], NOT_ANSWERED);
     }
 }

@@ -227,6 +227,7 @@ impl<K> Drop for Answering<K> {
 pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersion, plan: &Plan) {
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
+        Plan::Remember(_) | Plan::Listen(_) => (None, None),
         Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
         Plan::Reply(outcome) => {
             let error = outcome.as_ref().err();

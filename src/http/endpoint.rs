@@ -26,6 +26,7 @@ use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
+use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
 use crate::session::Bucket;
 
@@ -75,12 +76,15 @@ impl Exchange {
             traceparent: headers::single(&self.headers, &headers::TRACEPARENT).unwrap_or_default(),
             seal: &self.app.seal,
             now: SystemTime::now(),
+            page_size: self.app.options.page_size,
+            legacy_level: Level::DEFAULT,
+            hears_changes: era == Era::Modern || self.app.sessions.is_some(),
         }
     }
 
-    /// What the limits per principal count by. Users of one shared token are not limited by each
-    /// other. Without credentials it is the address; of IPv6 the first half, which is what one
-    /// customer of a network gets.
+    /// What the limits per principal count by. Users of one shared token
+    /// are not limited by each other. Without credentials it is the address; of IPv6 the first half,
+    /// which is what one customer of a network gets.
     pub(super) fn bucket(&self) -> Option<Bucket> {
         match &self.caller.principal {
             Principal::Anonymous => {

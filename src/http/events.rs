@@ -4,6 +4,8 @@
 //! A silent stream gets a comment every heartbeat. That keeps proxies from cutting it, and it is
 //! how a lost client is noticed. A stream that the server ends tells its client when to come back.
 
+mod changes;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +20,8 @@ use super::connection::{Cut, Link};
 use super::{App, Connection};
 use crate::metrics::{OpenStream, StreamEnd, StreamKind};
 use crate::stream::{Event, EventId, Next, Reader};
+
+pub(super) use changes::{Feed, of_changes};
 
 /// A comment, which carries nothing and is ignored by clients.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -222,12 +226,14 @@ pub(super) fn of_session<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
+    feed: Feed,
     limits: Limits,
     keep: K,
 ) -> Body {
     struct Listening<K> {
         opened: Opened,
         reader: Reader,
+        feed: Feed,
         heartbeats: Interval,
         until: Instant,
         expired: Instant,
@@ -246,6 +252,7 @@ pub(super) fn of_session<K: Send + 'static>(
         Listening {
             opened,
             reader,
+            feed,
             heartbeats: heartbeats(limits.heartbeat),
             until: now + jittered(limits.max_age),
             expired: instant(limits.expires),
@@ -264,7 +271,8 @@ pub(super) fn of_session<K: Send + 'static>(
             State::Going(listening) => listening,
             State::Over => return None,
         };
-        let end = tokio::select! {
+        let end = loop {
+            break tokio::select! {
             // What waits is sent before the server ends the stream.
             biased;
             () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
@@ -275,11 +283,14 @@ pub(super) fn of_session<K: Send + 'static>(
                 }
                 Next::End | Next::Closed | Next::Replaced => StreamEnd::Takeover,
             },
+            // Only when nothing waits any more: what is put into the outbox is never too much for it.
+            () = listening.feed.next() => continue,
             () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
             () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,
             _ = listening.heartbeats.tick() => {
                 return Some((Ok(COMMENT), State::Going(listening)));
             }
+            };
         };
         listening.opened.end(end);
         match end {

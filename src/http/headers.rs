@@ -1,6 +1,6 @@
 //! Reading the headers that decide something: each at most once.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, AsHeaderName, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 /// The session of a legacy request.
@@ -22,10 +22,10 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 pub(super) struct Unusable;
 
 /// The value of a header that may stand once.
-pub(super) fn single<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h str>, Unusable> {
+pub(super) fn single(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+) -> Result<Option<&str>, Unusable> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);

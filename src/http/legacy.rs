@@ -17,7 +17,7 @@ use super::call::{self, CallInSession, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{Delivery, headers};
+use super::{Delivery, headers, subscriptions};
 use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Input, Stop};
@@ -26,7 +26,6 @@ use crate::protocol::jsonrpc::{
     self, ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId,
     RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
-use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
@@ -434,17 +433,23 @@ enum Planned {
 /// Plans a request, and does at once what needs no waiting.
 fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Planned {
     let capabilities = session.map(|session| &session.session().info().capabilities);
-    let context = exchange.context(Era::Legacy, capabilities);
-    let plan = dispatch::plan(&context, &mut request);
+    let mut context = exchange.context(Era::Legacy, capabilities);
     let method = Method::named(&request.method);
     if let Some(session) = session {
+        context.legacy_level = session.session().log_level();
         session.session().note_request(method);
+    }
+    let mut plan = dispatch::plan(&context, &mut request);
+    if let Plan::Remember(wish) = plan {
+        plan = Plan::Reply(subscriptions::remember(&exchange.app, session, wish));
     }
     call::count(exchange, method, version_of(exchange, session), &plan);
     match plan {
         Plan::Call(call) => Planned::Call(call),
         Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
-        Plan::Task(_) => Planned::Answer(Err(ErrorObject::method_not_found(&request.method))),
+        Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
+            Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
+        }
     }
 }
 
@@ -511,12 +516,13 @@ fn run(
             outbox: Arc::clone(&outbox),
         })),
     };
+    let log_level = call.client.log_level;
     let from = call::From {
         number,
         id,
         version: version_of(exchange, session),
         outbox,
-        log_level: Some(Level::DEFAULT),
+        log_level,
         resumes: session.is_some_and(|session| call::resumes(app, session)),
     };
     call::start(app, from, (call, input), stop, (registered, in_flight))?;
@@ -556,6 +562,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         _ => None,
     };
     let opened = Opened::new(app, StreamKind::Get, connection);
+    let feed = subscriptions::feed(app, session.session());
     let (reader, beginning) = match resumed {
         Some(Resumed::Past(events)) => {
             return reply::event_stream(events::of_past(opened, &events, session));
@@ -568,10 +575,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         }
         Some(Resumed::Live(reader)) => (reader, None),
         None => {
-            let outbox = session
-                .session()
-                .listening(|| Outbox::endless(app.options.stream_buffer, Arc::clone(&app.metrics)));
-            let reader = outbox.read();
+            let reader = feed.outbox.read();
             let beginning = history.map(|history| reader.keep_in(&history));
             (reader, beginning)
         }
@@ -585,7 +589,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         draining: app.draining.clone(),
     };
     reply::event_stream(events::of_session(
-        opened, reader, beginning, limits, session,
+        opened, reader, beginning, feed, limits, session,
     ))
 }
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
+use http::header::AsHeaderName;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{App, headers, reply, task};
+use super::{App, headers, reply, subscriptions, task};
 use crate::dispatch::{self, Call, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
@@ -22,7 +23,7 @@ use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
 use crate::protocol::mcp::Method;
-use crate::protocol::modern::{check_headers, check_meta};
+use crate::protocol::modern::{check_argument, check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::stream::Outbox;
 
@@ -61,8 +62,10 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             return task::create(exchange, request.id, call, waiting).await;
         }
         Plan::Call(call) => return run(exchange, request.id, call, waiting).await,
+        Plan::Listen(listening) => return subscriptions::listen(exchange, listening),
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
+        Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),
     };
     let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
     reply::reply(&request.id, &outcome, status, waiting)
@@ -76,19 +79,23 @@ fn is_about_task(method: Method) -> bool {
 
 fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
-    let header = |name| {
-        headers::single(&exchange.headers, name).map_err(|headers::Unusable| {
-            ErrorObject::new(
-                HEADER_MISMATCH,
-                "Header mismatch: an MCP header stands twice or is not visible ASCII",
-            )
-        })
-    };
-    check_headers(
-        request,
-        header(&headers::MCP_METHOD)?,
-        header(&headers::MCP_NAME)?,
-    )
+    let method = header(exchange, headers::MCP_METHOD)?;
+    check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
+    let context = exchange.context(Era::Modern, None);
+    for (name, argument) in dispatch::mirrored(&context, request) {
+        check_argument(name, header(exchange, name)?, argument)?;
+    }
+    Ok(())
+}
+
+/// A header that must say what the body says.
+fn header(exchange: &Exchange, name: impl AsHeaderName) -> Result<Option<&str>, ErrorObject> {
+    headers::single(&exchange.headers, name).map_err(|headers::Unusable| {
+        ErrorObject::new(
+            HEADER_MISMATCH,
+            "Header mismatch: an MCP header stands twice or is not visible ASCII",
+        )
+    })
 }
 
 /// The HTTP status of an error that answers before a stream began.

@@ -9,7 +9,7 @@ use super::content::{Content, Icon};
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key: the capabilities of a modern request's client.
 pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// `_meta` key: from which level on the client of a modern request wants to hear the log.
+/// `_meta` key: from which level on a modern request wants to hear log messages.
 pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// `_meta` key: the name and version of the server, in a modern result.
 pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
@@ -140,6 +140,9 @@ pub struct ServerCapabilities {
     /// `completion/complete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completions: Option<Offered>,
+    /// Log messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Offered>,
     /// Prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<Listed>,

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::capabilities::ClientCapabilities;
 use super::jsonrpc::{ErrorObject, HEADER_MISMATCH, Request, excerpt};
@@ -21,7 +21,8 @@ pub const LIST_TTL_MS: u64 = 300_000;
 /// # Errors
 ///
 /// `-32602` when the protocol version or the client capabilities are missing (MCP 2026-07-28, Base
-/// Protocol, General fields: MUST reject, HTTP 400).
+/// Protocol, General fields: MUST reject, HTTP 400), or when there is a log level that is none
+/// (Logging, Error Handling: SHOULD reject).
 pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     let missing =
         |key: &str| ErrorObject::invalid_params(format!("Invalid params: _meta needs \"{key}\""));
@@ -35,7 +36,19 @@ pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     {
         return Err(missing(mcp::META_CLIENT_CAPABILITIES));
     }
-    Ok(())
+    log_level(params).map(drop)
+}
+
+/// From which level on a request wants to hear log messages; `None` wants none.
+///
+/// # Errors
+///
+/// `-32602` for what is no level.
+pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
+    mcp::meta(params)
+        .filter(|meta| meta.contains_key(mcp::META_LOG_LEVEL))
+        .map(|meta| Level::read(meta, mcp::META_LOG_LEVEL))
+        .transpose()
 }
 
 /// What the client of a modern request says that it can do.
@@ -45,21 +58,6 @@ pub fn client_capabilities(params: &Map<String, Value>) -> ClientCapabilities {
     object.map_or_else(ClientCapabilities::default, |object| {
         ClientCapabilities::read(object, ProtocolVersion::V2026_07_28)
     })
-}
-
-/// From which level on the client of a modern request wants to hear the log of this request; it
-/// hears nothing if it does not say.
-///
-/// # Errors
-///
-/// `-32602` for what is no level.
-pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
-    match mcp::meta(params) {
-        Some(meta) if meta.contains_key(mcp::META_LOG_LEVEL) => {
-            Level::read(meta, mcp::META_LOG_LEVEL).map(Some)
-        }
-        _ => Ok(None),
-    }
 }
 
 /// Checks that `Mcp-Method` and `Mcp-Name` say what the body says.
@@ -87,6 +85,50 @@ pub fn check_headers(
     };
     let name = name.map(decode).transpose()?;
     mirrored("Mcp-Name", name.as_deref(), body)
+}
+
+/// The largest integer that a header can repeat, and the negative of the smallest: 2^53 - 1.
+const MAX_MIRRORED: f64 = 9_007_199_254_740_991.0;
+
+/// Checks that a header says what an argument says; null is no argument.
+///
+/// # Errors
+///
+/// `-32020` when they differ, the header is not encoded properly, or only one of them is there
+/// (MCP 2026-07-28, Streamable HTTP, Server Behavior for Custom Headers: MUST reject with HTTP
+/// 400). The error repeats neither value.
+pub fn check_argument(
+    header: &str,
+    value: Option<&str>,
+    argument: Option<&Value>,
+) -> Result<(), ErrorObject> {
+    let value = value.map(decode).transpose()?;
+    let text = match (&value, argument.filter(|argument| !argument.is_null())) {
+        (None, None) => return Ok(()),
+        (Some(value), Some(argument)) if is_same(value, argument) => return Ok(()),
+        (Some(_), Some(_)) => format!("{header} does not say what the arguments say"),
+        (Some(_), None) => format!("{header} repeats an argument that is not there"),
+        (None, Some(_)) => format!("the {header} header is missing"),
+    };
+    let text = format!("Header mismatch: {text}");
+    Err(ErrorObject::new(HEADER_MISMATCH, text))
+}
+
+fn is_same(value: &str, argument: &Value) -> bool {
+    match argument {
+        Value::String(text) => value == text,
+        Value::Bool(is_true) => value == if *is_true { "true" } else { "false" },
+        // By their value: SHOULD take 42.0 and 42 as equal.
+        Value::Number(number) => {
+            let repeated: Option<Number> = serde_json::from_str(value).ok();
+            let repeated = repeated.and_then(|number| number.as_f64());
+            let number = number
+                .as_f64()
+                .filter(|number| number.abs() <= MAX_MIRRORED);
+            number.is_some() && number == repeated
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
 fn mirrored(header: &str, value: Option<&str>, body: &str) -> Result<(), ErrorObject> {
@@ -232,6 +274,16 @@ mod tests {
                 json!({"_meta": {version: "2026-07-28", capabilities: []}}),
                 false,
             ),
+            (
+                "a log level",
+                json!({"_meta": {version: "2026-07-28", capabilities: {}, mcp::META_LOG_LEVEL: "alert"}}),
+                true,
+            ),
+            (
+                "no log level",
+                json!({"_meta": {version: "2026-07-28", capabilities: {}, mcp::META_LOG_LEVEL: "loud"}}),
+                false,
+            ),
         ];
         for (name, params, ok) in cases {
             assert_eq!(
@@ -346,6 +398,101 @@ mod tests {
             let checked = check_headers(request, method, header);
             assert_eq!(checked.map_err(|error| error.code), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn headers_repeat_arguments() {
+        let cases = [
+            ("text", Some("us-west1"), json!("us-west1"), true),
+            ("other text", Some("US-west1"), json!("us-west1"), false),
+            ("empty text", Some(""), json!(""), true),
+            ("text like a number", Some("42.0"), json!("42"), false),
+            (
+                "encoded",
+                Some("=?base64?SGVsbG8sIOS4lueVjA==?="),
+                json!("Hello, 世界"),
+                true,
+            ),
+            (
+                "encoded without need",
+                Some("=?base64?YQ==?="),
+                json!("a"),
+                true,
+            ),
+            ("encoded number", Some("=?base64?NDI=?="), json!(42), true),
+            (
+                "encoded sentinel",
+                Some("=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+                json!("=?base64?literal?="),
+                true,
+            ),
+            (
+                "sentinel as it is",
+                Some("=?base64?literal?="),
+                json!("=?base64?literal?="),
+                false,
+            ),
+            ("no padding", Some("=?base64?YQ?="), json!("a"), false),
+            (
+                "too much padding",
+                Some("=?base64?YQ===?="),
+                json!("a"),
+                false,
+            ),
+            (
+                "other alphabet",
+                Some("=?base64?-_8=?="),
+                json!("\u{fb}\u{ff}"),
+                false,
+            ),
+            ("white space", Some("=?base64?Y Q==?="), json!("a"), false),
+            ("bits left over", Some("=?base64?YR==?="), json!("a"), false),
+            (
+                "not UTF-8",
+                Some("=?base64?/w==?="),
+                json!("\u{fffd}"),
+                false,
+            ),
+            ("integer", Some("-7"), json!(-7), true),
+            ("integer by value", Some("42.0"), json!(42), true),
+            (
+                "integer in the body by value",
+                Some("42"),
+                json!(42.0),
+                true,
+            ),
+            ("other integer", Some("43"), json!(42), false),
+            ("integer in hexadecimal", Some("0x2a"), json!(42), false),
+            ("integer with a sign", Some("+42"), json!(42), false),
+            (
+                "largest",
+                Some("9007199254740991"),
+                json!(9_007_199_254_740_991_i64),
+                true,
+            ),
+            (
+                "too large",
+                Some("9007199254740992"),
+                json!(9_007_199_254_740_992_i64),
+                false,
+            ),
+            ("true", Some("true"), json!(true), true),
+            ("True", Some("True"), json!(true), false),
+            ("false", Some("false"), json!(true), false),
+            ("object", Some("{}"), json!({}), false),
+            ("null", None, json!(null), true),
+            ("null in the header", Some("null"), json!(null), false),
+            ("missing", None, json!("a"), false),
+            ("missing falsehood", None, json!(false), false),
+        ];
+        for (name, value, argument, is_good) in cases {
+            let checked = check_argument("Mcp-Param-X", value, Some(&argument));
+            let expected = if is_good { Ok(()) } else { Err(-32020) };
+            assert_eq!(checked.map_err(|error| error.code), expected, "{name}");
+        }
+        assert!(check_argument("Mcp-Param-X", None, None).is_ok());
+        let error = check_argument("Mcp-Param-X", Some("secret"), None).unwrap_err();
+        assert!(!error.message.contains("secret"), "{}", error.message);
     }
 
     #[test]

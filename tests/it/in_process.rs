@@ -12,7 +12,7 @@ use mcp_serve::Catalog;
 use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::Environment;
 use mcp_serve::execute::{self, Executor};
-use mcp_serve::http::{App, Connection, Options, Refusals, router};
+use mcp_serve::http::{App, Connection, Listeners, Options, Refusals, router};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
 use mcp_serve::stream::Histories;
@@ -96,6 +96,7 @@ impl InProcess {
             histories: Histories::default(),
             changes: mcp_serve::changes::Changes::default(),
             seal: mcp_serve::seal::Seal::random(),
+            listeners: Listeners::default(),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),

@@ -195,6 +195,8 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("tasks_ended", "counter"),
         ("tasks_forgotten", "counter"),
         ("tasks_rejected", "counter"),
+        ("subscriptions", "gauge"),
+        ("watched_folders", "gauge"),
     ];
     let page = response.text();
     let count = |name: &str, kind: &str| {

@@ -304,7 +304,22 @@ const METHODS: &[(&str, Outcome, Outcome)] = &[
     ("tools/list/", (200, Some(-32601)), (404, Some(-32601))),
     ("prompts/list", (200, Some(-32601)), (404, Some(-32601))),
     ("resources/list", (200, Some(-32601)), (404, Some(-32601))),
-    ("logging/setLevel", (200, Some(-32601)), (404, Some(-32601))),
+    ("logging/setLevel", (200, Some(-32602)), (404, Some(-32601))),
+    (
+        "resources/subscribe",
+        (200, Some(-32602)),
+        (404, Some(-32601)),
+    ),
+    (
+        "resources/unsubscribe",
+        (200, Some(-32602)),
+        (404, Some(-32601)),
+    ),
+    (
+        "subscriptions/listen",
+        (200, Some(-32601)),
+        (400, Some(-32602)),
+    ),
 ];
 
 /// Session rule G1: unknown methods.

@@ -200,7 +200,7 @@ impl Reader<'_> {
         let as_text = match keyword {
             "$anchor" | "$comment" | "$id" | "$ref" | "$schema" | "contentEncoding"
             | "contentMediaType" | "description" | "format" | "pattern" | "required" | "title"
-            | "type" => true,
+            | "type" | "x-mcp-header" => true,
             "const" | "default" | "enum" | "examples" => is_text,
             _ => false,
         };

@@ -1,0 +1,120 @@
+//! Changes on an event stream: on that of a session among other messages, and on one of their own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures_util::stream;
+use tokio::time::{Instant, Interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{COMMENT, Opened, event, heartbeats, instant, jittered};
+use crate::changes::{Change, Listener};
+use crate::dispatch::Listening;
+use crate::http::endpoint::Exchange;
+use crate::metrics::{MessageKind, StreamEnd};
+use crate::protocol::jsonrpc::RequestId;
+use crate::protocol::subscriptions::Notification;
+use crate::stream::{Event, Outbox};
+
+/// What the stream of a session tells of changes.
+#[derive(Debug)]
+pub(in crate::http) struct Feed {
+    pub(in crate::http) listener: Arc<Listener>,
+    pub(in crate::http) outbox: Arc<Outbox>,
+}
+
+impl Feed {
+    /// Puts the next change into the outbox.
+    pub(super) async fn next(&self) {
+        let change = self.listener.next().await;
+        let kind = match change {
+            Change::Tools | Change::Prompts | Change::Resources => MessageKind::ListChanged,
+            Change::Resource(_) => MessageKind::ResourceUpdated,
+        };
+        self.outbox.say(kind, notification(&change, None).into());
+    }
+}
+
+/// Encodes a change for the stream of a session, or for that of a request.
+fn notification(change: &Change, subscription: Option<&RequestId>) -> Vec<u8> {
+    let notification = match change {
+        Change::Tools => Notification::ToolsListChanged,
+        Change::Prompts => Notification::PromptsListChanged,
+        Change::Resources => Notification::ResourcesListChanged,
+        Change::Resource(uri) => Notification::ResourceUpdated(uri),
+    };
+    notification.encode(subscription)
+}
+
+/// The stream that a `subscriptions/listen` opened: what is told on it, then what changes, with
+/// comments between, until something ends it. `keep` is dropped with the stream.
+///
+/// Nothing waits for a client that is slow: the listener is asked when there is room for a message.
+pub(in crate::http) fn of_changes<K: Send + 'static>(
+    exchange: &Exchange,
+    opened: Opened,
+    listener: Listener,
+    listening: Listening,
+    keep: K,
+) -> Body {
+    struct Telling<K> {
+        opened: Opened,
+        listener: Listener,
+        listening: Listening,
+        heartbeats: Interval,
+        until: Instant,
+        expired: Instant,
+        draining: CancellationToken,
+        #[expect(dead_code, reason = "kept for its destructor")]
+        keep: K,
+    }
+    enum State<K> {
+        Beginning(Telling<K>),
+        Going(Telling<K>),
+        Over,
+    }
+    let options = &exchange.app.options;
+    let state = State::Beginning(Telling {
+        opened,
+        listener,
+        listening,
+        heartbeats: heartbeats(options.heartbeat),
+        until: Instant::now() + jittered(options.stream_max_age),
+        expired: instant(exchange.caller.expires),
+        draining: exchange.app.draining.clone(),
+        keep,
+    });
+    Body::from_stream(stream::unfold(state, |state| async move {
+        let mut telling = match state {
+            State::Beginning(mut telling) => {
+                let first = message(std::mem::take(&mut telling.listening.first));
+                return Some((Ok::<_, Infallible>(first), State::Going(telling)));
+            }
+            State::Going(telling) => telling,
+            State::Over => return None,
+        };
+        let end = tokio::select! {
+            biased;
+            () = sleep_until(telling.expired) => StreamEnd::Revoked,
+            change = telling.listener.next() => {
+                let chunk = message(notification(&change, Some(&telling.listening.id)));
+                return Some((Ok(chunk), State::Going(telling)));
+            }
+            () = telling.draining.cancelled() => StreamEnd::Shutdown,
+            () = sleep_until(telling.until) => StreamEnd::MaxAge,
+            _ = telling.heartbeats.tick() => {
+                return Some((Ok(COMMENT), State::Going(telling)));
+            }
+        };
+        telling.opened.end(end);
+        Some((Ok(message(telling.listening.last)), State::Over))
+    }))
+}
+
+fn message(data: Vec<u8>) -> bytes::Bytes {
+    event(&Event {
+        id: None,
+        data: data.into(),
+    })
+}
