@@ -11,6 +11,7 @@
 //! words.
 
 mod argument_error;
+mod completions;
 mod content;
 mod definition;
 mod environment;
@@ -20,13 +21,16 @@ mod list;
 mod output;
 mod params;
 mod program;
+mod prompt;
 mod question;
+mod resource;
 mod schema;
 mod settings;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod uri_template;
 mod variable;
 
 use std::fs::File;
@@ -35,26 +39,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
+pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
+pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
+pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
+pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Signal, Stdin, Task, Tool, Work,
+    ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
 };
+pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Problem, Report, Source};
 use crate::document::{Code, Diagnostic, LoadError, yaml};
 use crate::protocol::content::Icon;
-use definition::Context;
+use definition::{Contents, Context};
 
-/// The tools of one file, in its order; nothing of it changes.
+/// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
 pub struct Catalog {
     server: ServerInfo,
     tools: List<Tool>,
+    prompts: List<Prompt>,
+    resources: List<Resource>,
+    templates: List<ResourceTemplate>,
 }
 
 /// What the server says of itself.
@@ -146,9 +158,9 @@ impl Catalog {
             folder,
             environment,
         };
-        let (server, tools) = match yaml::parse(&mut report, &definition::ADVICE) {
+        let contents = match yaml::parse(&mut report, &definition::ADVICE) {
             Some((root, duplicates)) => definition::read(&root, duplicates, &context, &mut report),
-            None => (ServerInfo::default(), Vec::new()),
+            None => Contents::default(),
         };
         let failed = report.errors() > 0;
         let diagnostics = report.finish();
@@ -156,15 +168,22 @@ impl Catalog {
             return Err(LoadError::new(diagnostics));
         }
         Ok(Loaded {
-            catalog: Self::new(server, tools),
+            catalog: Self::new(contents),
             warnings: diagnostics,
         })
     }
 
-    fn new(server: ServerInfo, tools: Vec<Arc<Tool>>) -> Self {
+    fn new(contents: Contents) -> Self {
         Self {
-            server,
-            tools: List::new("tools", tools, |tool| &tool.name),
+            server: contents.server,
+            tools: List::new("tools", contents.tools, |tool| &tool.name),
+            prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
+            resources: List::new("resources", contents.resources, |resource| {
+                resource.uri.as_str()
+            }),
+            templates: List::new("templates", contents.templates, |template| {
+                template.uri.as_str()
+            }),
         }
     }
 
@@ -176,6 +195,21 @@ impl Catalog {
     /// Returns the tools in the order of the file.
     pub fn tools(&self) -> &List<Tool> {
         &self.tools
+    }
+
+    /// Returns the prompts in the order of the file.
+    pub fn prompts(&self) -> &List<Prompt> {
+        &self.prompts
+    }
+
+    /// Returns the resources in the order of the file, by their URIs.
+    pub fn resources(&self) -> &List<Resource> {
+        &self.resources
+    }
+
+    /// Returns the templates of resources in the order of the file, by their URI templates.
+    pub fn templates(&self) -> &List<ResourceTemplate> {
+        &self.templates
     }
 
     /// Returns the tool with this name; names compare by bytes.

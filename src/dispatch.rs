@@ -5,8 +5,12 @@
 //! the protocol and the catalog.
 
 mod capabilities;
+mod completion;
+mod finish;
 mod input;
 mod page;
+mod prompts;
+mod resources;
 mod subscriptions;
 mod tasks;
 mod tools;
@@ -19,12 +23,14 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Catalog, Tool};
+use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
 use crate::protocol::capabilities::ClientCapabilities;
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, RequestId};
+use crate::protocol::content::Uri;
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Request, RequestId};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
 use crate::protocol::logging::Level;
-use crate::protocol::mcp::{CallToolResult, Implementation};
+use crate::protocol::mcp::{CallToolResult, Implementation, Method};
+use crate::protocol::media::MediaType;
 use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::subscriptions::Filter;
@@ -33,6 +39,7 @@ use crate::protocol::version::{Era, Served};
 use crate::seal::Seal;
 
 use capabilities::capabilities;
+pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
 pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
 
@@ -44,7 +51,7 @@ pub enum Plan {
     /// Answer at once for a tool whose arguments break its rules: the model can correct them.
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
-    Call(Call),
+    Call(Box<Call>),
     /// Look after a task.
     Task(TaskRequest),
     /// Note it for as long as the session lives.
@@ -77,9 +84,50 @@ pub struct Listening {
     pub last: Vec<u8>,
 }
 
+/// What a call is made for, which decides what becomes of its outcome.
+#[derive(Debug)]
+pub enum Purpose {
+    /// `tools/call`
+    Tool,
+    /// `prompts/get`
+    Prompt(Arc<Prompt>),
+    /// `resources/read`
+    Resource(Reading),
+    /// `completion/complete`
+    Completion {
+        /// What was typed, if the program does not look at it.
+        typed: Option<String>,
+    },
+}
+
+/// A resource that is read.
+#[derive(Debug)]
+pub struct Reading {
+    /// As the client wrote it.
+    pub uri: Uri,
+    /// What its bytes are.
+    pub media: Option<MediaType>,
+    /// How long, and between whom, the result may be shared.
+    pub caching: Caching,
+}
+
+impl Purpose {
+    /// The method of the request.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Tool => Method::CallTool,
+            Self::Prompt(_) => Method::GetPrompt,
+            Self::Resource(_) => Method::ReadResource,
+            Self::Completion { .. } => Method::Complete,
+        }
+    }
+}
+
 /// A tool to run, with arguments that passed its schema.
 #[derive(Debug)]
 pub struct Call {
+    /// What it is made for.
+    pub purpose: Purpose,
     /// The tool.
     pub tool: Arc<Tool>,
     /// Its arguments.
@@ -90,8 +138,6 @@ pub struct Call {
     pub progress_token: Option<ProgressToken>,
     /// What the request says of its client.
     pub client: Client,
-    /// The client is given a task, and comes back for the outcome.
-    pub is_task: bool,
 }
 
 /// What a request says of the client that sent it.
@@ -103,7 +149,8 @@ pub struct Client {
     pub log_level: Option<Level>,
     /// The trace that the request belongs to.
     pub trace: Option<TraceContext>,
-    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one, and where
+    /// it cannot be sent away.
     pub retry: Option<Retry>,
 }
 
@@ -168,13 +215,19 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
-            Ok(Ok(call)) => Plan::Call(call),
+            Ok(Ok(call)) => Plan::Call(Box::new(call)),
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
         (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
             tasks::plan(context, request).unwrap_or_else(|error| Plan::Reply(Err(error)))
         }
+        (_, "prompts/list") => Plan::Reply(prompts::list(context, request)),
+        (_, "prompts/get") => planned(prompts::get(context, request)),
+        (_, "resources/list") => Plan::Reply(resources::list(context, request)),
+        (_, "resources/templates/list") => Plan::Reply(resources::list_templates(context, request)),
+        (_, "resources/read") => planned(resources::read(context, request)),
+        (_, "completion/complete") => planned(completion::complete(context, request)),
         (_, method) => Plan::Reply(Err(ErrorObject::method_not_found(method))),
     }
 }
@@ -202,23 +255,82 @@ fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
     plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
 }
 
-/// Encodes the result of a call for an era.
+/// Answers at once what needs nothing of the outside world, and plans a call for the rest.
+fn perform(
+    context: &Context<'_>,
+    request: &Request,
+    tool: &Arc<Tool>,
+    arguments: Arguments,
+    (purpose, client): (Purpose, Client),
+) -> Result<Plan, ErrorObject> {
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Err(ErrorObject::new(INVALID_REQUEST, missing));
+    }
+    let progress_token = ProgressToken::read(&request.params)?;
+    let work = tool.work(&arguments);
+    match work.map_err(|error| invalid_arguments(&error))? {
+        Work::Answer(pieces) => {
+            let answer = Answer::Result(CallToolResult {
+                content: pieces,
+                structured_content: None,
+                is_error: false,
+            });
+            let reply = finish(context.era, &purpose, answer, context.catalog);
+            Ok(Plan::Reply(reply))
+        }
+        Work::Run(_) | Work::Read(_) => Ok(Plan::Call(Box::new(Call {
+            purpose,
+            tool: Arc::clone(tool),
+            arguments,
+            caller: Arc::clone(context.caller),
+            progress_token,
+            client,
+        }))),
+    }
+}
+
+/// Takes the arguments out of the params of a request.
+fn take_arguments(request: &mut Request) -> Result<Option<Map<String, Value>>, ErrorObject> {
+    match request.params.swap_remove("arguments") {
+        None => Ok(None),
+        Some(Value::Object(arguments)) => Ok(Some(arguments)),
+        Some(_) => Err(ErrorObject::invalid_params(
+            "Invalid params: \"arguments\" must be an object",
+        )),
+    }
+}
+
+fn invalid_arguments(error: &ArgumentError) -> ErrorObject {
+    ErrorObject::invalid_params(format!("Invalid params: {error}"))
+}
+
+/// Encodes the result of a call of a tool for an era.
 ///
 /// # Errors
 ///
 /// `-32603` if the result cannot be encoded, which no result of ours should cause.
-pub fn call_result(
+fn call_result(
     era: Era,
     mut result: CallToolResult,
     catalog: &Catalog,
 ) -> Result<Box<RawValue>, ErrorObject> {
+    if era == Era::Legacy {
+        // Up to 2025-11-25 structured content is an object; 2026-07-28 allows any value.
+        result.structured_content = result.structured_content.filter(Value::is_object);
+    }
+    encode(era, &result, None, catalog)
+}
+
+/// Encodes a result as its era has it.
+fn encode(
+    era: Era,
+    result: &impl Serialize,
+    caching: Option<Caching>,
+    catalog: &Catalog,
+) -> Result<Box<RawValue>, ErrorObject> {
     match era {
-        Era::Legacy => {
-            // Up to 2025-11-25 structured content is an object; 2026-07-28 allows any value.
-            result.structured_content = result.structured_content.filter(Value::is_object);
-            raw(&result)
-        }
-        Era::Modern => complete(&result, None, catalog),
+        Era::Legacy => raw(result),
+        Era::Modern => complete(result, caching, catalog),
     }
 }
 
@@ -228,10 +340,7 @@ fn cacheable(
     result: &impl Serialize,
     caching: Caching,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    match context.era {
-        Era::Legacy => raw(result),
-        Era::Modern => complete(result, Some(caching), context.catalog),
-    }
+    encode(context.era, result, Some(caching), context.catalog)
 }
 
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
@@ -303,6 +412,7 @@ mod tests {
     use super::*;
     use crate::auth::Principal;
     use crate::catalog::Environment;
+    use crate::protocol::capabilities::Capability;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
     use crate::protocol::mcp::META_SERVER_INFO;
     use crate::protocol::version::ProtocolVersion;
@@ -528,6 +638,37 @@ tools:
                 assert!(text.contains(place), "{era:?} {name}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_knows_its_client() {
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let params = json!({"name": "wipe", "_meta": {
+            "traceparent": PARENT,
+            "io.modelcontextprotocol/logLevel": "error",
+            "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
+        }});
+        for (era, level, has_roots) in [
+            (Era::Legacy, Level::Warning, false),
+            (Era::Modern, Level::Error, true),
+        ] {
+            let Plan::Call(call) = planned(era, "tools/call", &params) else {
+                panic!("{era:?}");
+            };
+            let client = call.client;
+            assert_eq!(client.capabilities.has(Capability::Roots), has_roots);
+            assert_eq!(client.log_level, Some(level));
+            assert_eq!(
+                client.trace.map(|trace| trace.parent),
+                Some(PARENT.to_owned())
+            );
+            assert_eq!(client.retry.is_some(), era == Era::Modern);
+        }
+        let foreign = json!({"name": "wipe", "requestState": "x"});
+        assert_eq!(
+            reply(Era::Modern, "tools/call", &foreign),
+            Err(INVALID_PARAMS)
+        );
     }
 
     #[test]

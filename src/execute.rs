@@ -24,7 +24,7 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,13 +39,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Signal, Stdin, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Signal, Stdin, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::logging::LogMessage;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
+use crate::protocol::prompts::PromptMessage;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
 use conversation::{Conversation, Unanswered};
@@ -143,6 +144,10 @@ pub enum Outcome {
     MissingCapabilities(Vec<Capability>),
     /// The tool has said that the call ends with this error.
     Error(ErrorObject),
+    /// The messages of a prompt.
+    Messages(Vec<PromptMessage>),
+    /// What was printed or read, of which whoever asked makes something.
+    Bytes(Vec<u8>),
     /// The call ended before the tool did.
     Stopped(Stopped),
     /// The task that ran the call panicked.
@@ -320,6 +325,7 @@ impl CallTask {
         let mut command = match self.tool.work(&arguments) {
             Ok(Work::Run(command)) => command,
             Ok(Work::Answer(content)) => return report::answered(content),
+            Ok(Work::Read(path)) => return self.read(path, permit).await,
             Err(error) => return report::refused(&error),
         };
         identity::set(&mut command.environment, &self.variables);
@@ -341,6 +347,23 @@ impl CallTask {
         let outcome = or_lost(self.listen(&mut process, conversation, listener)).await;
         self.clean_up(process, folder, permit);
         outcome
+    }
+
+    /// Reads a file, off the reactor. The permit is in use until the operating system has answered.
+    async fn read(&self, path: PathBuf, permit: OwnedSemaphorePermit) -> Outcome {
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = catalog::file_bytes(&path);
+            drop(permit);
+            (path, read)
+        });
+        tokio::select! {
+            read = reading => match read {
+                Ok((path, read)) => report::read(&path, read),
+                Err(_) => Outcome::Lost,
+            },
+            () = tokio::time::sleep(self.deadline) => report::timed_out(self.deadline),
+            stopped = self.stopped() => Outcome::Stopped(stopped),
+        }
     }
 
     /// Listens to the process until there is an outcome.

@@ -7,6 +7,7 @@
 //! messages and back, and uses std, serde and `serde_json` only.
 
 pub mod capabilities;
+pub mod completion;
 pub mod content;
 pub mod input;
 pub mod jsonrpc;
@@ -14,6 +15,8 @@ pub mod logging;
 pub mod mcp;
 pub mod media;
 pub mod progress;
+pub mod prompts;
+pub mod resources;
 pub mod subscriptions;
 pub mod trace;
 pub mod version;

@@ -128,6 +128,15 @@ impl Piece {
         }
     }
 
+    /// A piece without placeholders.
+    pub(crate) fn fixed(content: Content) -> Self {
+        Self {
+            content,
+            text: None,
+            uri: None,
+        }
+    }
+
     /// Every placeholder of the piece.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
         let words = self.text.iter().chain(&self.uri);

@@ -1,7 +1,12 @@
 //! The document: its top-level keys, and from there each definition to what runs.
 
+mod about;
 mod action;
+mod backed;
+mod completions;
 mod icons;
+mod prompts;
+mod resources;
 mod tool;
 
 use std::collections::HashSet;
@@ -10,14 +15,18 @@ use std::sync::Arc;
 
 use super::environment::Environment;
 use super::settings::{self, Settings};
-use super::{ServerInfo, Tool};
+use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::suggest::nearest;
-use crate::document::yaml::{Advice, Duplicate, Entry, Node};
+use crate::document::yaml::{Advice, Duplicate, Entry, Key, Node};
 
 /// The version of the language that is read here.
 const VERSION: u64 = 1;
+/// The longest name of a tool that the MCP specification allows.
+const MAX_NAME: usize = 128;
+/// The longest name that every known client accepts.
+const MAX_PORTABLE_NAME: usize = 64;
 
 const DOCUMENT_KEYS: &[&str] = &[
     "version",
@@ -27,7 +36,12 @@ const DOCUMENT_KEYS: &[&str] = &[
     "instructions",
     "defaults",
     "tools",
+    "prompts",
+    "resources",
+    "resource_templates",
 ];
+/// The keys of what is served; a file has at least one of them.
+const SERVED_KEYS: &[&str] = &["tools", "prompts", "resources", "resource_templates"];
 
 /// What to do about YAML that is not accepted.
 pub(crate) const ADVICE: Advice = Advice {
@@ -44,54 +58,89 @@ pub(crate) struct Context<'a> {
     pub(crate) environment: &'a Environment,
 }
 
+/// What a document says.
+#[derive(Default)]
+pub(crate) struct Contents {
+    pub(crate) server: ServerInfo,
+    pub(crate) tools: Vec<Arc<Tool>>,
+    pub(crate) prompts: Vec<Arc<Prompt>>,
+    pub(crate) resources: Vec<Arc<Resource>>,
+    pub(crate) templates: Vec<Arc<ResourceTemplate>>,
+}
+
 /// Reads a whole document; all its problems are reported.
 pub(crate) fn read(
     root: &Node,
     duplicates: Vec<Duplicate>,
     context: &Context<'_>,
     report: &mut Report,
-) -> (ServerInfo, Vec<Arc<Tool>>) {
-    let mut server = ServerInfo::default();
+) -> Contents {
+    let mut contents = Contents::default();
     let Some(entries) = root.mapping() else {
         let message = format!(
             "the file must be a mapping with `tools`, not {}",
             root.kind()
         );
         report.add(Problem::error(Code::Value, root.span, message));
-        return (server, Vec::new());
+        return contents;
     };
     if let Some(problem) = newer_version(root) {
         // Nothing else can be judged by the rules of this version.
         report.add(problem);
-        return (server, Vec::new());
+        return contents;
     }
     for duplicate in duplicates {
         report_duplicate(&duplicate, report);
     }
+    let server = &mut contents.server;
     let mut defaults = Settings::default();
-    let mut tools = None;
     let mut meant = HashSet::new();
     for entry in entries {
         match entry.key.text.as_str() {
             "version" => check_version(entry, report),
-            "name" => server.name = name(entry, report).unwrap_or(server.name),
+            "name" => {
+                if let Some(name) = name(entry, report) {
+                    server.name = name;
+                }
+            }
             "title" => server.title = reader::text(entry, report),
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = read_defaults(entry, report),
-            "tools" => tools = Some(entry),
+            key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
     }
-    if tools.is_none() && !meant.contains("tools") {
+    let is_served = |key: &&str| root.get(key).is_some() || meant.contains(key);
+    if !SERVED_KEYS.iter().any(is_served) {
         let problem = Problem::without_place(Code::Value, "the file has no `tools`")
             .help("add `tools:` with at least one tool");
         report.add(problem);
     }
-    let tools = tools
-        .map(|entry| read_tools(entry, &defaults, context, report))
-        .unwrap_or_default();
-    (server, tools)
+    read_served(root, &defaults, context, &mut contents, report);
+    contents
+}
+
+/// Reads what is served, once the defaults are known.
+fn read_served(
+    root: &Node,
+    defaults: &Settings,
+    context: &Context<'_>,
+    contents: &mut Contents,
+    report: &mut Report,
+) {
+    if let Some(entry) = root.get("tools") {
+        contents.tools = read_tools(entry, defaults, context, report);
+    }
+    if let Some(entry) = root.get("prompts") {
+        contents.prompts = prompts::read(entry, defaults, context, report);
+    }
+    if let Some(entry) = root.get("resources") {
+        contents.resources = resources::read(entry, defaults, context, report);
+    }
+    if let Some(entry) = root.get("resource_templates") {
+        contents.templates = resources::read_templates(entry, defaults, context, report);
+    }
 }
 
 fn newer_version(root: &Node) -> Option<Problem> {
@@ -127,6 +176,9 @@ fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
         ["tools"] => format!("tool `{name}`"),
         ["tools", tool] => format!("key `{name}` of tool `{tool}`"),
         ["tools", tool, "params"] => format!("parameter `{name}` of tool `{tool}`"),
+        ["prompts"] => format!("prompt `{name}`"),
+        ["resources"] => format!("resource `{name}`"),
+        ["resource_templates"] => format!("resource template `{name}`"),
         _ => format!("key `{name}`"),
     };
     reader::twice(&subject, duplicate.first, duplicate.again.span, report);
@@ -142,6 +194,21 @@ fn unknown_key(
 ) {
     reader::unknown_key(entry, place, known, report);
     meant.extend(nearest(&entry.key.text, known.iter().copied()));
+}
+
+/// Checks the name of a tool or prompt.
+fn check_name(key: &Key, kind: &str, report: &mut Report) {
+    let name = key.text.as_str();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
+        let message = format!("`{name}` cannot be the name of a {kind}");
+        let help = "use 1 to 128 of the characters A–Z a–z 0–9 _ - .";
+        report.add(Problem::error(Code::Name, key.span, message).help(help));
+    } else if name.len() > MAX_PORTABLE_NAME || name.contains('.') {
+        let message = format!("some clients refuse the name `{name}`");
+        let help = "at most 64 characters without `.` work everywhere";
+        report.add(Problem::warning(Code::Name, key.span, message).help(help));
+    }
 }
 
 fn read_defaults(entry: &Entry, report: &mut Report) -> Settings {

@@ -1,15 +1,25 @@
-//! Files that a definition names, read once, when it is loaded.
+//! Files that a definition names.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::Entry;
 
 /// The largest file that is served, in bytes: 4 MiB, as much as a request may have.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The absolute path of the file that an entry names, which can be read now.
+pub(crate) fn path(entry: &Entry, folder: &Path, report: &mut Report) -> Option<PathBuf> {
+    let path = folder.join(reader::text(entry, report)?);
+    read(entry, folder, report)?;
+    Some(std::path::absolute(&path).unwrap_or(path))
+}
 
 /// Reads the file that an entry names; a relative path starts at `folder`.
 pub(crate) fn read(entry: &Entry, folder: &Path, report: &mut Report) -> Option<Vec<u8>> {
@@ -29,15 +39,20 @@ pub(crate) fn read(entry: &Entry, folder: &Path, report: &mut Report) -> Option<
     None
 }
 
-/// The bytes of a file; `None` if they are too many.
-fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // To open a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
+/// Reads a file; `None` if it has more than [`MAX_BYTES`].
+///
+/// # Errors
+///
+/// The operating system's, and one for what is no regular file.
+pub fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // To open a pipe would otherwise wait for its writer.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= MAX_BYTES).then_some(bytes))
 }

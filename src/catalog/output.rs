@@ -47,6 +47,8 @@ pub enum Form {
     Auto,
     /// Bytes of some kind.
     Media(MediaType),
+    /// Bytes, for whatever the program stands behind. No tool of a list has this.
+    Raw,
 }
 
 impl Form {
@@ -63,6 +65,14 @@ impl Form {
 }
 
 impl Output {
+    /// Bytes, for whatever the program stands behind.
+    pub(crate) fn raw() -> Self {
+        Self {
+            form: Form::Raw,
+            ..Self::default()
+        }
+    }
+
     /// Reads the `output` of a tool: its form, or a mapping.
     pub(crate) fn read(entry: &Entry, report: &mut Report) -> Option<Self> {
         let Some(entries) = entry.value.mapping() else {

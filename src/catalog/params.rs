@@ -49,7 +49,7 @@ impl Kind {
 }
 
 /// A parameter of a tool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) span: Span,
@@ -77,6 +77,20 @@ impl Parameter {
             allow_dash,
             allows_negative: allows_negative(&schema),
             schema,
+        }
+    }
+
+    /// A required text, whose place is that of what asks for it.
+    pub(crate) fn text(name: &str, span: Span) -> Self {
+        Self {
+            name: name.to_owned(),
+            span,
+            default_span: span,
+            schema: json!({"type": "string"}),
+            kind: Kind::String,
+            required: true,
+            allow_dash: false,
+            allows_negative: false,
         }
     }
 
@@ -123,6 +137,20 @@ impl Parameters {
             }
         }
         parameters
+    }
+
+    /// The same, but each may be left out.
+    pub(crate) fn optional(&self) -> Self {
+        let optional = |parameter: &Parameter| Parameter {
+            required: false,
+            ..parameter.clone()
+        };
+        Self {
+            list: self.list.iter().map(optional).collect(),
+            index: self.index.clone(),
+            broken: self.broken.clone(),
+            whole: None,
+        }
     }
 
     /// Reads the `input_schema` of a tool: each of its properties is a parameter.
@@ -177,7 +205,13 @@ impl Parameters {
         self.add(parameter);
     }
 
-    fn add(&mut self, parameter: Parameter) {
+    /// Adds a parameter, in the place of one with the same name.
+    pub(crate) fn add(&mut self, parameter: Parameter) {
+        let same = self.index.get(&parameter.name);
+        if let Some(same) = same.and_then(|at| self.list.get_mut(*at)) {
+            *same = parameter;
+            return;
+        }
         self.index.insert(parameter.name.clone(), self.list.len());
         self.list.push(parameter);
     }

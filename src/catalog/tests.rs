@@ -171,7 +171,7 @@ tools:
         .collect();
     assert_eq!(
         warnings,
-        ["tool `gone` is left out: `not-installed` is not found in PATH=relative:/nowhere"]
+        ["`gone` is left out: `not-installed` is not found in PATH=relative:/nowhere"]
     );
 }
 

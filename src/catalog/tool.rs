@@ -78,6 +78,8 @@ pub(crate) enum Kind {
     Exec(Exec),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
+    /// Answers with what a file holds then. No tool of a list does.
+    File(PathBuf),
 }
 
 /// A program to run.
@@ -151,7 +153,28 @@ impl Tool {
         match &self.parts.kind {
             Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+            Kind::File(path) => Ok(Work::Read(path.clone())),
         }
+    }
+
+    /// Returns where its answers come from.
+    pub fn origin(&self) -> Origin {
+        match self.parts.kind {
+            Kind::Exec(_) => Origin::Program,
+            Kind::Content(_) => Origin::Definition,
+            Kind::File(_) => Origin::File,
+        }
+    }
+
+    /// Whether the values of a parameter reach the program.
+    pub(crate) fn uses(&self, parameter: &str) -> bool {
+        let Kind::Exec(exec) = &self.parts.kind else {
+            return false;
+        };
+        let variables = exec.variables.iter();
+        let mut slots =
+            (exec.template.slots()).chain(variables.flat_map(|variable| variable.value.slots()));
+        slots.any(|slot| slot.name == parameter)
     }
 }
 
@@ -199,6 +222,17 @@ impl fmt::Debug for Arguments {
     }
 }
 
+/// Where the answers of a tool come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The definition holds them.
+    Definition,
+    /// A file holds them.
+    File,
+    /// A program makes them.
+    Program,
+}
+
 /// What a call does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
@@ -206,6 +240,8 @@ pub enum Work {
     Run(Command),
     /// It answers at once.
     Answer(Vec<Content>),
+    /// It reads this file.
+    Read(PathBuf),
 }
 
 impl Work {
@@ -213,7 +249,7 @@ impl Work {
     pub fn command(self) -> Option<Command> {
         match self {
             Self::Run(command) => Some(command),
-            Self::Answer(_) => None,
+            Self::Answer(_) | Self::Read(_) => None,
         }
     }
 }

@@ -1,19 +1,27 @@
 //! What this server says that it can do.
 
 use super::{Context, tasks};
-use crate::protocol::mcp::{Extensions, Listed, Offered, ServerCapabilities};
+use crate::catalog::Catalog;
+use crate::protocol::mcp::{Extensions, Listed, Offered, ServerCapabilities, Subscribable};
 use crate::protocol::version::Era;
 
 /// The capabilities of this server, for `initialize` and `server/discover`: tools always, and the
 /// rest as far as the file has it.
 pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
+    let catalog = context.catalog;
+    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
+    let list_changed = context.hears_changes;
+    let listed = Listed { list_changed };
     ServerCapabilities {
+        completions: completes(catalog).then(Offered::default),
         logging: Some(Offered {}),
-        tools: Some(Listed {
-            list_changed: context.hears_changes,
+        prompts: (!catalog.prompts().is_empty()).then_some(listed),
+        resources: has_resources.then_some(Subscribable {
+            subscribe: context.hears_changes,
+            list_changed,
         }),
+        tools: Some(listed),
         extensions: extensions(context),
-        ..ServerCapabilities::default()
     }
 }
 
@@ -23,4 +31,11 @@ fn extensions(context: &Context<'_>) -> Option<Extensions> {
     has_tasks.then(|| Extensions {
         tasks: Some(Offered::default()),
     })
+}
+
+fn completes(catalog: &Catalog) -> bool {
+    let mut prompts = catalog.prompts().iter();
+    let mut templates = catalog.templates().iter();
+    prompts.any(|prompt| prompt.completions.has_any())
+        || templates.any(|template| template.completions.has_any())
 }

@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Client, Context, Plan, complete, implementation, raw};
-use crate::catalog::{Catalog, Tool};
+use super::{Call, Context, Plan, complete, implementation, raw};
+use crate::catalog::Catalog;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::input::missing_capabilities;
 use crate::protocol::jsonrpc::{ErrorObject, Request};
@@ -36,10 +36,12 @@ pub(super) fn are_served(catalog: &Catalog) -> bool {
     catalog.tools().iter().any(|tool| tool.task.is_some())
 }
 
-/// True if a call becomes a task: its tool may be one, and its client offers to come back. A client
-/// that does not is refused before, if the tool must be one.
-pub(super) fn is_one(tool: &Tool, client: &Client) -> bool {
-    tool.task.is_some() && client.capabilities.has(Capability::Tasks)
+impl Call {
+    /// True if it becomes a task: its tool may be one, and its client offers to come back. A client
+    /// that does not is refused before, if the tool must be one.
+    pub fn is_task(&self) -> bool {
+        self.tool.task.is_some() && self.client.capabilities.has(Capability::Tasks)
+    }
 }
 
 /// Plans a request about a task. Without the extension there is no such method.

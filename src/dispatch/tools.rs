@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, LIST_CACHING, cacheable, input, tasks};
+use super::{Call, Context, LIST_CACHING, Purpose, cacheable, input, take_arguments};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -66,21 +66,12 @@ pub(super) fn call(
     let Context {
         catalog, caller, ..
     } = *context;
-    let arguments = request.params.swap_remove("arguments");
+    let arguments = take_arguments(request)?;
     let name = request
         .params
         .get("name")
         .and_then(Value::as_str)
         .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
-    let arguments = match arguments {
-        None => None,
-        Some(Value::Object(arguments)) => Some(arguments),
-        Some(_) => {
-            return Err(ErrorObject::invalid_params(
-                "Invalid params: \"arguments\" must be an object",
-            ));
-        }
-    };
     let progress_token = ProgressToken::read(&request.params)?;
     let tool = catalog
         .tool(name)
@@ -92,11 +83,11 @@ pub(super) fn call(
     }
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
+            purpose: Purpose::Tool,
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),
             progress_token,
-            is_task: tasks::is_one(tool, &client),
             client,
         }),
         Err(error) => {

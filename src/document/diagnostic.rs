@@ -60,6 +60,8 @@ pub enum Code {
     ArrayInWord,
     /// E019: a value that an interpreter would run as code.
     InterpreterCode,
+    /// E020: a caller's value in a path.
+    PathValue,
     /// E021: a caller's value in a variable that changes what programs run, or a variable that says
     /// who calls.
     DangerousEnvironment,
@@ -100,6 +102,7 @@ impl Code {
             Self::ProgramMissing => "E017",
             Self::ArrayInWord => "E018",
             Self::InterpreterCode => "E019",
+            Self::PathValue => "E020",
             Self::DangerousEnvironment => "E021",
             Self::Schema => "E030",
             Self::RemoteReference => "E031",

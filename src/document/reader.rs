@@ -247,7 +247,7 @@ pub(crate) fn listed(words: &[&str]) -> String {
 }
 
 /// Writes "`a`, `b` or `c`".
-fn alternatives(words: &[&str]) -> String {
+pub(crate) fn alternatives(words: &[&str]) -> String {
     joined(words, "or")
 }
 

@@ -29,16 +29,14 @@ pub(super) async fn ask<'a>(
             .map_err(|error| report::refused(&error))?;
     }
     let requests = questions.iter().map(request).collect::<Result<_, _>>();
-    let ask = Ask::of(requests.map_err(|reason| report::not_asked(&reason))?);
+    let ask = Ask::of(requests.map_err(|reason| report::not_confirmed(not_asked(&reason)))?);
     let may_skip = tool.confirm_fallback == Fallback::Allow && !tool.asks_for_values();
     if may_skip && conversation.cannot_ask(&ask) {
         return Ok(Cow::Borrowed(arguments));
     }
     let answers = conversation.ask_first(&ask).await?;
-    let forms = answers
-        .into_iter()
-        .map(form)
-        .collect::<Result<Vec<_>, _>>()?;
+    let forms: Result<Vec<_>, _> = answers.into_iter().map(form).collect();
+    let forms = forms.map_err(report::not_confirmed)?;
     Ok(Cow::Owned(tool.filled(arguments, &forms)))
 }
 
@@ -47,15 +45,22 @@ fn request(question: &Question) -> Result<(String, InputRequest), String> {
     Ok((question.name.clone(), request))
 }
 
-/// What a form was filled in with, if it was accepted.
-fn form(answer: Answer) -> Result<Value, Outcome> {
-    let mut answer = answer.map_err(|error| report::not_asked(&error.message))?;
-    match answer.get("action").and_then(Value::as_str) {
-        Some("accept") => Ok(answer
-            .get_mut("content")
-            .map(Value::take)
-            .unwrap_or_default()),
-        Some("decline") => Err(report::not_confirmed("declined")),
-        _ => Err(report::not_confirmed("gave no answer")),
-    }
+/// What a form was filled in with, if it was accepted; else what the model is told.
+fn form(answer: Answer) -> Result<Value, String> {
+    let mut answer = answer.map_err(|error| not_asked(&error.message))?;
+    let what = match answer.get("action").and_then(Value::as_str) {
+        Some("accept") => {
+            let content = answer.get_mut("content").map(Value::take);
+            return Ok(content.unwrap_or_default());
+        }
+        Some("decline") => "declined",
+        _ => "gave no answer",
+    };
+    Err(format!(
+        "the user was asked first and {what}; nothing was run"
+    ))
+}
+
+fn not_asked(reason: &str) -> String {
+    format!("the user must be asked first and was not: {reason}; nothing was run")
 }

@@ -19,6 +19,7 @@ use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_PARAMS, read
 use crate::protocol::logging::{Level, LogMessage};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
+use crate::protocol::prompts::PromptMessage;
 
 /// The longest message about progress or for the log, in bytes of its line.
 const MAX_WORDS: usize = 64 * 1024;
@@ -46,6 +47,8 @@ pub(super) enum Line {
     Result(Result<CallToolResult, String>),
     /// The error that the call ends with instead.
     Error(ErrorObject),
+    /// The messages of a prompt, as the result of the call.
+    Messages(Vec<PromptMessage>),
     /// A message that cannot be used, and why.
     Unusable(String),
 }
@@ -71,7 +74,9 @@ pub(super) fn read(line: &[u8]) -> Line {
             Ok(error) => Line::Error(error),
             Err(reason) => Line::Result(Err(cut(reason, MAX_REASON))),
         },
-        Some("result") => Line::Result(result(text).map_err(|reason| cut(reason, MAX_REASON))),
+        Some("result") => {
+            result(text).unwrap_or_else(|reason| Line::Result(Err(cut(reason, MAX_REASON))))
+        }
         Some(kind) => {
             let kind = cut(kind.to_owned(), MAX_REASON);
             Line::Unusable(format!("this server knows no message `{kind}`"))
@@ -210,9 +215,13 @@ fn refuse_others(object: &Map<String, Value>, known: &str) -> Result<(), String>
     }
 }
 
-fn result(text: &str) -> Result<CallToolResult, String> {
+fn result(text: &str) -> Result<Line, String> {
     let mut object = read_object(text)?;
     object.remove("mcp");
+    if let Some(messages) = object.remove("messages") {
+        refuse_others(&object, "`messages`")?;
+        return prompt_messages(messages).map(Line::Messages);
+    }
     let structured_content = object.remove("structuredContent");
     let is_error = match object.remove("isError") {
         None => false,
@@ -221,11 +230,23 @@ fn result(text: &str) -> Result<CallToolResult, String> {
     };
     let content = content(&mut object, structured_content.as_ref())?;
     refuse_others(&object, "`content`, `structuredContent` and `isError`")?;
-    Ok(CallToolResult {
+    Ok(Line::Result(Ok(CallToolResult {
         content,
         structured_content,
         is_error,
-    })
+    })))
+}
+
+/// Checks that every key was taken out of an object.
+fn prompt_messages(messages: Value) -> Result<Vec<PromptMessage>, String> {
+    let Value::Array(messages) = messages else {
+        return Err("`messages` must be an array".to_owned());
+    };
+    let messages = messages.into_iter().enumerate();
+    let read = messages.map(|(at, message)| {
+        serde_json::from_value(message).map_err(|error| format!("messages[{at}]: {error}"))
+    });
+    read.collect()
 }
 
 fn error(text: &str) -> Result<ErrorObject, String> {

@@ -25,7 +25,7 @@ pub(super) fn result(
     note: Option<&str>,
 ) -> Result<CallToolResult, Failed> {
     let result = match &tool.output.form {
-        Form::Text => text(tool, stdout, note),
+        Form::Text | Form::Raw => text(tool, stdout, note),
         Form::Json => structured(tool, stdout, parsed(stdout)?),
         Form::Lines => lines(tool, stdout, note),
         Form::Auto => match serde_json::from_slice(stdout) {
@@ -79,7 +79,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
                 ..text(tool, whole_characters(&printed.output), Some(&note))
             };
         }
-        Form::Text | Form::Auto | Form::Lines => "",
+        Form::Text | Form::Auto | Form::Lines | Form::Raw => "",
         Form::Json => " of JSON",
         Form::Media(media) => &format!(" of {}", media.as_str()),
     };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::output::{self, Failed};
 use super::process::{End, Ended};
 use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
-use crate::catalog::{ArgumentError, ExitMeaning, Tool};
+use crate::catalog::{ArgumentError, ExitMeaning, Form, MAX_FILE_BYTES, Tool};
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 
@@ -20,6 +21,31 @@ const MAX_ERROR_OUTPUT: usize = 4096;
 
 const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; they were \
     killed, and the output may be incomplete]";
+
+/// What came of a file.
+pub(super) fn read(path: &Path, read: io::Result<Option<Vec<u8>>>) -> Outcome {
+    match read {
+        Ok(Some(bytes)) => Outcome::Bytes(bytes),
+        Ok(None) => {
+            let most = MAX_FILE_BYTES / 1024 / 1024;
+            let text =
+                format!("the file has more than {most} MiB, which is the most that is served");
+            failed(text, "file too large")
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a file could not be read");
+            let cause = match error.kind() {
+                io::ErrorKind::NotFound => "it is gone",
+                io::ErrorKind::PermissionDenied => "the server may not read it",
+                _ => "the log of the server says why",
+            };
+            failed(
+                format!("the file could not be read: {cause}"),
+                "unreadable file",
+            )
+        }
+    }
+}
 
 /// What came of a process that ended by itself, or printed too much.
 pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
@@ -34,9 +60,14 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
         }
     };
     let meaning = status.code().map(|code| tool.exit.meaning(code));
+    let is_raw = tool.output.form == Form::Raw;
     let (result, how) = match (meaning, printed.result) {
         (_, Some(Given::Error(error))) => return Outcome::Error(error),
+        (Some(ExitMeaning::Ok), None) if is_raw => return raw(printed.output, note),
         (Some(ExitMeaning::Ok), None) => settled(output::result(tool, &printed.output, note)),
+        (Some(ExitMeaning::Ok), Some(Given::Messages(messages))) => {
+            return Outcome::Messages(messages);
+        }
         (Some(ExitMeaning::Ok), Some(Given::Valid(result))) => {
             settled(output::checked(tool, result))
         }
@@ -52,6 +83,14 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     };
     let how = if result.is_error { how } else { "ok".into() };
     Outcome::Result { result, how }
+}
+
+/// What was printed to be made something of; half of it would pass for all.
+fn raw(output: Vec<u8>, note: Option<&str>) -> Outcome {
+    match note {
+        None => Outcome::Bytes(output),
+        Some(note) => failed(note, "left processes behind"),
+    }
 }
 
 /// A result of a tool that ended well, and what the log calls it if it is an error.
@@ -142,14 +181,7 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
 }
 
 /// The outcome of a call that its user did not allow.
-pub(super) fn not_confirmed(what: &str) -> Outcome {
-    let text = format!("the user was asked first and {what}; nothing was run");
-    failed(text, "not confirmed")
-}
-
-/// The outcome of a call whose user could not be asked.
-pub(super) fn not_asked(reason: &str) -> Outcome {
-    let text = format!("the user must be asked first and was not: {reason}; nothing was run");
+pub(super) fn not_confirmed(text: String) -> Outcome {
     failed(text, "not confirmed")
 }
 
@@ -208,6 +240,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::InputRequired(_) => "input required",
         Outcome::MissingCapabilities(_) => "missing client capability",
         Outcome::Error(_) => "protocol error",
+        Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",

@@ -12,6 +12,7 @@ use crate::catalog::Tool;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
+use crate::protocol::prompts::PromptMessage;
 
 /// What arrives on standard output.
 pub(super) struct Stdout<'a> {
@@ -38,6 +39,8 @@ pub(super) enum Given {
     Valid(CallToolResult),
     /// An error of JSON-RPC in its place.
     Error(ErrorObject),
+    /// The messages of a prompt.
+    Messages(Vec<PromptMessage>),
     /// One that cannot.
     Invalid {
         /// The number of its line.
@@ -205,7 +208,7 @@ impl Talk<'_> {
                 );
                 self.conversation.tell(unusable.line);
             }
-            Line::Result(_) | Line::Error(_) if self.result.is_some() => {
+            Line::Result(_) | Line::Messages(_) | Line::Error(_) if self.result.is_some() => {
                 if first(&mut self.warned.second_result) {
                     tracing::error!(
                         call,
@@ -215,6 +218,7 @@ impl Talk<'_> {
                     );
                 }
             }
+            Line::Messages(messages) => self.result = Some(Given::Messages(messages)),
             Line::Result(Ok(result)) => self.result = Some(Given::Valid(result)),
             Line::Error(error) => self.result = Some(Given::Error(error)),
             Line::Result(Err(reason)) => {

@@ -16,7 +16,7 @@ use super::reply::{self, RetryAfter};
 use super::{App, Connection};
 use crate::catalog::Tool;
 use crate::changes::Change;
-use crate::dispatch::{self, Call, Plan, Retry};
+use crate::dispatch::{self, Call, Plan, Purpose, Retry};
 use crate::execute::{
     Busy, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
 };
@@ -118,6 +118,7 @@ pub(super) fn prepare<K>(
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
         tool: call.tool,
         retry: client.retry,
+        purpose: call.purpose,
         started: Instant::now(),
         owes_reply: true,
         from,
@@ -140,6 +141,7 @@ pub(super) struct Answering<K> {
     app: Arc<App>,
     from: From,
     tool: Arc<Tool>,
+    purpose: Purpose,
     progress_token: Option<ProgressToken>,
     retry: Option<Retry>,
     started: Instant,
@@ -178,8 +180,15 @@ impl<K: Send + 'static> Listener for Answering<K> {
     fn done(mut self: Box<Self>, outcome: Outcome) {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
-        let error_type = error_type(&outcome);
-        let encoded = encoded(&self.app, era, self.retry.as_ref(), outcome);
+        let failed = error_type(&outcome);
+        let is_own = matches!(outcome, Outcome::Error(_));
+        let encoded = self.encoded(era, outcome);
+        let error_type = match &encoded {
+            // The code is the tool's own, and no label.
+            Err(_) if is_own => Some(ErrorType::Tool),
+            Err(error) => Some(ErrorType::JsonRpc(error.code)),
+            Ok(_) => failed,
+        };
         self.reply(&encoded, status, error_type);
     }
 }
@@ -192,10 +201,11 @@ impl<K> Answering<K> {
         error_status: StatusCode,
         error_type: Option<ErrorType>,
     ) {
+        let is_tool = matches!(self.purpose, Purpose::Tool);
         let (status, data) = reply::encode(&self.from.id, outcome, error_status);
         self.app.metrics.operation(
-            Method::CallTool.as_str(),
-            Some(&self.tool.name),
+            self.purpose.method().as_str(),
+            is_tool.then_some(self.tool.name.as_str()),
             error_type,
             self.from.version.as_str(),
             self.started.elapsed(),
@@ -205,6 +215,37 @@ impl<K> Answering<K> {
             status,
             data: data.into(),
         });
+    }
+
+    /// What the client is told of an outcome.
+    pub(super) fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+        let app = &self.app;
+        let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
+        let message = match outcome {
+            Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
+            Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
+            Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
+            Outcome::InputRequired(required) => {
+                let sealing = (&app.seal, SystemTime::now());
+                let lifetime = app.options.ask_timeout;
+                return match &self.retry {
+                    Some(retry) => {
+                        dispatch::input_required(sealing, lifetime, retry, *required, &app.catalog)
+                    }
+                    // Only where there is a retry is a client sent away.
+                    None => Err(ErrorObject::new(INTERNAL_ERROR, LOST)),
+                };
+            }
+            Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
+            Outcome::Error(error) => return Err(error),
+            Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
+            Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
+            Outcome::Stopped(Stopped::ByShutdown) => {
+                "The call was cancelled: the server is shutting down"
+            }
+            Outcome::Lost => LOST,
+        };
+        Err(ErrorObject::new(INTERNAL_ERROR, message))
     }
 }
 
@@ -345,45 +386,12 @@ const LOST: &str = "Internal error: the call was lost";
 
 const BUSY: &str = "The server is running as many calls as it may; try again later";
 
-/// What a client is told of an outcome.
-pub(super) fn encoded(
-    app: &App,
-    era: Era,
-    retry: Option<&Retry>,
-    outcome: Outcome,
-) -> Result<Box<RawValue>, ErrorObject> {
-    let message = match outcome {
-        Outcome::Result { result, .. } => return dispatch::call_result(era, result, &app.catalog),
-        Outcome::InputRequired(required) => {
-            let sealing = (&app.seal, SystemTime::now());
-            let lifetime = app.options.ask_timeout;
-            return match retry {
-                Some(retry) => {
-                    dispatch::input_required(sealing, lifetime, retry, *required, &app.catalog)
-                }
-                // Only where there is a retry is a client sent away.
-                None => Err(ErrorObject::new(INTERNAL_ERROR, LOST)),
-            };
-        }
-        Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
-        Outcome::Error(error) => return Err(error),
-        Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
-        Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
-        Outcome::Stopped(Stopped::ByShutdown) => {
-            "The call was cancelled: the server is shutting down"
-        }
-        Outcome::Lost => LOST,
-    };
-    Err(ErrorObject::new(INTERNAL_ERROR, message))
-}
-
 /// What the metrics call the error of a call.
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
-        // The code is the tool's own, and no label.
         Outcome::Error(_) => Some(ErrorType::Tool),
-        Outcome::InputRequired(_) => None,
+        Outcome::Messages(_) | Outcome::Bytes(_) | Outcome::InputRequired(_) => None,
         Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
     }

@@ -301,7 +301,7 @@ async fn serve_request(
         exchange,
         session.as_ref(),
         id.clone(),
-        call,
+        *call,
         outbox,
         in_flight,
     ) {
@@ -406,7 +406,14 @@ fn in_batch(
             Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
-                match run(exchange, Some(session), id.clone(), call, outbox, in_flight) {
+                match run(
+                    exchange,
+                    Some(session),
+                    id.clone(),
+                    *call,
+                    outbox,
+                    in_flight,
+                ) {
                     Ok(()) => return,
                     Err(NotStarted::Busy) => Err(call::busy_error()),
                     Err(NotStarted::Ended) => Err(not_found()),
@@ -427,7 +434,7 @@ fn ready(outbox: &Outbox, data: Vec<u8>) {
 /// What is left to do about a request.
 enum Planned {
     Answer(Result<Box<RawValue>, ErrorObject>),
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// Plans a request, and does at once what needs no waiting.
@@ -440,6 +447,9 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
         session.session().note_request(method);
     }
     let mut plan = dispatch::plan(&context, &mut request);
+    if let Some(session) = session.filter(|_| is_use(method, &plan)) {
+        session.session().note_call();
+    }
     if let Plan::Remember(wish) = plan {
         plan = Plan::Reply(subscriptions::remember(&exchange.app, session, wish));
     }
@@ -451,6 +461,15 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
             Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
         }
     }
+}
+
+/// True for what was answered at once, though it might have been a call.
+fn is_use(method: Method, plan: &Plan) -> bool {
+    let is_use = matches!(
+        method,
+        Method::GetPrompt | Method::ReadResource | Method::Complete
+    );
+    is_use && matches!(plan, Plan::Reply(Ok(_)))
 }
 
 fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVersion {

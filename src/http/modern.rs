@@ -58,10 +58,10 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
     call::count(exchange, method, ProtocolVersion::V2026_07_28, &plan);
     let outcome = match plan {
-        Plan::Call(call) if call.is_task => {
-            return task::create(exchange, request.id, call, waiting).await;
+        Plan::Call(call) if call.is_task() => {
+            return task::create(exchange, request.id, *call, waiting).await;
         }
-        Plan::Call(call) => return run(exchange, request.id, call, waiting).await,
+        Plan::Call(call) => return run(exchange, request.id, *call, waiting).await,
         Plan::Listen(listening) => return subscriptions::listen(exchange, listening),
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
@@ -107,7 +107,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -> Response {
+async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
@@ -117,8 +117,11 @@ async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -
     let cancel: DropGuard = stop.client.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
     let from = origin(app, id.clone(), &call, outbox);
-    let (call, answers) = take_answers(call);
-    if let Err(Busy) = call::start(app, from, (call, Input::Retry(answers)), stop, ()) {
+    let input = match take_answers(&mut call) {
+        Some(answers) => Input::Retry(answers),
+        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
+    };
+    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
     call::answer(exchanged(exchange), reader, (cancel, waiting)).await
@@ -136,11 +139,10 @@ pub(super) fn origin(app: &App, id: RequestId, call: &Call, outbox: Arc<Outbox>)
     }
 }
 
-/// The answers that a call brings from earlier rounds.
-pub(super) fn take_answers(mut call: Call) -> (Call, Answers) {
+/// The answers that a call brings from earlier rounds; `None` if there are no rounds.
+pub(super) fn take_answers(call: &mut Call) -> Option<Answers> {
     let retry = call.client.retry.as_mut();
-    let answers = retry.map(|retry| mem::take(&mut retry.answers));
-    (call, answers.unwrap_or_default())
+    retry.map(|retry| mem::take(&mut retry.answers))
 }
 
 /// How an exchange without a session is answered.

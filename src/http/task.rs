@@ -67,7 +67,7 @@ fn refused(refused: Refused) -> ErrorObject {
 pub(super) async fn create(
     exchange: &Exchange,
     id: RequestId,
-    call: Call,
+    mut call: Call,
     waiting: Waiting,
 ) -> Response {
     let app = &exchange.app;
@@ -88,14 +88,15 @@ pub(super) async fn create(
     let (outbox, reader) = call::outbox(app, 1);
     let from = modern::origin(app, id.clone(), &call, outbox);
     let asking = Box::new(Asking(Arc::clone(&running)));
-    let (call, answers) = modern::take_answers(call);
+    let answers = modern::take_answers(&mut call).unwrap_or_default();
     let input = Input::RetryThenLive(answers, asking);
     let (request, plain) = call::prepare(app, from, (call, input), ());
     let listener = Box::new(Answering {
         app: Arc::clone(app),
         number: request.number,
         running: Arc::clone(&running),
-        before: Some((task, plain)),
+        plain,
+        created: Some(task),
     });
     if let Err(Busy) = app.executor.start(request, stop, listener) {
         app.tasks.forget(running.id());
@@ -119,18 +120,21 @@ struct Answering {
     app: Arc<App>,
     number: u64,
     running: Arc<Running>,
-    /// The task as it was created, and the exchange that waits for it, until the work begins.
-    before: Option<(Task, call::Answering<()>)>,
+    /// The answer to the exchange, which is the task unless there is an outcome before.
+    plain: call::Answering<()>,
+    /// The task as it was created, until the work begins.
+    created: Option<Task>,
 }
 
 impl Listener for Answering {
     fn begins(&mut self) {
-        let Some((task, mut plain)) = self.before.take() else {
+        let Some(task) = self.created.take() else {
             return;
         };
         tracing::info!(call = self.number, task = %self.running.id(), "task");
         let created = dispatch::created(&task, &self.app.catalog);
-        plain.reply(&created, StatusCode::INTERNAL_SERVER_ERROR, None);
+        self.plain
+            .reply(&created, StatusCode::INTERNAL_SERVER_ERROR, None);
     }
 
     fn said(&mut self, said: Said) {
@@ -142,13 +146,13 @@ impl Listener for Answering {
         }
     }
 
-    fn done(mut self: Box<Self>, outcome: Outcome) {
-        if let Some((_, plain)) = self.before.take() {
+    fn done(self: Box<Self>, outcome: Outcome) {
+        if self.created.is_some() {
             self.app.tasks.forget(self.running.id());
-            return Box::new(plain).done(outcome);
+            return Box::new(self.plain).done(outcome);
         }
         let is_cancelled = matches!(outcome, Outcome::Stopped(Stopped::ByClient));
-        let ending = match call::encoded(&self.app, Era::Modern, None, outcome) {
+        let ending = match self.plain.encoded(Era::Modern, outcome) {
             Ok(result) => Ending::Completed(result.into()),
             Err(_) if is_cancelled => Ending::Cancelled,
             Err(error) => Ending::Failed(error),

@@ -193,6 +193,37 @@ enum Body {
 }
 
 impl Resource {
+    /// Text.
+    pub fn text(text: String, media: Option<&MediaType>, uri: Uri) -> Self {
+        Self {
+            uri,
+            mime_type: media.map(|media| media.as_str().to_owned()),
+            body: Body::Text(text),
+            meta: None,
+        }
+    }
+
+    /// Bytes that are encoded already.
+    pub fn blob(bytes: Base64, mime_type: String, uri: Uri) -> Self {
+        Self {
+            uri,
+            mime_type: Some(mime_type),
+            body: Body::Blob(bytes),
+            meta: None,
+        }
+    }
+
+    /// As [`Resource::of_bytes`], but where nobody says what they are, bytes are text if they can be.
+    pub fn of_any_bytes(bytes: Vec<u8>, media: Option<&MediaType>, uri: Uri) -> Self {
+        if media.is_some() {
+            return Self::of_bytes(&bytes, media, uri);
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::text(text, None, uri),
+            Err(error) => Self::of_bytes(error.as_bytes(), None, uri),
+        }
+    }
+
     /// Bytes as text where they are said to be text and are UTF-8, else as they are.
     pub fn of_bytes(bytes: &[u8], media: Option<&MediaType>, uri: Uri) -> Self {
         let text = media
@@ -241,27 +272,33 @@ impl TryFrom<ResourceFields> for Resource {
 }
 
 /// Hints on how to use a piece.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Annotations {
+    /// Who should see it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    audience: Option<Vec<Role>>,
+    pub audience: Option<Vec<Role>>,
+    /// How much it matters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    priority: Option<Priority>,
+    pub priority: Option<Priority>,
+    /// When it was last changed, as RFC 3339 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_modified: Option<String>,
+    pub last_modified: Option<String>,
 }
 
+/// Who speaks, or is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Role {
+#[expect(missing_docs, reason = "the names are MCP's own")]
+pub enum Role {
     User,
     Assistant,
 }
 
+/// How much something matters, from 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Number")]
-struct Priority(Number);
+pub struct Priority(Number);
 
 impl TryFrom<Number> for Priority {
     type Error = &'static str;
@@ -310,6 +347,12 @@ pub enum Theme {
 pub struct Base64(String);
 
 impl Base64 {
+    /// How many bytes there are before they are encoded.
+    pub fn size(&self) -> usize {
+        let padding = self.0.bytes().rev().take_while(|byte| *byte == b'=');
+        self.0.len() / 4 * 3 - padding.count()
+    }
+
     /// Encodes bytes.
     pub fn encode(bytes: &[u8]) -> Self {
         Self(STANDARD.encode(bytes))

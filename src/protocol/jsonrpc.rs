@@ -28,7 +28,7 @@ pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
 /// The session does not exist. Widely used by clients, allocated before MCP closed the range.
 pub const SESSION_NOT_FOUND: i32 = -32001;
-/// The resource does not exist (MCP 2025-11-25 and before, Resources, Error Handling).
+/// The resource does not exist. Up to 2025-11-25; later it is `-32602`.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A mirrored header is missing or differs from the body (MCP 2026-07-28, Server Validation).
 pub const HEADER_MISMATCH: i32 = -32020;

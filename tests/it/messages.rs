@@ -425,7 +425,7 @@ tools:
             result["content"][0]["text"].clone()
         });
         assert_eq!(texts, [json!(""), json!("end\n")], "{era:?}");
-        let grown = peak_memory(&server) - before;
+        let grown = peak_memory(&server).saturating_sub(before);
         assert!(grown < 8 * 1024, "{era:?}: {grown} KiB");
     }
 }

@@ -41,11 +41,23 @@ pub(super) struct Action<'a> {
     pub(super) content: Option<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
+    /// What runs, where the caller has read it already.
+    pub(super) given: Option<Given>,
+    /// The caller knows of parameters that are used nowhere.
+    pub(super) may_ignore: bool,
     unsafe_code: bool,
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
     confirm_fallback: Fallback,
     settings: Settings,
+}
+
+/// What runs, without a program.
+pub(super) enum Given {
+    /// Fixed content.
+    Content(Vec<Piece>),
+    /// A file that is read each time.
+    File(PathBuf),
 }
 
 impl<'a> Action<'a> {
@@ -83,8 +95,20 @@ impl<'a> Action<'a> {
         context: &Context<'_>,
         report: &mut Report,
     ) -> Option<Tool> {
+        let parameters = self.parameters(&key.text, report);
+        self.build_with(parameters, key, defaults, context, report)
+    }
+
+    /// As [`Action::build`], with parameters that the caller has read.
+    pub(super) fn build_with(
+        self,
+        mut parameters: Parameters,
+        key: &Key,
+        defaults: &Settings,
+        context: &Context<'_>,
+        report: &mut Report,
+    ) -> Option<Tool> {
         let name = &key.text;
-        let mut parameters = self.parameters(name, report);
         // Before the values that the user is asked for are among them.
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
@@ -93,12 +117,18 @@ impl<'a> Action<'a> {
             name,
             parameters: &parameters,
             settings: &settings,
+            may_ignore: self.may_ignore,
             context,
         };
-        let kind = match (self.exec, self.content) {
-            (Some(entry), _) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
-            (None, Some(entry)) => scope.content(entry, report).map(Kind::Content),
-            (None, None) => None,
+        let kind = match (self.exec, self.content, self.given) {
+            (Some(entry), ..) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
+            (None, Some(entry), _) => scope.content(entry, report).map(Kind::Content),
+            (None, None, Some(Given::Content(pieces))) => {
+                scope.check_content(&pieces, report);
+                Some(Kind::Content(pieces))
+            }
+            (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
+            (None, None, None) => None,
         };
         let parts = Parts {
             kind: kind?,
@@ -112,7 +142,8 @@ impl<'a> Action<'a> {
         })
     }
 
-    fn parameters(&self, name: &str, report: &mut Report) -> Parameters {
+    /// Reads what the caller of this brings.
+    pub(super) fn parameters(&self, name: &str, report: &mut Report) -> Parameters {
         match (self.params, self.input_schema) {
             (None, None) => Parameters::default(),
             (Some(entry), None) => Parameters::read(entry, name, report),
@@ -131,7 +162,7 @@ impl<'a> Action<'a> {
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
     let effect = settings.effect.unwrap_or(match parts.kind {
         Kind::Exec(_) => Effect::Destructive,
-        Kind::Content(_) => Effect::Read,
+        Kind::Content(_) | Kind::File(_) => Effect::Read,
     });
     Tool {
         name,
@@ -161,6 +192,7 @@ struct Scope<'a> {
     name: &'a str,
     parameters: &'a Parameters,
     settings: &'a Settings,
+    may_ignore: bool,
     context: &'a Context<'a>,
 }
 
@@ -188,8 +220,7 @@ impl Scope<'_> {
 
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
         let pieces = content::read(entry, self.context.folder, report)?;
-        content::check(&pieces, self.name, self.parameters, report);
-        self.check_used(pieces.iter().flat_map(Piece::slots), report);
+        self.check_content(&pieces, report);
         let schema = self.settings.output.as_ref().and_then(Output::schema);
         if schema.is_some() {
             let message = "`content` gives no structured content that could match a schema";
@@ -197,6 +228,11 @@ impl Scope<'_> {
             report.add(problem.help("run a program, or remove the `schema` of `output`"));
         }
         Some(pieces)
+    }
+
+    fn check_content(&self, pieces: &[Piece], report: &mut Report) {
+        content::check(pieces, self.name, self.parameters, report);
+        self.check_used(pieces.iter().flat_map(Piece::slots), report);
     }
 
     fn variables(&self) -> impl Iterator<Item = &Variable> {
@@ -215,6 +251,9 @@ impl Scope<'_> {
     }
 
     fn check_used<'s>(&self, slots: impl Iterator<Item = &'s Slot>, report: &mut Report) {
+        if self.may_ignore {
+            return;
+        }
         let used: HashSet<&str> = slots.map(|slot| slot.name.as_str()).collect();
         for parameter in self.parameters.iter() {
             let name = parameter.name.as_str();
@@ -242,7 +281,7 @@ impl Scope<'_> {
         };
         let code = Code::ProgramMissing;
         let problem = if self.settings.hide_if_missing {
-            let message = format!("tool `{}` is left out: {}", self.name, missing.message);
+            let message = format!("`{}` is left out: {}", self.name, missing.message);
             Problem::warning(code, word.span, message)
         } else {
             Problem::error(code, word.span, missing.message).help(missing.help)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::action::Action;
-use super::{Context, icons, unknown_key};
+use super::{Context, check_name, icons, unknown_key};
 use crate::catalog::settings::Settings;
 use crate::catalog::{Task, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
@@ -11,11 +11,6 @@ use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::Icon;
-
-/// The longest name of a tool that the MCP specification allows.
-const MAX_NAME: usize = 128;
-/// The longest name that every known client accepts.
-const MAX_PORTABLE_NAME: usize = 64;
 
 /// The keys that only a tool has.
 const KEYS: &[&str] = &["title", "description", "icons", "content", "task"];
@@ -38,7 +33,7 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Option<Tool> {
     let key = &entry.key;
-    check_name(key, report);
+    check_name(key, "tool", report);
     let Some(entries) = entry.value.mapping() else {
         let expected = "a mapping with `description` and `exec`";
         reader::wrong_value(entry, expected, report);
@@ -56,20 +51,6 @@ pub(super) fn read(
         task: definition.task,
         ..tool
     })
-}
-
-fn check_name(key: &Key, report: &mut Report) {
-    let name = key.text.as_str();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
-        let message = format!("`{name}` cannot be the name of a tool");
-        let help = "use 1 to 128 of the characters A–Z a–z 0–9 _ - .";
-        report.add(Problem::error(Code::Name, key.span, message).help(help));
-    } else if name.len() > MAX_PORTABLE_NAME || name.contains('.') {
-        let message = format!("some clients refuse the name `{name}`");
-        let help = "at most 64 characters without `.` work everywhere";
-        report.add(Problem::warning(Code::Name, key.span, message).help(help));
-    }
 }
 
 fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> Definition<'a> {

@@ -1,0 +1,139 @@
+//! `resources/list`, `resources/templates/list` and `resources/read`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::page::page;
+use super::{Context, LIST_CACHING, Plan, Purpose, Reading, cacheable, input, perform};
+use crate::catalog::{Arguments, Catalog, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
+use crate::protocol::content::Uri;
+use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
+use crate::protocol::media::MediaType;
+use crate::protocol::modern::{CacheScope, Caching};
+use crate::protocol::resources;
+use crate::protocol::version::Era;
+
+pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ListResourcesResult<'a> {
+        resources: Vec<resources::Resource<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
+    }
+    let page = page(context, request, context.catalog.resources(), |_| true)?;
+    let result = ListResourcesResult {
+        resources: page.items.into_iter().map(|item| listed(item)).collect(),
+        next_cursor: page.next_cursor,
+    };
+    cacheable(context, &result, LIST_CACHING)
+}
+
+fn listed(resource: &Resource) -> resources::Resource<'_> {
+    let about = &resource.about;
+    resources::Resource {
+        uri: resource.uri.as_str(),
+        name: &about.name,
+        title: about.title.as_deref(),
+        description: &about.description,
+        icons: &about.icons,
+        mime_type: about.mime_type.as_ref().map(MediaType::as_str),
+        size: resource.size,
+        annotations: about.annotations.as_ref(),
+    }
+}
+
+pub(super) fn list_templates(
+    context: &Context<'_>,
+    request: &Request,
+) -> Result<Box<RawValue>, ErrorObject> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ListResourceTemplatesResult<'a> {
+        resource_templates: Vec<resources::ResourceTemplate<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
+    }
+    let page = page(context, request, context.catalog.templates(), |_| true)?;
+    let templates = page.items.into_iter().map(|item| listed_template(item));
+    let result = ListResourceTemplatesResult {
+        resource_templates: templates.collect(),
+        next_cursor: page.next_cursor,
+    };
+    cacheable(context, &result, LIST_CACHING)
+}
+
+fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'_> {
+    let about = &template.about;
+    resources::ResourceTemplate {
+        uri_template: template.uri.as_str(),
+        name: &about.name,
+        title: about.title.as_deref(),
+        description: &about.description,
+        icons: &about.icons,
+        mime_type: about.mime_type.as_ref().map(MediaType::as_str),
+        annotations: about.annotations.as_ref(),
+    }
+}
+
+pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+    let text = request
+        .params
+        .get("uri")
+        .and_then(Value::as_str)
+        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"uri\" must be a string"))?;
+    let not_found = || not_found(context.era, text);
+    let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
+    let (tool, about, arguments) = find(context.catalog, text).ok_or_else(not_found)?;
+    let purpose = Purpose::Resource(Reading {
+        uri,
+        media: about.mime_type.clone(),
+        caching: caching(tool),
+    });
+    let client = input::client(context, request, text, None)?;
+    perform(context, request, tool, arguments, (purpose, client))
+}
+
+/// Finds what a URI names: a resource, or else the first template that makes it with values that
+/// its rules allow.
+fn find<'a>(
+    catalog: &'a Catalog,
+    uri: &str,
+) -> Option<(&'a Arc<Tool>, &'a ResourceAbout, Arguments)> {
+    if let Some(resource) = catalog.resources().get(uri) {
+        let arguments = resource.tool.arguments(None).ok()?;
+        return Some((&resource.tool, &resource.about, arguments));
+    }
+    catalog.templates().iter().find_map(|template| {
+        let values = template.uri.values(uri)?;
+        let arguments = template.tool.arguments(Some(values)).ok()?;
+        Some((&template.tool, &template.about, arguments))
+    })
+}
+
+/// What a program prints may depend on the caller, and a file may change at any time.
+fn caching(tool: &Tool) -> Caching {
+    match tool.origin() {
+        Origin::Definition => LIST_CACHING,
+        Origin::File => Caching {
+            ttl_ms: 0,
+            cache_scope: CacheScope::Public,
+        },
+        Origin::Program => Caching {
+            ttl_ms: 0,
+            cache_scope: CacheScope::Private,
+        },
+    }
+}
+
+/// MCP 2026-07-28, Resources, Error Handling: MUST be `-32602`; up to 2025-11-25 it was `-32002`.
+fn not_found(era: Era, uri: &str) -> ErrorObject {
+    let code = match era {
+        Era::Legacy => RESOURCE_NOT_FOUND,
+        Era::Modern => INVALID_PARAMS,
+    };
+    ErrorObject::new(code, "Resource not found").with_data(json!({"uri": uri}))
+}
