@@ -1,8 +1,7 @@
 //! From a request to what is to be done about it.
 //!
 //! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
-//! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
-//! the protocol and the catalog.
+//! process. Only a [`Plan::Call`] meets the outside world.
 
 mod capabilities;
 mod completion;
@@ -92,7 +91,7 @@ pub enum Purpose {
     /// `prompts/get`
     Prompt(Arc<Prompt>),
     /// `resources/read`
-    Resource(Reading),
+    Resource(Box<Reading>),
     /// `completion/complete`
     Completion {
         /// What was typed, if the program does not look at it.

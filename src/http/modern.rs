@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::{App, headers, reply, subscriptions, task};
-use crate::dispatch::{self, Call, Plan};
+use crate::dispatch::{self, Call, Context, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::input::Answers;
@@ -52,10 +52,11 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if app.draining.is_cancelled() && !is_about_task(method) {
         return reply::stopping(Some(&request.id));
     }
-    if let Err(error) = check(exchange, &request) {
+    let context = exchange.context(Era::Modern, None);
+    if let Err(error) = check(exchange, &context, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
+    let plan = dispatch::plan(&context, &mut request);
     call::count(exchange, method, ProtocolVersion::V2026_07_28, &plan);
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
@@ -77,12 +78,11 @@ fn is_about_task(method: Method) -> bool {
     matches!(method, GetTask | UpdateTask | CancelTask)
 }
 
-fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
+fn check(exchange: &Exchange, context: &Context<'_>, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
     let method = header(exchange, headers::MCP_METHOD)?;
     check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
-    let context = exchange.context(Era::Modern, None);
-    for (name, argument) in dispatch::mirrored(&context, request) {
+    for (name, argument) in dispatch::mirrored(context, request) {
         check_argument(name, header(exchange, name)?, argument)?;
     }
     Ok(())

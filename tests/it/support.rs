@@ -551,10 +551,11 @@ impl Client {
         if self.era == Era::Modern {
             headers.push(("MCP-Protocol-Version", "2026-07-28".to_owned()));
             headers.push(("Mcp-Method", text(&message["method"])));
-            let params = &message["params"];
-            let name = [&params["name"], &params["taskId"]];
-            if let Some(name) = name.into_iter().find_map(Value::as_str) {
-                headers.push(("Mcp-Name", name.to_owned()));
+            let mut names = ["name", "uri", "taskId"]
+                .map(|key| &message["params"][key])
+                .into_iter();
+            if let Some(name) = names.find(|name| name.is_string()) {
+                headers.push(("Mcp-Name", text(name)));
             }
         }
         headers

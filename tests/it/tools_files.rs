@@ -45,7 +45,7 @@ fn invalid_files_are_explained() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(files.len(), 61, "a corpus test checks that it found files");
+    assert_eq!(files.len(), 65, "a corpus test checks that it found files");
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
