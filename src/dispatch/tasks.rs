@@ -62,6 +62,21 @@ pub(super) fn plan(context: &Context<'_>, request: &mut Request) -> Result<Plan,
     Ok(Plan::Task(TaskRequest { id, action }))
 }
 
+/// Refuses a client that wants to listen to tasks without the extension (SEP-2663, Task Status
+/// Notifications: MUST). One with it is acknowledged without them, and goes on asking.
+pub(super) fn check_listening(
+    context: &Context<'_>,
+    params: &Map<String, Value>,
+) -> Result<(), ErrorObject> {
+    let filter = params.get("notifications");
+    let wants_tasks = filter.is_some_and(|filter| filter.get("taskIds").is_some());
+    let can = modern::client_capabilities(params).has(Capability::Tasks);
+    if wants_tasks && !can && are_served(context.catalog) {
+        return Err(missing_capabilities(&[Capability::Tasks]));
+    }
+    Ok(())
+}
+
 /// Encodes the answer to a call that became a task.
 ///
 /// # Errors

@@ -153,6 +153,7 @@ fn ping(client: &Client) -> u16 {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_metric_is_there_with_its_type_and_help() {
     let server = serve(&[]);
     let client = server.client(Era::Legacy);

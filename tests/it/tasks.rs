@@ -186,6 +186,10 @@ fn other_clients_get_a_plain_result_or_none() {
     assert_eq!((refused.status, refused.error_code()), (400, Some(-32021)));
     let required = json!({"requiredCapabilities": {"extensions": {EXTENSION: {}}}});
     assert_eq!(refused.json()["error"]["data"], required);
+    let filter = json!({"notifications": {"taskIds": ["x"]}});
+    let refused = client.request("subscriptions/listen", &filter);
+    assert_eq!((refused.status, refused.error_code()), (400, Some(-32021)));
+    assert_eq!(refused.json()["error"]["data"], required);
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         let refused = client.request(method, &json!({"taskId": "x", "inputResponses": {}}));
         assert_eq!((refused.status, refused.error_code()), (400, Some(-32021)));
