@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::content::Uri;
@@ -351,16 +351,30 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
     let server = introduction(context.catalog);
     raw(&ModernResult::complete(
         &result,
-        Some(LIST_CACHING),
+        Some(context.list_caching()),
         &server,
     ))
 }
 
-/// The lists are the same for every caller, as long as no tool is granted to some only.
-const LIST_CACHING: Caching = Caching {
-    ttl_ms: LIST_TTL_MS,
-    cache_scope: CacheScope::Public,
-};
+impl Context<'_> {
+    /// How long what a definition says may be kept.
+    fn list_caching(&self) -> Caching {
+        self.caching(LIST_TTL_MS)
+    }
+
+    /// The same for every caller, but where a credential is asked for, a cache must not give it to
+    /// somebody without one.
+    fn caching(&self, ttl_ms: u64) -> Caching {
+        let cache_scope = match self.caller.principal {
+            Principal::Anonymous => CacheScope::Public,
+            Principal::User(_) => CacheScope::Private,
+        };
+        Caching {
+            ttl_ms,
+            cache_scope,
+        }
+    }
+}
 
 fn implementation(catalog: &Catalog) -> Implementation {
     let server = catalog.server();
@@ -409,7 +423,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::auth::Principal;
+    use crate::auth::Issuer;
     use crate::catalog::Environment;
     use crate::protocol::capabilities::Capability;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
@@ -476,6 +490,21 @@ tools:
             }
             Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_takes_a_credential_is_not_shared() {
+        let user = Principal::user(Issuer::AuthFile, "alice", None);
+        let catalog = catalog();
+        for (principal, scope) in [
+            (Principal::Anonymous, CacheScope::Public),
+            (user, CacheScope::Private),
+        ] {
+            let caller = Arc::new(Caller::new(principal));
+            let context = context(Era::Modern, &catalog, &caller);
+            assert_eq!(context.list_caching().cache_scope, scope);
+            assert_eq!(context.caching(0).cache_scope, scope);
         }
     }
 
