@@ -14,7 +14,6 @@
 )]
 
 mod support;
-mod tasks;
 
 mod arguments;
 mod ask;
@@ -43,4 +42,5 @@ mod sessions;
 mod startup;
 mod streams;
 mod subscriptions;
+mod tasks;
 mod tools_files;
