@@ -11,6 +11,7 @@ mod page;
 mod prompts;
 mod resources;
 mod subscriptions;
+mod tasks;
 mod tools;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::seal::Seal;
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
+pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub enum Plan {
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
     Call(Box<Call>),
+    /// Look after a task.
+    Task(TaskRequest),
     /// Note it for as long as the session lives.
     Remember(Wish),
     /// Tell what changes until the client leaves.
@@ -214,6 +218,9 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
+        (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
+            tasks::plan(context, request).unwrap_or_else(|error| Plan::Reply(Err(error)))
+        }
         (_, "prompts/list") => Plan::Reply(prompts::list(context, request)),
         (_, "prompts/get") => planned(prompts::get(context, request)),
         (_, "resources/list") => Plan::Reply(resources::list(context, request)),

@@ -153,6 +153,7 @@ fn ping(client: &Client) -> u16 {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_metric_is_there_with_its_type_and_help() {
     let server = serve(&[]);
     let client = server.client(Era::Legacy);
@@ -188,6 +189,13 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("duplicate_request_ids", "counter"),
         ("missing_session_id", "counter"),
         ("auth_failures", "counter"),
+        ("tasks", "gauge"),
+        ("tasks_limit", "gauge"),
+        ("task_results_bytes", "gauge"),
+        ("tasks_created", "counter"),
+        ("tasks_ended", "counter"),
+        ("tasks_forgotten", "counter"),
+        ("tasks_rejected", "counter"),
         ("subscriptions", "gauge"),
         ("watched_folders", "gauge"),
     ];
@@ -225,6 +233,22 @@ fn every_metric_is_there_with_its_type_and_help() {
             "sessions_created_total",
             "protocol",
             "2025-03-26 2025-06-18 2025-11-25",
+        ),
+        (
+            "tasks",
+            "status",
+            "working input_required completed failed cancelled",
+        ),
+        ("tasks_ended_total", "status", "completed failed cancelled"),
+        (
+            "tasks_forgotten_total",
+            "reason",
+            "expired evicted not_started",
+        ),
+        (
+            "tasks_rejected_total",
+            "reason",
+            "max_tasks principal_limit",
         ),
     ];
     for (name, label, values) in labels {
