@@ -131,7 +131,14 @@ pub struct Access {
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_root: bool,
 
-    /// Accept a token file or an auth file whatever its owner and mode.
+    /// File that holds a key of 32 bytes, in Base64 or hexadecimal: it seals what a client of
+    /// 2026-07-28 carries from one round of a call to the next, when a tool asks it something.
+    /// Servers that share the key serve each other's rounds; without one the key is random and
+    /// ends with the process. The same is asked of the file as of a token file.
+    #[arg(long, env = "MCP_SERVE_STATE_KEY_FILE", value_name = "FILE", value_parser = path())]
+    pub state_key_file: Option<PathBuf>,
+
+    /// Accept a token file, an auth file or a key file whatever its owner and mode.
     #[arg(long, env = "MCP_SERVE_INSECURE_PERMISSIONS", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -228,8 +235,8 @@ pub struct Sessions {
     )]
     pub on_session_limit: OnSessionLimit,
 
-    /// End no session for another client if it was idle for less than this. A principal at its own
-    /// limit makes room for itself, however short its session was idle.
+    /// End no session for another client if it was idle for less than this. A caller with a
+    /// credential makes room for itself at its own limit, however short its session was idle.
     #[arg(
         long,
         env = "MCP_SERVE_SESSION_EVICT_MIN_IDLE",
@@ -393,6 +400,17 @@ pub struct Limits {
     )]
     #[arg(value_parser = units::parse_duration)]
     pub call_timeout: Duration,
+
+    /// How long a client may take to answer what a tool asks. The call waits meanwhile, and that
+    /// does not count as its time. In 2026-07-28 it is how long a client may take to come back.
+    #[arg(
+        long,
+        env = "MCP_SERVE_ASK_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10m"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub ask_timeout: Duration,
 
     /// How long a stopping server waits for running calls.
     #[arg(

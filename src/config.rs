@@ -15,6 +15,7 @@ use crate::cli::{
 };
 use crate::document::Diagnostic;
 use crate::host::{HostName, Origin};
+use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
 
@@ -58,6 +59,10 @@ pub struct Config {
     pub max_calls: usize,
     /// How long a call may take by default.
     pub call_timeout: Duration,
+    /// How long a client may take to answer what a call asks.
+    pub ask_timeout: Duration,
+    /// Closes what clients carry from one round of a call to the next.
+    pub seal: Seal,
     /// How long a stopping server waits for calls.
     pub drain_timeout: Duration,
     /// Where to serve metrics.
@@ -92,6 +97,7 @@ impl Config {
     pub fn new(parsed: Parsed) -> anyhow::Result<Self> {
         let mut warnings = Vec::new();
         let (authenticator, auth_warnings) = authenticator(&parsed.cli.access)?;
+        let seal = seal(&parsed.cli.access)?;
         check_exposure(
             &parsed.cli,
             authenticator.is_open(),
@@ -127,6 +133,8 @@ impl Config {
             tcp_user_timeout: limits.tcp_user_timeout,
             max_calls: limits.max_calls.get(),
             call_timeout: limits.call_timeout,
+            ask_timeout: limits.ask_timeout,
+            seal,
             drain_timeout: limits.drain_timeout,
             metrics_listen: metrics.metrics_listen,
             debug_sessions: metrics.debug_sessions,
@@ -137,12 +145,33 @@ impl Config {
     }
 }
 
-fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
-    let permissions = if access.insecure_permissions {
+fn permissions(access: &Access) -> Permissions {
+    if access.insecure_permissions {
         Permissions::Unchecked
     } else {
         Permissions::Checked
+    }
+}
+
+fn seal(access: &Access) -> anyhow::Result<Seal> {
+    let Some(path) = &access.state_key_file else {
+        return Ok(Seal::random());
     };
+    let option = "--state-key-file";
+    let most = secret::MAX_SECRET_BYTES;
+    let key = read_secret(option, path, permissions(access), most)?;
+    Seal::parse(key.expose()).with_context(|| {
+        format!(
+            "{option} {}: it holds no key of {} bytes in Base64 or hexadecimal; make one with: \
+             openssl rand -base64 {1}",
+            path.display(),
+            seal::KEY_BYTES
+        )
+    })
+}
+
+fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
+    let permissions = permissions(access);
     match (&access.auth, &access.token_file) {
         (None, None) => Ok((Authenticator::open(), Vec::new())),
         (Some(_), Some(_)) => bail!(

@@ -1,12 +1,12 @@
 //! From a request to what is to be done about it.
 //!
 //! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
-//! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
-//! the protocol and the catalog.
+//! process. Only a [`Plan::Call`] meets the outside world.
 
 mod capabilities;
 mod completion;
 mod finish;
+mod input;
 mod page;
 mod prompts;
 mod resources;
@@ -14,6 +14,7 @@ mod subscriptions;
 mod tools;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -21,20 +22,23 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::content::Uri;
-use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request, RequestId};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Request, RequestId};
 use crate::protocol::legacy::{InitializeParams, InitializeResult};
 use crate::protocol::logging::Level;
 use crate::protocol::mcp::{CallToolResult, Implementation, Method};
 use crate::protocol::media::MediaType;
-use crate::protocol::modern::{
-    self, CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult,
-};
+use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, ModernResult};
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::subscriptions::Filter;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, Served};
+use crate::seal::Seal;
+
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
+pub use input::{Retry, input_required};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ pub enum Plan {
     /// Answer at once for a tool whose arguments break its rules: the model can correct them.
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
-    Call(Call),
+    Call(Box<Call>),
     /// Note it for as long as the session lives.
     Remember(Wish),
     /// Tell what changes until the client leaves.
@@ -83,7 +87,7 @@ pub enum Purpose {
     /// `prompts/get`
     Prompt(Arc<Prompt>),
     /// `resources/read`
-    Resource(Reading),
+    Resource(Box<Reading>),
     /// `completion/complete`
     Completion {
         /// What was typed, if the program does not look at it.
@@ -127,8 +131,22 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
-    /// From which level on the caller wants to hear log messages; `None` wants none.
+    /// What the request says of its client.
+    pub client: Client,
+}
+
+/// What a request says of the client that sent it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What it can be asked.
+    pub capabilities: ClientCapabilities,
+    /// From which level on it wants to hear the log; `None` wants nothing.
     pub log_level: Option<Level>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one, and where
+    /// it cannot be sent away.
+    pub retry: Option<Retry>,
 }
 
 /// Answers the `initialize` of a legacy client.
@@ -162,6 +180,14 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
+    /// What the client of a legacy session can be asked; one of 2026-07-28 says it in each request.
+    pub capabilities: Option<&'a ClientCapabilities>,
+    /// The header `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// Opens what clients carry from one round to the next.
+    pub seal: &'a Seal,
+    /// When the request came.
+    pub now: SystemTime,
     /// From which level on a legacy client wants to hear log messages; a modern one says so in each
     /// request.
     pub legacy_level: Level,
@@ -184,7 +210,7 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
-            Ok(Ok(call)) => Plan::Call(call),
+            Ok(Ok(call)) => Plan::Call(Box::new(call)),
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
@@ -211,7 +237,7 @@ pub fn mirrored<'a>(
 ///
 /// # Errors
 ///
-/// `-32603` if it cannot be encoded, as for every result.
+/// `-32603` if it cannot be encoded, which it always can.
 pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
     raw(&json!({}))
 }
@@ -227,10 +253,12 @@ fn perform(
     request: &Request,
     tool: &Arc<Tool>,
     arguments: Arguments,
-    purpose: Purpose,
+    (purpose, client): (Purpose, Client),
 ) -> Result<Plan, ErrorObject> {
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Err(ErrorObject::new(INVALID_REQUEST, missing));
+    }
     let progress_token = ProgressToken::read(&request.params)?;
-    let log_level = log_level(context, request)?;
     let work = tool.work(&arguments);
     match work.map_err(|error| invalid_arguments(&error))? {
         Work::Answer(pieces) => {
@@ -242,22 +270,14 @@ fn perform(
             let reply = finish(context.era, &purpose, answer, context.catalog);
             Ok(Plan::Reply(reply))
         }
-        Work::Run(_) | Work::Read(_) => Ok(Plan::Call(Call {
+        Work::Run(_) | Work::Read(_) => Ok(Plan::Call(Box::new(Call {
             purpose,
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(context.caller),
             progress_token,
-            log_level,
-        })),
-    }
-}
-
-/// From which level on the client wants to hear log messages of what it asks for.
-fn log_level(context: &Context<'_>, request: &Request) -> Result<Option<Level>, ErrorObject> {
-    match context.era {
-        Era::Legacy => Ok(Some(context.legacy_level)),
-        Era::Modern => modern::log_level(&request.params),
+            client,
+        }))),
     }
 }
 
@@ -379,10 +399,12 @@ fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::auth::Principal;
     use crate::catalog::Environment;
+    use crate::protocol::capabilities::Capability;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
     use crate::protocol::mcp::META_SERVER_INFO;
     use crate::protocol::version::ProtocolVersion;
@@ -411,11 +433,16 @@ tools:
     }
 
     fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+        static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
         Context {
             era,
             served: Served::Both,
             catalog,
             caller,
+            capabilities: None,
+            traceparent: None,
+            seal: &SEAL,
+            now: SystemTime::now(),
             legacy_level: Level::Warning,
             hears_changes: true,
             page_size: 1000,
@@ -603,6 +630,37 @@ tools:
                 assert!(text.contains(place), "{era:?} {name}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_knows_its_client() {
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let params = json!({"name": "wipe", "_meta": {
+            "traceparent": PARENT,
+            "io.modelcontextprotocol/logLevel": "error",
+            "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
+        }});
+        for (era, level, has_roots) in [
+            (Era::Legacy, Level::Warning, false),
+            (Era::Modern, Level::Error, true),
+        ] {
+            let Plan::Call(call) = planned(era, "tools/call", &params) else {
+                panic!("{era:?}");
+            };
+            let client = call.client;
+            assert_eq!(client.capabilities.has(Capability::Roots), has_roots);
+            assert_eq!(client.log_level, Some(level));
+            assert_eq!(
+                client.trace.map(|trace| trace.parent),
+                Some(PARENT.to_owned())
+            );
+            assert_eq!(client.retry.is_some(), era == Era::Modern);
+        }
+        let foreign = json!({"name": "wipe", "requestState": "x"});
+        assert_eq!(
+            reply(Era::Modern, "tools/call", &foreign),
+            Err(INVALID_PARAMS)
+        );
     }
 
     #[test]

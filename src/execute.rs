@@ -4,6 +4,10 @@
 //! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
 //! given at the deadline, and the killing goes on behind it.
 
+mod ask;
+mod before;
+mod conversation;
+mod deadline;
 mod identity;
 mod lines;
 mod messages;
@@ -11,6 +15,7 @@ mod output;
 mod pace;
 mod process;
 mod report;
+mod stdin;
 mod stdout;
 
 use std::borrow::Cow;
@@ -34,12 +39,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Signal, Stdin, Tool, Work};
+use crate::protocol::capabilities::{Capability, ClientCapabilities};
+use crate::protocol::input::InputRequired;
+use crate::protocol::logging::LogMessage;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
-use process::{Process, Spawn};
+use crate::protocol::trace::TraceContext;
+use crate::protocol::version::ProtocolVersion;
+use conversation::{Conversation, Unanswered};
+use deadline::Deadline;
+use process::{Finished, Process, Spawn};
 use stdout::Stdout;
+
+pub use ask::Answer;
+pub use conversation::{Client, Input, MAX_ROUNDS};
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +63,8 @@ pub struct Limits {
     pub max_calls: usize,
     /// How long a call may take when its tool says nothing.
     pub call_timeout: Duration,
+    /// How long a client may take for an answer; the call waits, and that does not count.
+    pub ask_timeout: Duration,
 }
 
 /// Runs calls.
@@ -72,6 +89,21 @@ pub struct CallRequest {
     pub arguments: Arguments,
     /// Who makes this request.
     pub caller: Arc<Caller>,
+    /// The client that it comes from.
+    pub from: Origin,
+    /// How that client is asked.
+    pub input: Input,
+}
+
+/// What a request says of the client that sent it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The version of the protocol.
+    pub version: ProtocolVersion,
+    /// What the client can be asked.
+    pub capabilities: ClientCapabilities,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 /// What ends a call early, besides its deadline.
@@ -104,6 +136,11 @@ pub enum Outcome {
         /// How the tool ended, in a few words for the log.
         how: Cow<'static, str>,
     },
+    /// The client has to answer before the call can go on: it ended, and starts again with the
+    /// answers.
+    InputRequired(Box<InputRequired>),
+    /// The client cannot be asked what it would have to answer.
+    MissingCapabilities(Vec<Capability>),
     /// The messages of a prompt.
     Messages(Vec<PromptMessage>),
     /// What was printed or read, of which whoever asked makes something.
@@ -133,6 +170,23 @@ pub enum Said {
     /// How far it has come. Each is further than the one before, and at most about ten come in a
     /// second: what comes faster is merged into the newest.
     Progress(Progress),
+    /// Something for the client's log.
+    Log(LogMessage),
+    /// A list of the server is not what it was.
+    ListChanged(List),
+    /// The client may leave and come back for the result.
+    CloseStream,
+}
+
+/// A list that clients can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// The tools.
+    Tools,
+    /// The prompts.
+    Prompts,
+    /// The resources and their templates.
+    Resources,
 }
 
 /// The server runs as many calls as it may.
@@ -181,9 +235,15 @@ impl Executor {
             kill: self.kill.clone(),
             tasks: self.tasks.clone(),
         };
+        let conversation = Conversation::new(
+            request.from.capabilities,
+            request.input,
+            self.limits.ask_timeout,
+        );
         self.tasks.spawn(async move {
             let started = Instant::now();
-            let outcome = or_lost(call.run(&request.arguments, permit, &mut *listener)).await;
+            let run = call.run(&request.arguments, permit, conversation, &mut *listener);
+            let outcome = or_lost(run).await;
             tracing::info!(
                 call = call.number,
                 tool = call.tool.name,
@@ -239,20 +299,30 @@ impl CallTask {
         &self,
         arguments: &Arguments,
         permit: OwnedSemaphorePermit,
+        mut conversation: Conversation,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        let mut command = match self.tool.work(arguments) {
+        let asked = tokio::select! {
+            asked = before::ask(&self.tool, arguments, &mut conversation) => asked,
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+        };
+        let arguments = match asked {
+            Ok(arguments) => arguments,
+            Err(outcome) => return outcome,
+        };
+        let mut command = match self.tool.work(&arguments) {
             Ok(Work::Run(command)) => command,
             Ok(Work::Answer(content)) => return report::answered(content),
             Ok(Work::Read(path)) => return self.read(path, permit).await,
             Err(error) => return report::refused(&error),
         };
-        command.environment.extend_from_slice(&self.variables);
+        identity::set(&mut command.environment, &self.variables);
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
         }
-        let (mut process, folder) = match start(&command) {
+        let input = input_of(&self.tool, &arguments);
+        let (mut process, folder) = match start(&command, input) {
             Ok(started) => started,
             Err(error) => {
                 tracing::warn!(tool = self.tool.name, program = %command.program.display(), %error, "a tool could not be started");
@@ -260,7 +330,7 @@ impl CallTask {
             }
         };
         // What was started is ended as always, also when its words make something of ours panic.
-        let outcome = or_lost(self.listen(&mut process, listener)).await;
+        let outcome = or_lost(self.listen(&mut process, conversation, listener)).await;
         self.clean_up(process, folder, permit);
         outcome
     }
@@ -283,15 +353,26 @@ impl CallTask {
     }
 
     /// Listens to the process until there is an outcome.
-    async fn listen(&self, process: &mut Process, listener: &mut dyn Listener) -> Outcome {
-        let mut stdout = Stdout::new(&self.tool, self.number, listener);
-        tokio::select! {
-            ended = process.output(&mut stdout) => match ended {
-                Ok(ended) => report::outcome(&self.tool, stdout.printed(), &ended),
-                Err(error) => report::unreadable(&error),
-            },
-            () = tokio::time::sleep(self.deadline) => report::timed_out(self.deadline),
-            stopped = self.stopped() => Outcome::Stopped(stopped),
+    async fn listen(
+        &self,
+        process: &mut Process,
+        mut conversation: Conversation,
+        listener: &mut dyn Listener,
+    ) -> Outcome {
+        let mut stdout = Stdout::new(&self.tool, self.number, listener, &mut conversation);
+        let deadline = Deadline::after(self.deadline, Instant::now());
+        let ended = tokio::select! {
+            ended = process.output(&mut stdout, deadline) => ended,
+            stopped = self.stopped() => return Outcome::Stopped(stopped),
+        };
+        let printed = stdout.printed();
+        match ended {
+            Ok(Finished::Ended(ended)) => report::outcome(&self.tool, printed, &ended),
+            Ok(Finished::TimedOut) => report::timed_out(self.deadline),
+            Ok(Finished::Asked) => conversation
+                .unanswered()
+                .map_or(Outcome::Lost, Outcome::from),
+            Err(error) => report::unreadable(&error),
         }
     }
 
@@ -343,6 +424,30 @@ impl CallTask {
     }
 }
 
+impl From<Unanswered> for Outcome {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Required(required) => Self::InputRequired(required),
+            Unanswered::Missing(missing) => Self::MissingCapabilities(missing),
+            Unanswered::TooOften => report::asked_too_often(),
+            Unanswered::TooLarge => report::answered_too_much(),
+        }
+    }
+}
+
+/// What a tool is given to read: nothing, unless it wants its arguments or talks.
+fn input_of(tool: &Tool, arguments: &Arguments) -> Option<stdin::Input> {
+    let first = match tool.stdin {
+        Stdin::Empty if !tool.messages => return None,
+        Stdin::Empty => String::new(),
+        Stdin::Json => arguments.to_json() + "\n",
+    };
+    Some(stdin::Input {
+        first: first.into_bytes(),
+        is_open: tool.messages,
+    })
+}
+
 /// The outcome of a part of a call; a panic in it ends this call and nothing else.
 async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
     AssertUnwindSafe(part)
@@ -371,7 +476,7 @@ pub fn prepare_children() -> io::Result<()> {
 }
 
 /// Starts the process, in a private empty folder unless the definition names one.
-fn start(command: &Command) -> io::Result<(Process, Option<TempDir>)> {
+fn start(command: &Command, input: Option<stdin::Input>) -> io::Result<(Process, Option<TempDir>)> {
     let folder = if command.workdir.is_none() {
         let private = Permissions::from_mode(0o700);
         let mut builder = tempfile::Builder::new();
@@ -388,11 +493,12 @@ fn start(command: &Command) -> io::Result<(Process, Option<TempDir>)> {
         .as_ref()
         .map(TempDir::path)
         .or(command.workdir.as_deref());
-    let process = Process::start(&Spawn {
+    let process = Process::start(Spawn {
         program: &command.program,
         arguments: &command.arguments,
         environment: &command.environment,
         workdir: workdir.unwrap_or(Path::new("/")),
+        input,
     })?;
     Ok((process, folder))
 }
@@ -513,6 +619,12 @@ tools:
             tool,
             arguments,
             caller: Arc::new(Caller::new(Principal::Anonymous)),
+            from: Origin {
+                version: ProtocolVersion::V2025_11_25,
+                capabilities: ClientCapabilities::default(),
+                trace: None,
+            },
+            input: Input::Nobody("nobody listens"),
         }
     }
 
@@ -522,13 +634,16 @@ tools:
         let limits = Limits {
             max_calls: 1,
             call_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(30),
         };
         for panics in [false, true] {
             let executor = Executor::new(limits);
             let (wire, mut heard, mut outcomes) = Wire::new(panics);
             let stop = never();
             executor.start(call(&executor, TALKS), stop, wire).unwrap();
-            let Said::Progress(progress) = heard.recv().await.unwrap();
+            let Some(Said::Progress(progress)) = heard.recv().await else {
+                panic!("no progress");
+            };
             let outcome = outcomes.recv().await.unwrap();
             assert_eq!(matches!(outcome, Outcome::Lost), panics, "{outcome:?}");
             // The listener is gone, and with it what it held.
@@ -563,6 +678,7 @@ tools:
         let executor = Executor::new(Limits {
             max_calls: 1,
             call_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(30),
         });
         let (wire, mut heard, mut outcomes) = Wire::new(false);
         let stop = never();
@@ -592,6 +708,7 @@ tools:
         let executor = Executor::new(Limits {
             max_calls: 0,
             call_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(30),
         });
         let (wire, mut heard, mut outcomes) = Wire::new(false);
         let stop = never();

@@ -8,6 +8,7 @@
 //! guarded by construction.
 
 mod admission;
+mod asking;
 mod body;
 mod call;
 mod connection;
@@ -37,6 +38,7 @@ use crate::execute::Executor;
 use crate::host::{HostName, Origin};
 use crate::metrics::Metrics;
 use crate::protocol::version::Served;
+use crate::seal::Seal;
 use crate::session::SessionStore;
 use crate::stream::Histories;
 
@@ -68,6 +70,8 @@ pub struct App {
     pub histories: Histories,
     /// What has changed.
     pub changes: Changes,
+    /// Closes what clients of 2026-07-28 carry from one round of a call to the next.
+    pub seal: Seal,
     /// Who listens to changes without a session.
     pub listeners: Listeners,
     /// Holds a token for each request whose client still waits for the answer.
@@ -100,6 +104,8 @@ pub struct Options {
     pub stream_buffer: usize,
     /// How many bytes a session of 2025-11-25 keeps of what it sent; 0 keeps nothing.
     pub resume_buffer: usize,
+    /// How long a client may take to answer what a call asks.
+    pub ask_timeout: Duration,
     /// The largest body in bytes.
     pub max_body: usize,
     /// The most items in one answer to a client that lists them.
@@ -121,6 +127,7 @@ impl Default for Options {
             stream_retry: Duration::from_secs(3),
             stream_buffer: 64 << 10,
             resume_buffer: 256 << 10,
+            ask_timeout: Duration::from_mins(10),
             max_body: 4 << 20,
             page_size: 1000,
         }

@@ -21,6 +21,7 @@
 //! - [`catalog`] is what is served: loaded, checked, immutable.
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
@@ -41,6 +42,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod seal;
 pub mod secret;
 pub mod server;
 pub mod session;

@@ -92,6 +92,8 @@ label! {
         Shutdown = "shutdown",
         /// The reply was sent.
         Complete = "complete",
+        /// The tool let the client go, which comes back for the reply.
+        Closed = "closed",
         /// The credential ended.
         Revoked = "revoked",
     }

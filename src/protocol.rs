@@ -6,8 +6,10 @@
 //! **Invariant:** nothing in here does I/O, knows a session or knows a tool. It turns bytes into
 //! messages and back, and uses std, serde and `serde_json` only.
 
+pub mod capabilities;
 pub mod completion;
 pub mod content;
+pub mod input;
 pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
@@ -16,6 +18,7 @@ pub mod progress;
 pub mod prompts;
 pub mod resources;
 pub mod subscriptions;
+pub mod trace;
 pub mod version;
 
 pub mod legacy;

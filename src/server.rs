@@ -109,8 +109,10 @@ impl Server {
             executor: Executor::new(execute::Limits {
                 max_calls: config.max_calls,
                 call_timeout: config.call_timeout,
+                ask_timeout: config.ask_timeout,
             }),
             options: options(&config),
+            seal: config.seal,
             authenticator: config.authenticator,
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
@@ -254,6 +256,7 @@ fn options(config: &Config) -> Options {
         stream_retry: config.streams.stream_retry,
         stream_buffer: config.streams.stream_buffer,
         resume_buffer: config.streams.resume_buffer,
+        ask_timeout: config.ask_timeout,
         max_body: config.max_body,
         page_size: config.page_size,
     }

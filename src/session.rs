@@ -14,6 +14,7 @@ pub mod statistics;
 pub mod store;
 
 mod activity;
+mod asked;
 mod registry;
 mod shards;
 mod tombstones;
@@ -29,21 +30,25 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Principal;
 use crate::changes::Listener;
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::RequestKey;
 use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 use crate::stream::{History, Outbox};
 use activity::{Activity, Class, Expiry, Use};
+use asked::Asked;
 use registry::Place;
 use statistics::LookupFailure;
 
 pub use activity::Millis;
+pub use asked::Outcome;
 pub use store::{NoRoom, Refused, SessionStore};
 
 /// A session id: 128 random bits, written as a UUID in lower case, the only form that is ever
@@ -101,6 +106,8 @@ pub struct SessionInfo {
     pub version: ProtocolVersion,
     /// The client's own name and version, for logs only; at most 64 characters.
     pub client: Box<str>,
+    /// What the client can be asked.
+    pub capabilities: ClientCapabilities,
 }
 
 /// What the limit of sessions per principal counts by.
@@ -224,6 +231,8 @@ struct Running {
     is_over: bool,
     ended: Option<CancellationToken>,
     calls: Vec<RunningCall>,
+    /// What the client was asked; `None` if that was nothing.
+    asked: Option<Box<Asked>>,
 }
 
 #[derive(Debug)]
@@ -343,6 +352,29 @@ impl Session {
         if calls.is_empty() {
             *calls = Vec::new();
         }
+    }
+
+    /// Notes a request to the client: its id, and where its answer arrives.
+    pub fn open_request(&self) -> (u64, oneshot::Receiver<Outcome>) {
+        self.running.lock().asked.get_or_insert_default().open()
+    }
+
+    /// Forgets a request to the client; false if it was answered.
+    pub fn close_request(&self, id: u64) -> bool {
+        let asked = &mut self.running.lock().asked;
+        asked.as_mut().is_some_and(|asked| asked.take(id).is_some())
+    }
+
+    /// Hands over the answer to a request; false if there is no such request, any more or in this
+    /// session.
+    pub fn answer_request(&self, key: &RequestKey, outcome: Outcome) -> bool {
+        let RequestKey::Number(number) = *key else {
+            return false;
+        };
+        let id = u64::try_from(number).ok();
+        let open = id.and_then(|id| self.running.lock().asked.as_mut()?.take(id));
+        // Whoever asked may have left in this moment.
+        open.is_some_and(|open| open.send(outcome).is_ok())
     }
 
     /// What the session sent lately; made when it is asked for first.

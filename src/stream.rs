@@ -53,6 +53,8 @@ pub enum Next {
     End,
     /// Nothing more for this reader: another one came.
     Replaced,
+    /// Nothing more for this reader: its client shall come back for the rest.
+    Closed,
 }
 
 /// How an exchange is answered.
@@ -96,21 +98,20 @@ struct Queued {
 #[derive(Debug)]
 enum Content {
     Message(Bytes),
+    Demand(Bytes),
     Reply(Reply),
+    /// The end of what this reader gets.
+    Close,
 }
 
 impl Content {
-    fn data(&self) -> &Bytes {
+    /// What is sent, and whether the client can do without.
+    fn data(&self) -> Option<(&Bytes, Importance)> {
         match self {
-            Self::Message(data) => data,
-            Self::Reply(reply) => &reply.data,
-        }
-    }
-
-    fn importance(&self) -> Importance {
-        match self {
-            Self::Message(_) => Importance::Word,
-            Self::Reply(_) => Importance::Reply,
+            Self::Message(data) => Some((data, Importance::Word)),
+            Self::Demand(data) => Some((data, Importance::Reply)),
+            Self::Reply(reply) => Some((&reply.data, Importance::Reply)),
+            Self::Close => None,
         }
     }
 }
@@ -164,6 +165,34 @@ impl Outbox {
             return;
         }
         let content = Content::Message(data);
+        self.push(&mut state, Queued { id, content });
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Says something that the client cannot do without: it is never dropped. Returns false if it is
+    /// lost all the same, since nobody reads and no history keeps it.
+    pub fn demand(&self, data: Bytes) -> bool {
+        let mut state = self.state.lock();
+        let id = state.keep(Importance::Reply, &data);
+        let is_read = state.reader.is_some();
+        if is_read {
+            let content = Content::Demand(data);
+            self.push(&mut state, Queued { id, content });
+        }
+        drop(state);
+        self.changed.notify_waiters();
+        is_read || id.is_some()
+    }
+
+    /// Ends what the reader gets, after what waits already. To be called only where a history keeps
+    /// the rest.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        if state.reader.is_none() {
+            return;
+        }
+        let (id, content) = (None, Content::Close);
         self.push(&mut state, Queued { id, content });
         drop(state);
         self.changed.notify_waiters();
@@ -244,7 +273,8 @@ impl Outbox {
 }
 
 fn bytes_of(queued: &Queued) -> i64 {
-    i64::try_from(queued.content.data().len()).unwrap_or(i64::MAX)
+    let bytes = queued.content.data().map_or(0, |(data, _)| data.len());
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl State {
@@ -252,6 +282,12 @@ impl State {
     fn keep(&self, importance: Importance, data: &Bytes) -> Option<EventId> {
         let kept = self.kept.as_ref()?;
         Some(kept.history.record(kept.stream, importance, data))
+    }
+
+    /// True if something waits that is no reply.
+    fn speaks(&self) -> bool {
+        let is_reply = |queued: &Queued| matches!(queued.content, Content::Reply(_));
+        !self.queue.iter().all(is_reply)
     }
 
     /// True if every reply is in the queue or was read.
@@ -285,7 +321,7 @@ impl Reader {
         let outbox = Arc::clone(&self.outbox);
         outbox
             .wait_for(|state| {
-                if state.messages > 0 {
+                if state.speaks() {
                     return Some(Answer::Stream);
                 }
                 state.is_complete().then(|| {
@@ -314,13 +350,13 @@ impl Reader {
                     return Some(Next::Replaced);
                 }
                 match outbox.pop(state) {
-                    Some(Queued { id, content }) => {
-                        let data = match content {
-                            Content::Message(data) => data,
-                            Content::Reply(reply) => reply.data,
-                        };
-                        Some(Next::Event(Event { id, data }))
-                    }
+                    Some(Queued { id, content }) => Some(match content {
+                        Content::Message(data) | Content::Demand(data) => {
+                            Next::Event(Event { id, data })
+                        }
+                        Content::Reply(Reply { data, .. }) => Next::Event(Event { id, data }),
+                        Content::Close => Next::Closed,
+                    }),
                     None => state.is_complete().then_some(Next::End),
                 }
             })
@@ -342,8 +378,9 @@ impl Reader {
         }
         let stream = history.open(&self.outbox);
         for queued in &mut state.queue {
-            let content = &queued.content;
-            queued.id = Some(history.record(stream, content.importance(), content.data()));
+            if let Some((data, importance)) = queued.content.data() {
+                queued.id = Some(history.record(stream, importance, data));
+            }
         }
         state.kept = Some(Kept {
             history: Arc::clone(history),
@@ -456,6 +493,38 @@ mod tests {
         }
         outbox.reply(reply("end"));
         assert_eq!(texts(&mut reader).await.len(), MAX_MESSAGES + 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_must_answer_is_never_dropped() {
+        let outbox = outbox(1, 0);
+        assert!(!outbox.demand(Bytes::from_static(b"lost")));
+        let mut reader = outbox.read();
+        say(&outbox, "lost");
+        for _ in 0..=MAX_MESSAGES {
+            assert!(outbox.demand(Bytes::from_static(b"asked")));
+        }
+        assert_eq!(reader.answer().await, Answer::Stream);
+        outbox.reply(reply("end"));
+        assert_eq!(texts(&mut reader).await.len(), MAX_MESSAGES + 2);
+        drop(reader);
+        assert!(!outbox.demand(Bytes::from_static(b"lost")));
+    }
+
+    #[tokio::test]
+    async fn a_reader_can_be_let_go() {
+        let outbox = outbox(1, 100);
+        outbox.close();
+        let mut reader = outbox.read();
+        say(&outbox, "before");
+        outbox.close();
+        assert_eq!(reader.answer().await, Answer::Stream);
+        assert!(matches!(reader.next().await, Next::Event(event) if event.data == "before"));
+        assert_eq!(reader.next().await, Next::Closed);
+        drop(reader);
+        let mut reader = outbox.read();
+        outbox.reply(reply("end"));
+        assert_eq!(texts(&mut reader).await, ["end"]);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! followed, since nested alternatives multiply the work for every value.
 
 mod bounds;
+mod form;
 mod limits;
 mod mirror;
 mod output;
@@ -17,6 +18,7 @@ use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
 use super::params::Parameters;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::suggest::did_you_mean;
+pub use form::FormSchema;
 pub use mirror::Mirrored;
 pub use output::OutputError;
 pub(crate) use output::OutputSchema;

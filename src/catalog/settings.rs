@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::output::Output;
 use super::template::{Word, segments};
-use super::tool::{Effect, ExitRules, Need, Signal, Stdin};
+use super::tool::{Effect, ExitRules, Signal, Stdin};
 use super::variable;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key, Scalar};
+use crate::protocol::capabilities::Capability;
 
 /// The keys that are read here.
 pub(crate) const KEYS: &[&str] = &[
@@ -44,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) max_output: Option<usize>,
     pub(crate) stdin: Option<Stdin>,
     pub(crate) output: Option<Output>,
-    pub(crate) needs: Option<BTreeSet<Need>>,
+    pub(crate) needs: Option<BTreeSet<Capability>>,
     pub(crate) messages: Option<bool>,
     pub(crate) exit: ExitRules,
     pub(crate) effect: Option<Effect>,
@@ -133,10 +134,11 @@ impl Settings {
     }
 }
 
-fn needs(entry: &Entry, report: &mut Report) -> Option<BTreeSet<Need>> {
+fn needs(entry: &Entry, report: &mut Report) -> Option<BTreeSet<Capability>> {
+    let names = Capability::ALL.map(|capability| (capability.as_str(), capability));
     let mut needs = BTreeSet::new();
     for node in reader::list(entry, report)? {
-        needs.extend(reader::item(node, Need::NAMES, report));
+        needs.extend(reader::item(node, &names, report));
     }
     Some(needs)
 }

@@ -12,9 +12,11 @@ use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
 use super::output::Output;
 use super::params::Parameters;
+use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::settings::Variable;
 use super::template::{Renderer, Template};
+use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
@@ -45,9 +47,11 @@ pub struct Tool {
     /// What the output is.
     pub output: Output,
     /// What a client must be able to do, or the tool does not run.
-    pub needs: BTreeSet<Need>,
+    pub needs: BTreeSet<Capability>,
     /// Whether a call can be a task; `None` if it never is.
     pub task: Option<Task>,
+    /// What a call does when its client cannot ask its user to confirm it.
+    pub confirm_fallback: Fallback,
     /// A line of the output that is a JSON object with the key `mcp` is a message to the server;
     /// default false.
     pub messages: bool,
@@ -64,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
+    pub(crate) questions: Questions,
 }
 
 /// What a call does.
@@ -110,6 +115,30 @@ impl Tool {
         arguments: Option<Map<String, Value>>,
     ) -> Result<Arguments, ArgumentError> {
         self.parts.input.arguments(arguments).map(Arguments)
+    }
+
+    /// Renders what the user is asked before a call runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tool::work`].
+    pub fn questions(&self, arguments: &Arguments) -> Result<Vec<Question>, ArgumentError> {
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+        self.parts.questions.render(renderer)
+    }
+
+    /// True if a call gets values from what the user answers.
+    pub fn asks_for_values(&self) -> bool {
+        self.parts.questions.give_values()
+    }
+
+    /// The arguments with the values from the forms that the user filled in, which are in the order
+    /// of the questions and satisfy their schemas.
+    #[must_use]
+    pub fn filled(&self, arguments: &Arguments, forms: &[Value]) -> Arguments {
+        let mut filled = arguments.clone();
+        self.parts.questions.fill(&mut filled.0, forms);
+        filled
     }
 
     /// Renders what one call does.
@@ -187,6 +216,13 @@ impl Exec {
 /// Debug prints names only: values may be secret.
 #[derive(Clone, PartialEq)]
 pub struct Arguments(Map<String, Value>);
+
+impl Arguments {
+    /// The arguments as one JSON object, on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
 
 impl fmt::Debug for Arguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -293,30 +329,6 @@ pub enum Stdin {
     Empty,
     /// The arguments, as one JSON object on a line.
     Json,
-    /// Bytes, for whatever the program stands behind. No tool of a list has this.
-    Raw,
-}
-
-/// What a client must be able to do, so that a tool can ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
-    /// Have its model write something.
-    Sampling,
-    /// Ask its user by a form.
-    Elicitation,
-    /// Send its user to a web page.
-    ElicitationUrl,
-    /// Say which folders it works in.
-    Roots,
-}
-
-impl Need {
-    pub(crate) const NAMES: &[(&str, Self)] = &[
-        ("sampling", Self::Sampling),
-        ("elicitation", Self::Elicitation),
-        ("elicitation.url", Self::ElicitationUrl),
-        ("roots", Self::Roots),
-    ];
 }
 
 /// Whether a call can be a task, which its client fetches later.

@@ -13,11 +13,11 @@ pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
     let listed = Listed { list_changed };
     ServerCapabilities {
         completions: completes(catalog).then(Offered::default),
-        logging: Some(Offered::default()),
+        logging: Some(Offered {}),
         prompts: (!catalog.prompts().is_empty()).then_some(listed),
         resources: has_resources.then_some(Subscribable {
-            list_changed,
             subscribe: context.hears_changes,
+            list_changed,
         }),
         tools: Some(listed),
     }

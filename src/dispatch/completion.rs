@@ -1,6 +1,6 @@
 //! `completion/complete`.
 
-use super::{Context, Plan, Purpose, encode, invalid_arguments, perform, prompts};
+use super::{Client, Context, Plan, Purpose, encode, input, invalid_arguments, perform, prompts};
 use crate::catalog::Candidates;
 use crate::protocol::completion::{CompleteParams, CompleteResult, Reference};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -34,7 +34,18 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
             let arguments = arguments.map_err(|error| invalid_arguments(&error))?;
             let typed = program.ignores_typed.then(|| params.value.to_owned());
             let purpose = Purpose::Completion { typed };
-            perform(context, request, &program.tool, arguments, purpose)
+            // There is no second round of a completion.
+            let client = Client {
+                retry: None,
+                ..input::client(context, request, "", None)?
+            };
+            perform(
+                context,
+                request,
+                &program.tool,
+                arguments,
+                (purpose, client),
+            )
         }
     }
 }

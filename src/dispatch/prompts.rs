@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::page::page;
 use super::{
-    Context, LIST_CACHING, Plan, Purpose, cacheable, invalid_arguments, perform, take_arguments,
+    Context, LIST_CACHING, Plan, Purpose, cacheable, input, invalid_arguments, perform,
+    take_arguments,
 };
 use crate::catalog::{Prompt, PromptArgument};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -64,10 +65,11 @@ pub(super) fn get(context: &Context<'_>, request: &mut Request) -> Result<Plan, 
         .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
     let prompt = context.catalog.prompts().get(name);
     let prompt = prompt.ok_or_else(|| unknown(name))?;
+    let client = input::client(context, request, name, arguments.as_ref())?;
     let arguments = prompt.tool.arguments(arguments);
     let arguments = arguments.map_err(|error| invalid_arguments(&error))?;
     let purpose = Purpose::Prompt(Arc::clone(prompt));
-    perform(context, request, &prompt.tool, arguments, purpose)
+    perform(context, request, &prompt.tool, arguments, (purpose, client))
 }
 
 pub(super) fn unknown(name: &str) -> ErrorObject {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::page::page;
-use super::{Context, LIST_CACHING, Plan, Purpose, Reading, cacheable, perform};
+use super::{Context, LIST_CACHING, Plan, Purpose, Reading, cacheable, input, perform};
 use crate::catalog::{Arguments, Catalog, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
 use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
@@ -88,12 +88,12 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, about, arguments) = find(context.catalog, text).ok_or_else(not_found)?;
-    let purpose = Purpose::Resource(Reading {
+    let purpose = Purpose::Resource(Box::new(Reading {
         uri,
         media: about.mime_type.clone(),
         caching: caching(tool),
-    });
-    perform(context, request, tool, arguments, purpose)
+    }));
+    perform(context, request, tool, arguments, (purpose, client))
 }
 
 /// Whether a URI names something that can be read.

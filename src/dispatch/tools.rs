@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, LIST_CACHING, Purpose, cacheable, log_level, take_arguments};
+use super::{Call, Context, LIST_CACHING, Purpose, cacheable, input, take_arguments};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -27,9 +27,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         may_use(context.caller, tool)
     })?;
     let result = ListToolsResult {
-        tools: page
-            .items
-            .into_iter()
+        tools: (page.items.into_iter())
             .map(|tool| listed(context.era, tool))
             .collect(),
         next_cursor: page.next_cursor,
@@ -75,11 +73,14 @@ pub(super) fn call(
         .and_then(Value::as_str)
         .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
     let progress_token = ProgressToken::read(&request.params)?;
-    let log_level = log_level(context, request)?;
     let tool = catalog
         .tool(name)
         .filter(|tool| may_use(caller, tool))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
+    let client = input::client(context, request, name, arguments.as_ref())?;
+    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+        return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
+    }
     Ok(match tool.arguments(arguments) {
         Ok(arguments) => Ok(Call {
             purpose: Purpose::Tool,
@@ -87,7 +88,7 @@ pub(super) fn call(
             arguments,
             caller: Arc::clone(caller),
             progress_token,
-            log_level,
+            client,
         }),
         Err(error) => {
             tracing::info!(

@@ -7,6 +7,12 @@ use std::ffi::OsString;
 
 use super::CallRequest;
 
+/// Sets variables; each name stands once.
+pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(OsString, OsString)]) {
+    environment.retain(|(name, _)| !variables.iter().any(|(ours, _)| ours == name));
+    environment.extend_from_slice(variables);
+}
+
 /// The variables of one call. What the caller lacks is empty, so that a tool which asks for it gets
 /// nothing of the server's own environment. Definitions cannot set names that start with `MCP_`.
 pub(super) fn variables(request: &CallRequest) -> Vec<(OsString, OsString)> {
@@ -14,14 +20,25 @@ pub(super) fn variables(request: &CallRequest) -> Vec<(OsString, OsString)> {
     let identity = caller.principal.identity();
     let subject = identity.map(|identity| identity.subject.clone());
     let tenant = identity.and_then(|identity| identity.tenant.clone());
-    let variables = [
+    let from = &request.from;
+    let mut variables = vec![
         ("MCP_CALLER_SUBJECT", subject.unwrap_or_default()),
         ("MCP_CALLER_TENANT", tenant.unwrap_or_default()),
         ("MCP_CALLER_SCOPES", caller.scopes.join(" ")),
         ("MCP_REQUEST_ID", request.number.to_string()),
         ("MCP_TOOL_NAME", request.tool.name.clone()),
+        ("MCP_PROTOCOL_VERSION", from.version.as_str().to_owned()),
+        (
+            "MCP_CLIENT_CAPABILITIES",
+            from.capabilities.as_json().to_owned(),
+        ),
     ];
+    if let Some(trace) = &from.trace {
+        variables.push(("TRACEPARENT", trace.parent.clone()));
+        variables.extend(trace.state.clone().map(|state| ("TRACESTATE", state)));
+    }
+    let variables = variables.into_iter();
     variables
         .map(|(name, value)| (name.into(), value.into()))
-        .into()
+        .collect()
 }

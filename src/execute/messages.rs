@@ -11,16 +11,21 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::ask::{self, Ask};
+use super::{List, Said};
 use crate::protocol::content::Content;
 use crate::protocol::jsonrpc::read_object;
+use crate::protocol::logging::{Level, LogMessage};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
 
-/// The longest message about progress, in bytes of its line.
-const MAX_PROGRESS_LINE: usize = 64 * 1024;
+/// The longest message about progress or for the log, in bytes of its line.
+const MAX_WORDS: usize = 64 * 1024;
 /// How much of the text of a progress message is kept, in bytes: more than any client shows.
 const MAX_PROGRESS_TEXT: usize = 4096;
+/// How much of the name of a logger is kept, in bytes.
+const MAX_LOGGER: usize = 256;
 /// How much is said about what is wrong with a message, in bytes.
 const MAX_REASON: usize = 300;
 
@@ -31,6 +36,10 @@ pub(super) enum Line {
     Output,
     /// How far the tool has come.
     Progress(Progress),
+    /// Something else for the client that wants no answer.
+    Said(Said),
+    /// Something that the client must answer, or what is wrong with it.
+    Ask(Result<Ask, ask::Unusable>),
     /// The result of the call, or what is wrong with it.
     Result(Result<CallToolResult, String>),
     /// The messages of a prompt, as the result of the call.
@@ -49,10 +58,13 @@ pub(super) fn read(line: &[u8]) -> Line {
         Ok(Kind(None)) | Err(_) => return Line::Output,
     };
     match kind.as_str() {
-        Some("progress") => match progress(text) {
-            Ok(progress) => Line::Progress(progress),
-            Err(reason) => Line::Unusable(cut(reason, MAX_REASON)),
-        },
+        Some("progress") => usable(progress(text).map(Line::Progress)),
+        Some("log") => usable(log(text).map(|log| Line::Said(Said::Log(log)))),
+        Some("list_changed") => {
+            usable(list_changed(text).map(|list| Line::Said(Said::ListChanged(list))))
+        }
+        Some("close_stream") => usable(bare(text).map(|()| Line::Said(Said::CloseStream))),
+        Some("ask") => asked(text),
         Some("result") => {
             result(text).unwrap_or_else(|reason| Line::Result(Err(cut(reason, MAX_REASON))))
         }
@@ -62,6 +74,10 @@ pub(super) fn read(line: &[u8]) -> Line {
         }
         None => Line::Unusable("`mcp` must be the name of a message".to_owned()),
     }
+}
+
+fn usable(line: Result<Line, String>) -> Line {
+    line.unwrap_or_else(|reason| Line::Unusable(cut(reason, MAX_REASON)))
 }
 
 /// True for the start of a line that was going to be a message.
@@ -112,8 +128,8 @@ fn progress(text: &str) -> Result<Progress, String> {
         total: Option<Number>,
         message: Option<String>,
     }
-    if text.len() > MAX_PROGRESS_LINE {
-        return Err(format!("it has more than {MAX_PROGRESS_LINE} bytes"));
+    if text.len() > MAX_WORDS {
+        return Err(format!("it has more than {MAX_WORDS} bytes"));
     }
     let object = Value::Object(read_object(text)?);
     let fields: Fields =
@@ -125,11 +141,76 @@ fn progress(text: &str) -> Result<Progress, String> {
     })
 }
 
+fn log(text: &str) -> Result<LogMessage, String> {
+    if text.len() > MAX_WORDS {
+        return Err(format!("it has more than {MAX_WORDS} bytes"));
+    }
+    let mut object = read_object(text)?;
+    object.remove("mcp");
+    let level = object.remove("level");
+    let level = level
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(Level::parse);
+    let level = level.ok_or(
+        "`level` must be one of debug, info, notice, warning, error, critical, alert and emergency",
+    )?;
+    let logger = match object.remove("logger") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(logger)) => Some(cut(logger, MAX_LOGGER)),
+        Some(_) => return Err("`logger` must be a text".to_owned()),
+    };
+    let data = object.remove("data").ok_or("`data` is missing")?;
+    refuse_others(&object, "`level`, `logger` and `data`")?;
+    Ok(LogMessage {
+        level,
+        logger,
+        data,
+    })
+}
+
+fn list_changed(text: &str) -> Result<List, String> {
+    let mut object = read_object(text)?;
+    object.remove("mcp");
+    let list = match object.remove("what").as_ref().and_then(Value::as_str) {
+        Some("tools") => List::Tools,
+        Some("prompts") => List::Prompts,
+        Some("resources") => List::Resources,
+        _ => return Err("`what` must be `tools`, `prompts` or `resources`".to_owned()),
+    };
+    refuse_others(&object, "`what`")?;
+    Ok(list)
+}
+
+/// A message that says nothing but its name.
+fn bare(text: &str) -> Result<(), String> {
+    let mut object = read_object(text)?;
+    object.remove("mcp");
+    refuse_others(&object, "none besides `mcp`")
+}
+
+fn asked(text: &str) -> Line {
+    match read_object(text) {
+        Ok(mut object) => {
+            object.remove("mcp");
+            Line::Ask(ask::read(object))
+        }
+        Err(reason) => Line::Ask(Err(ask::Unusable::new(None, reason))),
+    }
+}
+
+fn refuse_others(object: &Map<String, Value>, known: &str) -> Result<(), String> {
+    match object.keys().next() {
+        None => Ok(()),
+        Some(key) => Err(format!("it has the unknown key `{key}`; known are {known}")),
+    }
+}
+
 fn result(text: &str) -> Result<Line, String> {
     let mut object = read_object(text)?;
     object.remove("mcp");
     if let Some(messages) = object.remove("messages") {
-        check_keys(&object, "`messages`")?;
+        refuse_others(&object, "`messages`")?;
         return prompt_messages(messages).map(Line::Messages);
     }
     let structured_content = object.remove("structuredContent");
@@ -139,7 +220,7 @@ fn result(text: &str) -> Result<Line, String> {
         Some(_) => return Err("`isError` must be true or false".to_owned()),
     };
     let content = content(&mut object, structured_content.as_ref())?;
-    check_keys(&object, "`content`, `structuredContent` and `isError`")?;
+    refuse_others(&object, "`content`, `structuredContent` and `isError`")?;
     Ok(Line::Result(Ok(CallToolResult {
         content,
         structured_content,
@@ -148,13 +229,6 @@ fn result(text: &str) -> Result<Line, String> {
 }
 
 /// Checks that every key was taken out of an object.
-fn check_keys(object: &Map<String, Value>, known: &str) -> Result<(), String> {
-    match object.keys().next() {
-        None => Ok(()),
-        Some(key) => Err(format!("it has the unknown key `{key}`; known are {known}")),
-    }
-}
-
 fn prompt_messages(messages: Value) -> Result<Vec<PromptMessage>, String> {
     let Value::Array(messages) = messages else {
         return Err("`messages` must be an array".to_owned());
@@ -294,8 +368,8 @@ mod tests {
             };
             assert_eq!(progress.message, Some(expected));
         }
-        let too_long = progress(&"x".repeat(MAX_PROGRESS_LINE));
-        let reason = format!("it has more than {MAX_PROGRESS_LINE} bytes");
+        let too_long = progress(&"x".repeat(MAX_WORDS));
+        let reason = format!("it has more than {MAX_WORDS} bytes");
         assert_eq!(too_long, Line::Unusable(reason));
     }
 
@@ -333,8 +407,26 @@ mod tests {
             ),
             (
                 r#"{"mcp":"log","data":1}"#,
-                "this server knows no message `log`",
+                "`level` must be one of debug, info, notice, warning, error, critical, alert and emergency",
             ),
+            (r#"{"mcp":"log","level":"info"}"#, "`data` is missing"),
+            (
+                r#"{"mcp":"log","level":"info","logger":1,"data":1}"#,
+                "`logger` must be a text",
+            ),
+            (
+                r#"{"mcp":"log","level":"info","data":1,"x":1}"#,
+                "it has the unknown key `x`; known are `level`, `logger` and `data`",
+            ),
+            (
+                r#"{"mcp":"list_changed","what":"roots"}"#,
+                "`what` must be `tools`, `prompts` or `resources`",
+            ),
+            (
+                r#"{"mcp":"close_stream","now":true}"#,
+                "it has the unknown key `now`; known are none besides `mcp`",
+            ),
+            (r#"{"mcp":"shout"}"#, "this server knows no message `shout`"),
             (
                 r#"{"mcp":"Progress"}"#,
                 "this server knows no message `Progress`",
@@ -358,6 +450,66 @@ mod tests {
             panic!("usable");
         };
         assert!(reason.len() < 400, "{reason}");
+    }
+
+    #[test]
+    fn what_wants_no_answer_is_said() {
+        let log = |level, logger: Option<&str>, data| {
+            Said::Log(LogMessage {
+                level,
+                logger: logger.map(str::to_owned),
+                data,
+            })
+        };
+        let cases = [
+            (
+                r#"{"mcp":"log","level":"info","logger":"backup","data":"connected"}"#,
+                log(Level::Info, Some("backup"), json!("connected")),
+            ),
+            (
+                r#"{"data":{"b":1,"a":[null]},"level":"emergency","mcp":"log"}"#,
+                log(Level::Emergency, None, json!({"b": 1, "a": [null]})),
+            ),
+            (
+                r#"{"mcp":"log","level":"debug","logger":null,"data":null}"#,
+                log(Level::Debug, None, Value::Null),
+            ),
+            (
+                r#"{"mcp":"list_changed","what":"tools"}"#,
+                Said::ListChanged(List::Tools),
+            ),
+            (
+                r#"{"mcp":"list_changed","what":"prompts"}"#,
+                Said::ListChanged(List::Prompts),
+            ),
+            (
+                r#"{"mcp":"list_changed","what":"resources"}"#,
+                Said::ListChanged(List::Resources),
+            ),
+            (r#"{"mcp":"close_stream"}"#, Said::CloseStream),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line.as_bytes()), Line::Said(expected), "{line}");
+        }
+        let endless = json!({"mcp": "log", "level": "info", "data": "x".repeat(MAX_WORDS)});
+        let reason = format!("it has more than {MAX_WORDS} bytes");
+        assert_eq!(read(endless.to_string().as_bytes()), Line::Unusable(reason));
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_read_is_one_all_the_same() {
+        for (line, answer) in [
+            (
+                r#"{"mcp":"ask","id":"a","id":"b"}"#,
+                "it has the key `id` twice",
+            ),
+            (r#"{"mcp":"ask"}"#, "`id` is missing: it names the question"),
+        ] {
+            let Line::Ask(Err(unusable)) = read(line.as_bytes()) else {
+                panic!("{line}");
+            };
+            assert_eq!(unusable.reason, answer);
+        }
     }
 
     #[test]

@@ -21,7 +21,9 @@ use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
+use super::deadline::Deadline;
 use super::lines::Overflow;
+use super::stdin::{Input, Stdin};
 use super::stdout::Stdout;
 
 /// How long output is still read after the program has ended, when something it left behind keeps
@@ -48,6 +50,8 @@ pub(super) struct Spawn<'a> {
     pub(super) arguments: &'a [OsString],
     pub(super) environment: &'a [(OsString, OsString)],
     pub(super) workdir: &'a Path,
+    /// What it is given to read; `None` is an input that is at its end.
+    pub(super) input: Option<Input>,
 }
 
 /// A running process group.
@@ -56,9 +60,21 @@ pub(super) struct Process {
     child: Child,
     group: Pid,
     pidfd: AsyncFd<OwnedFd>,
+    stdin: Stdin,
     stdout: pipe::Receiver,
     stderr: pipe::Receiver,
     reaped: bool,
+}
+
+/// Why nothing more is read of a process.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// It ended, or printed too much.
+    Ended(Ended),
+    /// It ran for longer than it may, and still does.
+    TimedOut,
+    /// It asked what is answered to a later call, and may still be running.
+    Asked,
 }
 
 /// How a process ended, and what its last words were.
@@ -105,9 +121,12 @@ impl Tail {
 }
 
 impl Process {
-    /// Starts a process in a group of its own, with exactly this environment and nothing on its
-    /// standard input.
-    pub(super) fn start(spawn: &Spawn<'_>) -> io::Result<Self> {
+    /// Starts a process in a group of its own, with exactly this environment and input.
+    pub(super) fn start(spawn: Spawn<'_>) -> io::Result<Self> {
+        let stdin = match &spawn.input {
+            Some(_) => Stdio::piped(),
+            None => Stdio::null(),
+        };
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place where a process starts"
@@ -117,18 +136,20 @@ impl Process {
             .env_clear()
             .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(spawn.workdir)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
         let group = Pid::from_child(&child);
-        let opened = Self::open(&mut child, group);
+        let stdin = Stdin::open(child.stdin.take(), spawn.input.unwrap_or_default());
+        let opened = stdin.and_then(|stdin| Ok((stdin, Self::open(&mut child, group)?)));
         match opened {
-            Ok((pidfd, stdout, stderr)) => Ok(Self {
+            Ok((stdin, (pidfd, stdout, stderr))) => Ok(Self {
                 child,
                 group,
                 pidfd,
+                stdin,
                 stdout,
                 stderr,
                 reaped: false,
@@ -162,7 +183,8 @@ impl Process {
     }
 
     /// Reads the output until the process has ended and nothing holds its output open, for at most
-    /// [`PIPE_WINDOW`] after its end, or until it printed more than it may.
+    /// [`PIPE_WINDOW`] after its end, or until it printed more than it may, ran for longer than it
+    /// may, or has to end because of what it asks. Its input is written meanwhile.
     ///
     /// # Errors
     ///
@@ -172,18 +194,28 @@ impl Process {
     ///
     /// The process goes on; what was read of standard error is lost. Follow with
     /// [`Process::terminate`].
-    pub(super) async fn output(&mut self, stdout: &mut Stdout<'_>) -> io::Result<Ended> {
+    pub(super) async fn output(
+        &mut self,
+        stdout: &mut Stdout<'_>,
+        mut deadline: Deadline,
+    ) -> io::Result<Finished> {
         let mut stderr = Tail::default();
         let mut stdout_chunk = Vec::with_capacity(READ);
         let mut stderr_chunk = Vec::with_capacity(READ);
         let (mut stdout_open, mut stderr_open) = (true, true);
         let mut window: Option<Instant> = None;
         while stdout_open || stderr_open || window.is_none() {
+            if stdout.must_end() {
+                return Ok(Finished::Asked);
+            }
+            let is_asking = stdout.is_asking();
+            deadline.set_paused(is_asking, Instant::now());
+            let held_back = stdout.due();
             tokio::select! {
                 read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open => {
                     stdout_open = read? > 0;
                     if stdout.push(&stdout_chunk) == Err(Overflow) {
-                        return Ok(Ended { end: End::Overflow, stderr });
+                        return Ok(Finished::Ended(Ended { end: End::Overflow, stderr }));
                     }
                     stdout_chunk.clear();
                 }
@@ -198,7 +230,12 @@ impl Process {
                     window = Some(Instant::now() + PIPE_WINDOW);
                 }
                 () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
-                () = sleep_until(stdout.due().unwrap_or_else(Instant::now)), if stdout.due().is_some() => {
+                line = stdout.answered(), if is_asking => self.stdin.push(&line),
+                () = self.stdin.write(), if self.stdin.is_due() => {}
+                () = sleep_until(deadline.at().unwrap_or_else(Instant::now)), if deadline.at().is_some() => {
+                    return Ok(Finished::TimedOut);
+                }
+                () = sleep_until(held_back.unwrap_or_else(Instant::now)), if held_back.is_some() => {
                     stdout.tell_held_back();
                 }
             }
@@ -208,10 +245,10 @@ impl Process {
             let rest = rest(&self.stdout)?;
             stdout_open = rest.is_open;
             if stdout.push(&rest.bytes) == Err(Overflow) {
-                return Ok(Ended {
+                return Ok(Finished::Ended(Ended {
                     end: End::Overflow,
                     stderr,
-                });
+                }));
             }
         }
         if stderr_open {
@@ -222,12 +259,14 @@ impl Process {
         let status = self.reap()?;
         let end = if stdout.finish() == Err(Overflow) {
             End::Overflow
+        } else if stdout.must_end() {
+            return Ok(Finished::Asked);
         } else if stdout_open || stderr_open {
             End::ExitedLeaving(status)
         } else {
             End::Exited(status)
         };
-        Ok(Ended { end, stderr })
+        Ok(Finished::Ended(Ended { end, stderr }))
     }
 
     /// True when the process ended and nothing of its group is left.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
 use super::output::{self, Failed};
 use super::process::{End, Ended};
 use super::stdout::{Given, Printed};
@@ -178,6 +179,28 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     failed(text, "timeout")
 }
 
+/// The outcome of a call that its user did not allow.
+pub(super) fn not_confirmed(text: String) -> Outcome {
+    failed(text, "not confirmed")
+}
+
+/// The outcome of a call that never has enough answers.
+pub(super) fn asked_too_often() -> Outcome {
+    let text = format!(
+        "the tool asked for more input after {MAX_ROUNDS} rounds of it, and was stopped; start again"
+    );
+    failed(text, "asked too often")
+}
+
+/// The outcome of a call whose answers no client can carry.
+pub(super) fn answered_too_much() -> Outcome {
+    let text = format!(
+        "the answers that the tool got are larger than {} KiB in all, and it asks for more; it was stopped",
+        MAX_ANSWERS / 1024
+    );
+    failed(text, "answers too large")
+}
+
 /// Whole seconds as humantime writes them; a fraction as it is.
 fn humanly(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
@@ -213,6 +236,8 @@ pub(super) fn unreadable(error: &io::Error) -> Outcome {
 pub(super) fn label(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Result { how, .. } => how,
+        Outcome::InputRequired(_) => "input required",
+        Outcome::MissingCapabilities(_) => "missing client capability",
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",

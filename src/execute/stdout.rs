@@ -3,6 +3,7 @@
 use serde_json::Number;
 use tokio::time::Instant;
 
+use super::conversation::Conversation;
 use super::lines::{Lines, Overflow};
 use super::messages::{self, Line};
 use super::pace::Pace;
@@ -47,14 +48,21 @@ pub(super) enum Given {
 }
 
 impl<'a> Stdout<'a> {
-    /// Nothing has arrived. What the tool says goes to the listener.
-    pub(super) fn new(tool: &'a Tool, call: u64, listener: &'a mut dyn Listener) -> Self {
+    /// Nothing has arrived. What the tool says goes to the listener, what it asks into the
+    /// conversation.
+    pub(super) fn new(
+        tool: &'a Tool,
+        call: u64,
+        listener: &'a mut dyn Listener,
+        conversation: &'a mut Conversation,
+    ) -> Self {
         Self {
             lines: Lines::new(tool.max_output),
             talk: tool.messages.then(|| Talk {
                 tool: &tool.name,
                 call,
                 listener,
+                conversation,
                 furthest: None,
                 held_back: None,
                 pace: Pace::default(),
@@ -106,6 +114,30 @@ impl<'a> Stdout<'a> {
         }
     }
 
+    /// True if the call has to end: what the tool asks is answered to a later call.
+    pub(super) fn must_end(&self) -> bool {
+        let talk = self.talk.as_ref();
+        talk.is_some_and(|talk| talk.conversation.must_end())
+    }
+
+    /// True while the tool waits for an answer.
+    pub(super) fn is_asking(&self) -> bool {
+        let talk = self.talk.as_ref();
+        talk.is_some_and(|talk| talk.conversation.is_asking())
+    }
+
+    /// The next line that answers the tool. Must only be awaited while [`Stdout::is_asking`].
+    ///
+    /// # Cancel safety
+    ///
+    /// No line is lost if this is dropped before it completes.
+    pub(super) async fn answered(&mut self) -> Vec<u8> {
+        match &mut self.talk {
+            Some(talk) => talk.conversation.answered().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// What was printed.
     pub(super) fn printed(self) -> Printed {
         // What is left over is what did not fit.
@@ -123,6 +155,7 @@ struct Talk<'a> {
     tool: &'a str,
     call: u64,
     listener: &'a mut dyn Listener,
+    conversation: &'a mut Conversation,
     furthest: Option<Number>,
     /// Progress that came too fast to be told; newer progress takes its place.
     held_back: Option<Progress>,
@@ -156,6 +189,22 @@ impl Talk<'_> {
                 return false;
             }
             Line::Progress(progress) => self.progress(progress),
+            Line::Said(said) => self.listener.said(said),
+            Line::Ask(Ok(ask)) => {
+                self.tell_held_back();
+                self.conversation.ask(ask);
+            }
+            Line::Ask(Err(unusable)) => {
+                let reason = unusable.reason;
+                tracing::warn!(
+                    call,
+                    tool,
+                    line = number,
+                    reason,
+                    "a tool asked what cannot be asked"
+                );
+                self.conversation.tell(unusable.line);
+            }
             Line::Result(_) | Line::Messages(_) if self.result.is_some() => {
                 if first(&mut self.warned.second_result) {
                     tracing::error!(
@@ -228,12 +277,14 @@ fn first(done: &mut bool) -> bool {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use serde_json::json;
 
     use super::*;
     use crate::catalog::{Catalog, Environment};
-    use crate::execute::Outcome;
+    use crate::execute::{Input, Outcome};
+    use crate::protocol::capabilities::ClientCapabilities;
 
     /// Notes what it hears.
     #[derive(Default)]
@@ -253,16 +304,20 @@ mod tests {
         let environment = Environment::default();
         let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment).unwrap();
         let mut notes = Notes::default();
-        let mut stdout = Stdout::new(loaded.catalog.tool("t").unwrap(), 1, &mut notes);
+        let nobody = Input::Nobody("nobody listens");
+        let bound = Duration::from_secs(1);
+        let mut conversation = Conversation::new(ClientCapabilities::default(), nobody, bound);
+        let tool = loaded.catalog.tool("t").unwrap();
+        let mut stdout = Stdout::new(tool, 1, &mut notes, &mut conversation);
         let mut parts = output.as_bytes().chunks(size);
         if parts.all(|part| stdout.push(part).is_ok()) {
             stdout.finish().ok();
         }
         let printed = stdout.printed();
-        let said = notes
-            .0
-            .into_iter()
-            .map(|Said::Progress(progress)| progress.progress.to_string());
+        let said = notes.0.into_iter().filter_map(|said| match said {
+            Said::Progress(progress) => Some(progress.progress.to_string()),
+            _ => None,
+        });
         (said.collect(), printed)
     }
 

@@ -2,6 +2,7 @@
 //! before its result or takes long.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,16 +15,21 @@ use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{App, Connection};
 use crate::catalog::Tool;
-use crate::dispatch::{self, Call, Plan, Purpose};
-use crate::execute::{Busy, CallRequest, Listener, Outcome, Said, Stop, Stopped};
+use crate::changes::Change;
+use crate::dispatch::{self, Call, Plan, Purpose, Retry};
+use crate::execute::{
+    Busy, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
+};
 use crate::metrics::{ErrorType, MessageKind, OTHER, StreamKind};
+use crate::protocol::input::{MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, RequestId, UnreadableId, encode_error,
 };
+use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, ProtocolVersion};
-use crate::session::SessionGuard;
+use crate::session::{Session, SessionGuard};
 use crate::stream::{Answer, History, HistoryLimits, Outbox, Reader, Reply};
 
 /// An outbox for the replies to so many requests, and its reader.
@@ -41,6 +47,33 @@ pub(super) struct From {
     pub(super) id: RequestId,
     pub(super) version: ProtocolVersion,
     pub(super) outbox: Arc<Outbox>,
+    /// From which level on the client hears the log; `None` hears nothing.
+    pub(super) log_level: Option<Level>,
+    /// The client can leave and come back for what is sent meanwhile.
+    pub(super) resumes: bool,
+}
+
+/// A call that a session knows of, until it is over.
+#[derive(Debug)]
+pub(super) struct CallInSession {
+    number: u64,
+    guard: SessionGuard,
+}
+
+impl CallInSession {
+    pub(super) fn new(number: u64, guard: SessionGuard) -> Arc<Self> {
+        Arc::new(Self { number, guard })
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        self.guard.session()
+    }
+}
+
+impl Drop for CallInSession {
+    fn drop(&mut self) {
+        self.session().forget_call(self.number);
+    }
 }
 
 /// Starts a call. `keep` is dropped when its reply is in the outbox.
@@ -51,21 +84,29 @@ pub(super) struct From {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    call: Call,
+    (call, input): (Call, Input),
     stop: Stop,
     keep: K,
 ) -> Result<(), Busy> {
+    let client = call.client;
     let request = CallRequest {
         number: from.number,
         tool: Arc::clone(&call.tool),
         arguments: call.arguments,
         caller: call.caller,
+        from: Origin {
+            version: from.version,
+            capabilities: client.capabilities,
+            trace: client.trace,
+        },
+        input,
     };
     let listener = Box::new(Answering {
         app: Arc::clone(app),
         // Where nothing can be sent before the reply, nothing needs to be said.
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
         tool: call.tool,
+        retry: client.retry,
         purpose: call.purpose,
         started: Instant::now(),
         owes_reply: true,
@@ -82,6 +123,7 @@ struct Answering<K> {
     tool: Arc<Tool>,
     purpose: Purpose,
     progress_token: Option<ProgressToken>,
+    retry: Option<Retry>,
     started: Instant,
     owes_reply: bool,
     #[expect(dead_code, reason = "kept for its destructor")]
@@ -90,10 +132,32 @@ struct Answering<K> {
 
 impl<K: Send + 'static> Listener for Answering<K> {
     fn said(&mut self, said: Said) {
-        let Said::Progress(progress) = said;
-        if let Some(token) = &self.progress_token {
-            let message = token.notification(&progress).into();
-            self.from.outbox.say(MessageKind::Progress, message);
+        let From {
+            outbox,
+            log_level,
+            resumes,
+            ..
+        } = &self.from;
+        match said {
+            Said::Progress(progress) => {
+                if let Some(token) = &self.progress_token {
+                    let message = token.notification(&progress).into();
+                    outbox.say(MessageKind::Progress, message);
+                }
+            }
+            Said::Log(log) => {
+                let is_heard = log_level.is_some_and(|level| log.level >= level);
+                if is_heard && !self.app.options.json_response {
+                    outbox.say(MessageKind::Log, log.notification().into());
+                }
+            }
+            Said::ListChanged(list) => self.app.changes.announce(match list {
+                List::Tools => Change::Tools,
+                List::Prompts => Change::Prompts,
+                List::Resources => Change::Resources,
+            }),
+            Said::CloseStream if *resumes && !self.app.options.json_response => outbox.close(),
+            Said::CloseStream => {}
         }
     }
 
@@ -101,7 +165,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
         let failed = error_type(&outcome);
-        let encoded = encoded(&self.app, era, &self.purpose, outcome);
+        let encoded = self.encoded(era, outcome);
         let is_tool = matches!(self.purpose, Purpose::Tool);
         let error_type = match &encoded {
             Err(error) => Some(ErrorType::JsonRpc(error.code)),
@@ -120,6 +184,37 @@ impl<K: Send + 'static> Listener for Answering<K> {
             status,
             data: data.into(),
         });
+    }
+}
+
+impl<K> Answering<K> {
+    fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+        let app = &self.app;
+        let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
+        let message = match outcome {
+            Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
+            Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
+            Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
+            Outcome::InputRequired(required) => {
+                let sealing = (&app.seal, SystemTime::now());
+                let lifetime = app.options.ask_timeout;
+                return match &self.retry {
+                    Some(retry) => {
+                        dispatch::input_required(sealing, lifetime, retry, *required, &app.catalog)
+                    }
+                    // Only where there is a retry is a client sent away.
+                    None => Err(ErrorObject::new(INTERNAL_ERROR, LOST)),
+                };
+            }
+            Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
+            Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
+            Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
+            Outcome::Stopped(Stopped::ByShutdown) => {
+                "The call was cancelled: the server is shutting down"
+            }
+            Outcome::Lost => LOST,
+        };
+        Err(ErrorObject::new(INTERNAL_ERROR, message))
     }
 }
 
@@ -191,19 +286,27 @@ pub(super) async fn answer<K: Send + Unpin + 'static>(
     let history = keep.0.as_ref().and_then(|session| history(app, session));
     let beginning = history.map(|history| reader.keep_in(&history));
     let opened = Opened::new(app, StreamKind::Post, exchanged.connection);
-    let heartbeat = app.options.heartbeat;
+    let timing = events::Timing::of(app);
     reply::event_stream(events::of_replies(
-        opened, reader, beginning, heartbeat, None, keep,
+        opened, reader, beginning, timing, None, keep,
     ))
 }
 
 /// What keeps the messages of a session for a client that comes back; `None` in sessions where
 /// that cannot be.
 pub(super) fn history(app: &App, session: &SessionGuard) -> Option<Arc<History>> {
-    let session = session.session();
-    let bytes = app.options.resume_buffer;
-    let resumes = bytes > 0 && session.info().version == ProtocolVersion::V2025_11_25;
-    resumes.then(|| session.history(|| app.histories.create(HistoryLimits::of_bytes(bytes))))
+    let create = || {
+        let limits = HistoryLimits::of_bytes(app.options.resume_buffer);
+        app.histories.create(limits)
+    };
+    resumes(app, session).then(|| session.session().history(create))
+}
+
+/// True if the client of a session can come back for what it missed.
+pub(super) fn resumes(app: &App, session: &SessionGuard) -> bool {
+    let options = &app.options;
+    let version = session.session().info().version;
+    options.resume_buffer > 0 && version == ProtocolVersion::V2025_11_25
 }
 
 /// The replies as one JSON body.
@@ -242,32 +345,12 @@ const LOST: &str = "Internal error: the call was lost";
 
 const BUSY: &str = "The server is running as many calls as it may; try again later";
 
-fn encoded(
-    app: &App,
-    era: Era,
-    purpose: &Purpose,
-    outcome: Outcome,
-) -> Result<Box<RawValue>, ErrorObject> {
-    let finish = |answer| dispatch::finish(era, purpose, answer, &app.catalog);
-    let message = match outcome {
-        Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
-        Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
-        Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
-        Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
-        Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
-        Outcome::Stopped(Stopped::ByShutdown) => {
-            "The call was cancelled: the server is shutting down"
-        }
-        Outcome::Lost => LOST,
-    };
-    Err(ErrorObject::new(INTERNAL_ERROR, message))
-}
-
 /// What the metrics call the error of a call.
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
-        Outcome::Messages(_) | Outcome::Bytes(_) => None,
+        Outcome::Messages(_) | Outcome::Bytes(_) | Outcome::InputRequired(_) => None,
+        Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
     }
 }
@@ -277,6 +360,7 @@ fn error_type(outcome: &Outcome) -> Option<ErrorType> {
 fn error_status(era: Era, outcome: &Outcome) -> StatusCode {
     match (era, outcome) {
         (Era::Legacy, _) => StatusCode::OK,
+        (Era::Modern, Outcome::MissingCapabilities(_)) => StatusCode::BAD_REQUEST,
         (Era::Modern, Outcome::Stopped(_)) => StatusCode::SERVICE_UNAVAILABLE,
         (Era::Modern, _) => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -21,6 +22,7 @@ use super::{App, Connection, Link, headers, legacy, modern, reply};
 use crate::auth::{Caller, Principal};
 use crate::dispatch;
 use crate::metrics::{RequestEra, RequestInFlight};
+use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
@@ -59,13 +61,21 @@ impl Drop for Waiting {
 }
 
 impl Exchange {
-    /// What its requests are read against.
-    pub(super) fn context(&self, era: Era) -> dispatch::Context<'_> {
+    /// What its requests are read against. `capabilities` are those of a legacy session.
+    pub(super) fn context<'a>(
+        &'a self,
+        era: Era,
+        capabilities: Option<&'a ClientCapabilities>,
+    ) -> dispatch::Context<'a> {
         dispatch::Context {
             era,
             served: self.app.options.served,
             catalog: &self.app.catalog,
             caller: &self.caller,
+            capabilities,
+            traceparent: headers::single(&self.headers, &headers::TRACEPARENT).unwrap_or_default(),
+            seal: &self.app.seal,
+            now: SystemTime::now(),
             page_size: self.app.options.page_size,
             legacy_level: Level::DEFAULT,
             hears_changes: era == Era::Modern || self.app.sessions.is_some(),

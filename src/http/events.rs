@@ -98,7 +98,7 @@ pub(super) fn of_replies<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
-    heartbeat: Duration,
+    timing: Timing,
     expires: Option<SystemTime>,
     keep: K,
 ) -> Body {
@@ -112,16 +112,17 @@ pub(super) fn of_replies<K: Send + 'static>(
     enum State<K> {
         Beginning(Option<EventId>, Answering<K>),
         Going(Answering<K>),
+        Over,
     }
     let answering = Answering {
         opened,
         reader,
-        heartbeats: heartbeats(heartbeat),
+        heartbeats: heartbeats(timing.heartbeat),
         expired: instant(expires),
         keep,
     };
     let state = State::Beginning(beginning, answering);
-    Body::from_stream(stream::unfold(state, |state| async move {
+    Body::from_stream(stream::unfold(state, move |state| async move {
         let mut answering = match state {
             State::Beginning(beginning, answering) => {
                 return Some((
@@ -130,6 +131,7 @@ pub(super) fn of_replies<K: Send + 'static>(
                 ));
             }
             State::Going(answering) => answering,
+            State::Over => return None,
         };
         let chunk = tokio::select! {
             next = answering.reader.next() => match next {
@@ -139,6 +141,10 @@ pub(super) fn of_replies<K: Send + 'static>(
                     answering.opened.end(StreamEnd::Complete);
                     drop(answering.keep);
                     return None;
+                }
+                Next::Closed => {
+                    answering.opened.end(StreamEnd::Closed);
+                    return Some((Ok(retry(timing.retry)), State::Over));
                 }
                 Next::Replaced => {
                     answering.opened.end(StreamEnd::Takeover);
@@ -153,6 +159,24 @@ pub(super) fn of_replies<K: Send + 'static>(
         };
         Some((Ok(chunk), State::Going(answering)))
     }))
+}
+
+/// The times of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    /// How often a silent stream gets a comment.
+    heartbeat: Duration,
+    /// How long the client is told to wait before it comes back.
+    retry: Duration,
+}
+
+impl Timing {
+    pub(super) fn of(app: &App) -> Self {
+        Self {
+            heartbeat: app.options.heartbeat,
+            retry: app.options.stream_retry,
+        }
+    }
 }
 
 /// What a client missed of a stream that is over.
@@ -256,7 +280,7 @@ pub(super) fn of_session<K: Send + 'static>(
                 Next::Event(next) => {
                     return Some((Ok(event(&next)), State::Going(listening)));
                 }
-                Next::End | Next::Replaced => StreamEnd::Takeover,
+                Next::End | Next::Closed | Next::Replaced => StreamEnd::Takeover,
             },
             () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
             () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,

@@ -14,6 +14,9 @@ pub(super) const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The tool, prompt or resource of a modern request.
 pub(super) const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
+/// The trace that a request belongs to.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// A header stands twice, or is not visible ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unusable;

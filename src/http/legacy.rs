@@ -12,18 +12,19 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{self, Exchanged};
+use super::asking::Asking;
+use super::call::{self, CallInSession, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers, subscriptions};
 use crate::auth::Principal;
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Stop};
+use crate::execute::{Busy, Input, Stop};
 use crate::metrics::{ErrorType, RequestEra, RequestInFlight, StreamKind};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId, RequestKey,
-    SESSION_NOT_FOUND, UnreadableId, encode_error,
+    self, ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId,
+    RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
@@ -65,7 +66,12 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
             }
             reply::empty(StatusCode::ACCEPTED)
         }
-        Message::Response(_) => reply::empty(StatusCode::ACCEPTED),
+        Message::Response(response) => {
+            if let Some(session) = session {
+                answered(&session, response);
+            }
+            reply::empty(StatusCode::ACCEPTED)
+        }
     }
 }
 
@@ -81,7 +87,7 @@ fn era_of(exchange: &Exchange) -> RequestEra {
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
-    let opened = dispatch::initialize(&exchange.context(Era::Legacy), &request.params);
+    let opened = dispatch::initialize(&exchange.context(Era::Legacy, None), &request.params);
     let version = match &opened {
         Ok((params, _)) => params.version,
         Err(_) => version_without_session(exchange),
@@ -105,6 +111,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         owner: exchange.caller.principal.clone(),
         version: params.version,
         client: params.client.into(),
+        capabilities: params.capabilities,
         bucket: exchange.bucket(),
     };
     match sessions.create(info) {
@@ -268,6 +275,13 @@ fn notified(session: &SessionGuard, notification: &Notification) {
     tracing::debug!(session = %session.session().id(), cancelled, "cancelled by the client");
 }
 
+/// Hands the answer to whoever asked. One that nobody waits for is ignored.
+fn answered(session: &SessionGuard, response: jsonrpc::Response) {
+    let session = session.session();
+    let is_awaited = session.answer_request(&response.id.key(), response.outcome);
+    tracing::debug!(session = %session.id(), is_awaited, "answered by the client");
+}
+
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
@@ -287,7 +301,7 @@ async fn serve_request(
         exchange,
         session.as_ref(),
         id.clone(),
-        call,
+        *call,
         outbox,
         in_flight,
     ) {
@@ -339,7 +353,7 @@ pub(super) async fn post_batch(
                 in_batch(&exchange, &session, &waiting, request, &outbox);
             }
             Ok(Message::Notification(notification)) => notified(&session, &notification),
-            Ok(Message::Response(_)) => {}
+            Ok(Message::Response(response)) => answered(&session, response),
             Err(Malformed { id, error }) => {
                 let data = encode_error(id.as_ref(), UnreadableId::Null, &error);
                 ready(&outbox, data);
@@ -392,7 +406,14 @@ fn in_batch(
             Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
-                match run(exchange, Some(session), id.clone(), call, outbox, in_flight) {
+                match run(
+                    exchange,
+                    Some(session),
+                    id.clone(),
+                    *call,
+                    outbox,
+                    in_flight,
+                ) {
                     Ok(()) => return,
                     Err(NotStarted::Busy) => Err(call::busy_error()),
                     Err(NotStarted::Ended) => Err(not_found()),
@@ -413,18 +434,22 @@ fn ready(outbox: &Outbox, data: Vec<u8>) {
 /// What is left to do about a request.
 enum Planned {
     Answer(Result<Box<RawValue>, ErrorObject>),
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// Plans a request, and does at once what needs no waiting.
 fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Planned {
-    let mut context = exchange.context(Era::Legacy);
+    let capabilities = session.map(|session| &session.session().info().capabilities);
+    let mut context = exchange.context(Era::Legacy, capabilities);
     let method = Method::named(&request.method);
     if let Some(session) = session {
         context.legacy_level = session.session().log_level();
         session.session().note_request(method);
     }
     let mut plan = dispatch::plan(&context, &mut request);
+    if let Some(session) = session.filter(|_| is_use(method, &plan)) {
+        session.session().note_call();
+    }
     if let Plan::Remember(wish) = plan {
         plan = Plan::Reply(subscriptions::remember(&exchange.app, session, wish));
     }
@@ -448,22 +473,19 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
     }
 }
 
+/// True for what was answered at once, though it might have been a call.
+fn is_use(method: Method, plan: &Plan) -> bool {
+    let is_use = matches!(
+        method,
+        Method::GetPrompt | Method::ReadResource | Method::Complete
+    );
+    is_use && matches!(plan, Plan::Reply(Ok(_)))
+}
+
 fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVersion {
     match session {
         Some(session) => session.session().info().version,
         None => version_without_session(exchange),
-    }
-}
-
-/// A call that a session knows of, until it is over.
-struct Registered {
-    number: u64,
-    session: SessionGuard,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.session.session().forget_call(self.number);
     }
 }
 
@@ -510,19 +532,29 @@ fn run(
             if session.register_call(number, id.key(), stop.client.clone()) {
                 app.metrics.duplicate_request_id();
             }
-            Some(Registered {
-                number,
-                session: another,
-            })
+            Some(CallInSession::new(number, another))
         }
     };
+    let input = match &registered {
+        _ if app.options.json_response => {
+            Input::Nobody("the client cannot be asked: this server answers with JSON alone")
+        }
+        None => Input::Nobody("the client cannot be asked: it has no session"),
+        Some(call) => Input::Live(Box::new(Asking {
+            call: Arc::clone(call),
+            outbox: Arc::clone(&outbox),
+        })),
+    };
+    let log_level = call.client.log_level;
     let from = call::From {
         number,
         id,
         version: version_of(exchange, session),
         outbox,
+        log_level,
+        resumes: session.is_some_and(|session| call::resumes(app, session)),
     };
-    call::start(app, from, call, stop, (registered, in_flight))?;
+    call::start(app, from, (call, input), stop, (registered, in_flight))?;
     if let Some(session) = session {
         session.session().note_call();
     }
@@ -565,9 +597,9 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
             return reply::event_stream(events::of_past(opened, &events, session));
         }
         Some(Resumed::Live(reader)) if reader.ends() => {
-            let heartbeat = app.options.heartbeat;
+            let timing = events::Timing::of(app);
             let expires = exchange.caller.expires;
-            let body = events::of_replies(opened, reader, None, heartbeat, expires, session);
+            let body = events::of_replies(opened, reader, None, timing, expires, session);
             return reply::event_stream(body);
         }
         Some(Resumed::Live(reader)) => (reader, None),

@@ -4,6 +4,8 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
+use std::mem;
+
 use axum::response::Response;
 use http::StatusCode;
 use http::header::AsHeaderName;
@@ -12,8 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::{headers, reply, subscriptions};
-use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Stop};
+use crate::dispatch::{self, Call, Context, Plan};
+use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
@@ -46,10 +48,11 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if app.draining.is_cancelled() {
         return reply::stopping(Some(&request.id));
     }
-    if let Err(error) = check(exchange, &request) {
+    let context = exchange.context(Era::Modern, None);
+    if let Err(error) = check(exchange, &context, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    let plan = dispatch::plan(&exchange.context(Era::Modern), &mut request);
+    let plan = dispatch::plan(&context, &mut request);
     call::count(
         exchange,
         Method::named(&request.method),
@@ -61,7 +64,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
             reply::reply(&request.id, &outcome, status, waiting)
         }
-        Plan::Call(call) => run(exchange, request.id, call, waiting).await,
+        Plan::Call(call) => run(exchange, request.id, *call, waiting).await,
         Plan::Listen(listening) => subscriptions::listen(exchange, listening),
         Plan::Remember(_) => {
             let error = ErrorObject::method_not_found(&request.method);
@@ -70,12 +73,11 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     }
 }
 
-fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
+fn check(exchange: &Exchange, context: &Context<'_>, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
     let method = header(exchange, headers::MCP_METHOD)?;
     check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
-    let context = exchange.context(Era::Modern);
-    for (name, argument) in dispatch::mirrored(&context, request) {
+    for (name, argument) in dispatch::mirrored(context, request) {
         check_argument(name, header(exchange, name)?, argument)?;
     }
     Ok(())
@@ -100,7 +102,7 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -> Response {
+async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
     let stop = Stop {
         client: CancellationToken::new(),
@@ -114,8 +116,14 @@ async fn run(exchange: &Exchange, id: RequestId, call: Call, waiting: Waiting) -
         id: id.clone(),
         version: ProtocolVersion::V2026_07_28,
         outbox,
+        log_level: call.client.log_level,
+        resumes: false,
     };
-    if let Err(Busy) = call::start(app, from, call, stop, ()) {
+    let input = match &mut call.client.retry {
+        Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
+        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
+    };
+    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
     let exchanged = Exchanged {

@@ -71,6 +71,8 @@ pub struct Notification {
 pub struct Response {
     /// The id of the request that is answered.
     pub id: RequestId,
+    /// Its result, or the error as the client wrote it.
+    pub outcome: Result<Value, Value>,
 }
 
 /// A request id: an integer within i64 or a string of at most [`MAX_ID_BYTES`], kept as the JSON
@@ -239,6 +241,23 @@ pub fn encode_error(
         jsonrpc: "2.0",
         id,
         error,
+    })
+}
+
+/// Encodes a request of the server's own as one line of compact JSON.
+pub fn encode_request(id: u64, method: &str, params: &impl Serialize) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Request<'a, T> {
+        jsonrpc: &'static str,
+        id: u64,
+        method: &'a str,
+        params: &'a T,
+    }
+    encode(&Request {
+        jsonrpc: "2.0",
+        id,
+        method,
+        params,
     })
 }
 

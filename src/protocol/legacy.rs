@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::capabilities::ClientCapabilities;
 use super::jsonrpc::ErrorObject;
 use super::mcp::{Implementation, ServerCapabilities};
 use super::version::{ProtocolVersion, negotiate};
@@ -14,6 +15,8 @@ pub struct InitializeParams {
     pub version: ProtocolVersion,
     /// The client's own name and version, for logs only.
     pub client: String,
+    /// What the client can be asked in that version.
+    pub capabilities: ClientCapabilities,
 }
 
 /// The longest client name and version kept, in characters. Client strings decide nothing.
@@ -34,9 +37,10 @@ impl InitializeParams {
             .get("protocolVersion")
             .and_then(Value::as_str)
             .ok_or_else(|| missing("protocolVersion", "a string"))?;
-        if !params.get("capabilities").is_some_and(Value::is_object) {
-            return Err(missing("capabilities", "an object"));
-        }
+        let capabilities = params
+            .get("capabilities")
+            .and_then(Value::as_object)
+            .ok_or_else(|| missing("capabilities", "an object"))?;
         let client = params
             .get("clientInfo")
             .and_then(Value::as_object)
@@ -47,9 +51,11 @@ impl InitializeParams {
             Some(version) => format!("{name}/{version}"),
             None => name.to_owned(),
         };
+        let version = negotiate(version);
         Ok(Self {
-            version: negotiate(version),
+            version,
             client: printable(&client),
+            capabilities: ClientCapabilities::read(capabilities, version),
         })
     }
 }

@@ -6,9 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
+use super::capabilities::ClientCapabilities;
 use super::jsonrpc::{ErrorObject, HEADER_MISMATCH, Request, excerpt};
 use super::logging::Level;
 use super::mcp::{self, Implementation, ServerCapabilities};
+use super::version::ProtocolVersion;
 
 /// How long a client may keep a list, in milliseconds. The lists of this server change only when
 /// it restarts, so five minutes bound how long a client can miss that.
@@ -47,6 +49,15 @@ pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObje
         .filter(|meta| meta.contains_key(mcp::META_LOG_LEVEL))
         .map(|meta| Level::read(meta, mcp::META_LOG_LEVEL))
         .transpose()
+}
+
+/// What the client of a modern request says that it can do.
+pub fn client_capabilities(params: &Map<String, Value>) -> ClientCapabilities {
+    let object = mcp::meta(params).and_then(|meta| meta.get(mcp::META_CLIENT_CAPABILITIES));
+    let object = object.and_then(Value::as_object);
+    object.map_or_else(ClientCapabilities::default, |object| {
+        ClientCapabilities::read(object, ProtocolVersion::V2026_07_28)
+    })
 }
 
 /// Checks that `Mcp-Method` and `Mcp-Name` say what the body says.
@@ -194,6 +205,14 @@ impl<'a, T: Serialize> ModernResult<'a, T> {
             result,
             caching,
             meta: json!({ mcp::META_SERVER_INFO: server }),
+        }
+    }
+
+    /// A result that is none yet: the client has to answer first (Multi Round-Trip Requests).
+    pub fn input_required(result: &'a T, server: &Implementation) -> Self {
+        Self {
+            result_type: "input_required",
+            ..Self::complete(result, None, server)
         }
     }
 }

@@ -61,6 +61,7 @@ fn info(subject: &str) -> SessionInfo {
         bucket: Some(Bucket::Principal(principal(subject))),
         version: ProtocolVersion::V2025_11_25,
         client: "test/1".into(),
+        capabilities: ClientCapabilities::default(),
     }
 }
 

@@ -75,6 +75,7 @@ impl InProcess {
             executor: Executor::new(execute::Limits {
                 max_calls: 100,
                 call_timeout: PATIENCE,
+                ask_timeout: PATIENCE,
             }),
             authenticator: Authenticator::open(),
             options: Options {
@@ -86,6 +87,7 @@ impl InProcess {
             metrics: Arc::default(),
             histories: Histories::default(),
             changes: mcp_serve::changes::Changes::default(),
+            seal: mcp_serve::seal::Seal::random(),
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),

@@ -16,9 +16,12 @@
 mod support;
 
 mod arguments;
+mod ask;
 mod auth_files;
 mod batch;
+mod completion;
 mod creation;
+mod definitions;
 mod documents;
 mod execution;
 mod identity;
@@ -29,9 +32,12 @@ mod limits;
 mod logging;
 mod messages;
 mod metrics;
+mod pages;
+mod prompts;
 mod protocol;
 mod real_client;
 mod requests;
+mod resources;
 mod sessions;
 mod startup;
 mod streams;

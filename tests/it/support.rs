@@ -488,6 +488,31 @@ impl Client {
         client
     }
 
+    /// Opens a session of this version for a client of these capabilities.
+    pub(crate) fn with_capabilities(
+        server: &TestServer,
+        version: &str,
+        capabilities: &Value,
+    ) -> Self {
+        let mut client = Self {
+            address: server.address().to_owned(),
+            era: Era::Legacy,
+            token: None,
+            session: None,
+        };
+        let mut message = initialize(version);
+        message["params"]["capabilities"] = capabilities.clone();
+        let response = client.post_message(&message);
+        assert_eq!(response.status, 200, "{response:?}");
+        client.session = response.header("mcp-session-id").map(str::to_owned);
+        client
+    }
+
+    /// A connection of its own.
+    pub(crate) fn connect(&self) -> Http {
+        Http::connect(&self.address)
+    }
+
     /// The same client with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self {
@@ -521,8 +546,11 @@ impl Client {
         if self.era == Era::Modern {
             headers.push(("MCP-Protocol-Version", "2026-07-28".to_owned()));
             headers.push(("Mcp-Method", text(&message["method"])));
-            if message["params"]["name"].is_string() {
-                headers.push(("Mcp-Name", text(&message["params"]["name"])));
+            let mut names = ["name", "uri"]
+                .map(|key| &message["params"][key])
+                .into_iter();
+            if let Some(name) = names.find(|name| name.is_string()) {
+                headers.push(("Mcp-Name", text(name)));
             }
         }
         headers

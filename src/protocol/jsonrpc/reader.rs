@@ -202,7 +202,8 @@ struct Envelope {
     id: Option<Box<RawValue>>,
     method: Option<Value>,
     params: Option<Value>,
-    answered: bool,
+    result: Option<Value>,
+    error: Option<Value>,
     confusable: Option<String>,
 }
 
@@ -231,9 +232,13 @@ impl Envelope {
         let method = match self.method {
             Some(Value::String(method)) => method,
             Some(_) => return Err(invalid(id, "\"method\" must be a string".to_owned())),
-            None if self.answered => {
+            None if self.result.is_some() || self.error.is_some() => {
+                let outcome = match self.error {
+                    Some(error) => Err(error),
+                    None => Ok(self.result.unwrap_or_default()),
+                };
                 return id
-                    .map(|id| Message::Response(Response { id }))
+                    .map(|id| Message::Response(Response { id, outcome }))
                     .ok_or_else(|| invalid(None, "a response needs an \"id\"".to_owned()));
             }
             None => return Err(invalid(id, "\"method\" is missing".to_owned())),
@@ -325,10 +330,8 @@ impl<'de> Visitor<'de> for ItemSeed<'_> {
                 "id" => envelope.id = Some(map.next_value()?),
                 "method" => envelope.method = Some(map.next_value_seed(value)?),
                 "params" => envelope.params = Some(map.next_value_seed(value)?),
-                "result" | "error" => {
-                    map.next_value_seed(value)?;
-                    envelope.answered = true;
-                }
+                "result" => envelope.result = Some(map.next_value_seed(value)?),
+                "error" => envelope.error = Some(map.next_value_seed(value)?),
                 _ => {
                     map.next_value_seed(value)?;
                     if MEMBERS.contains(&fold_case(&key).as_str()) {

@@ -1,0 +1,551 @@
+//! How a call asks its client, and what it does until it knows the answers.
+//!
+//! On a session a request goes out while the program waits. In 2026-07-28 the call ends, and starts
+//! from the top when its client comes back with the answers: a program asks the same in the same
+//! order, and is told at once what is known already.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Map, Value, json};
+
+use super::ask::{Answer, Ask};
+use crate::catalog::FormSchema;
+use crate::protocol::capabilities::{Capability, ClientCapabilities};
+use crate::protocol::input::{
+    Answers, InputRequest, InputRequired, Kind, MISSING_CLIENT_CAPABILITY, NOT_ANSWERED,
+};
+use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS};
+
+/// The most messages of one call that wait for answers at once.
+const MAX_OPEN: usize = 16;
+/// The most messages of one call that ask something: its deadline stands still while they are open.
+const MAX_ASKED: usize = 256;
+/// How often a client may be sent away for answers: more rounds are a program that never has
+/// enough, or a client whose answers never fit.
+pub const MAX_ROUNDS: u8 = 16;
+/// The most bytes of answers that a client carries from one round to the next, as JSON text.
+pub(super) const MAX_ANSWERS: usize = 256 << 10;
+
+/// How a call asks its client.
+#[derive(Debug)]
+pub enum Input {
+    /// Not at all, for this reason.
+    Nobody(&'static str),
+    /// With requests, while it runs.
+    Live(Box<dyn Client>),
+    /// By ending. These answers are known.
+    Retry(Answers),
+}
+
+/// A client that takes requests while it waits for a call.
+pub trait Client: fmt::Debug + Send + Sync {
+    /// Sends a request. The future completes with the answer; dropped before, it withdraws the
+    /// request.
+    fn ask(&self, request: &InputRequest) -> BoxFuture<'static, Answer>;
+}
+
+/// Why a call cannot go on now.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Unanswered {
+    /// The client has to answer first.
+    Required(Box<InputRequired>),
+    /// The client can do nothing of what it would have to.
+    Missing(Vec<Capability>),
+    /// The client was asked too often.
+    TooOften,
+    /// The answers are larger than what a client can carry.
+    TooLarge,
+}
+
+/// Whose answers count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Any that the client brings.
+    Anything,
+    /// Those that this server has asked for.
+    OnlyAsked,
+}
+
+/// What a call asks.
+pub(super) struct Conversation {
+    capabilities: ClientCapabilities,
+    input: Input,
+    /// How long a client may take for an answer.
+    bound: Duration,
+    asked: usize,
+    keys: HashSet<String>,
+    used: Map<String, Value>,
+    open: FuturesUnordered<BoxFuture<'static, Vec<u8>>>,
+    ready: VecDeque<Vec<u8>>,
+    unanswered: Option<Unanswered>,
+}
+
+/// The answers to one message, in the order of its requests.
+type Replies = Vec<Answer>;
+
+impl Conversation {
+    /// Nothing has been asked.
+    pub(super) fn new(capabilities: ClientCapabilities, input: Input, bound: Duration) -> Self {
+        Self {
+            capabilities,
+            input,
+            bound,
+            asked: 0,
+            keys: HashSet::new(),
+            used: Map::new(),
+            open: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            unanswered: None,
+        }
+    }
+
+    /// True if nobody can be asked any of this.
+    pub(super) fn cannot_ask(&self, ask: &Ask) -> bool {
+        let can = |request: &InputRequest| self.capabilities.has(request.capability());
+        matches!(self.input, Input::Nobody(_)) || !ask.requests.iter().any(|(_, one)| can(one))
+    }
+
+    /// Asks what a program wants to know.
+    pub(super) fn ask(&mut self, ask: Ask) {
+        self.asked += 1;
+        if self.asked > MAX_ASKED || self.open.len() >= MAX_OPEN {
+            let text = "the tool asks too much: nobody is asked any more";
+            let answers = vec![Err(ErrorObject::new(NOT_ANSWERED, text)); ask.requests.len()];
+            self.ready.push_back(ask.line(answers));
+            return;
+        }
+        match self.start(&ask, Trust::Anything) {
+            Ok(replies) => self
+                .open
+                .push(Box::pin(async move { ask.line(replies.await) })),
+            Err(unanswered) => self.unanswered = Some(unanswered),
+        }
+    }
+
+    /// Asks in the name of the definition, and waits for the answers. In a later round only those
+    /// count that this server has asked for.
+    pub(super) async fn ask_first(&mut self, ask: &Ask) -> Result<Replies, Unanswered> {
+        let replies = self.start(ask, Trust::OnlyAsked)?;
+        Ok(replies.await)
+    }
+
+    /// Tells a program this line, in place of an answer.
+    pub(super) fn tell(&mut self, line: Vec<u8>) {
+        self.ready.push_back(line);
+    }
+
+    /// True while somebody is asked or something is to be told.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.open.is_empty() || !self.ready.is_empty()
+    }
+
+    /// The next line for the program. Must only be awaited while [`Conversation::is_asking`].
+    ///
+    /// # Cancel safety
+    ///
+    /// No line is lost if this is dropped before it completes.
+    pub(super) async fn answered(&mut self) -> Vec<u8> {
+        match self.ready.pop_front() {
+            Some(line) => line,
+            None => self.open.next().await.unwrap_or_default(),
+        }
+    }
+
+    /// True if the call has to end before it gets an answer.
+    pub(super) fn must_end(&self) -> bool {
+        self.unanswered.is_some()
+    }
+
+    /// Why the call has to end.
+    pub(super) fn unanswered(self) -> Option<Unanswered> {
+        self.unanswered
+    }
+
+    fn start(
+        &mut self,
+        ask: &Ask,
+        trust: Trust,
+    ) -> Result<BoxFuture<'static, Replies>, Unanswered> {
+        let replies = match &self.input {
+            Input::Retry(_) => {
+                let replies = self.replay(ask, trust)?;
+                return Ok(Box::pin(async move { replies }));
+            }
+            Input::Nobody(reason) => {
+                let error = ErrorObject::new(MISSING_CLIENT_CAPABILITY, *reason);
+                let replies = vec![Err(error); ask.requests.len()];
+                return Ok(Box::pin(async move { replies }));
+            }
+            Input::Live(client) => (ask.requests.iter()).map(|(_, request)| {
+                if !self.capabilities.has(request.capability()) {
+                    return cannot(request);
+                }
+                within(self.bound, request.clone(), client.ask(request))
+            }),
+        };
+        Ok(Box::pin(join_all(replies.collect::<Vec<_>>())))
+    }
+
+    /// Answers with what is known, if it is all known.
+    fn replay(&mut self, ask: &Ask, trust: Trust) -> Result<Replies, Unanswered> {
+        let Input::Retry(answers) = &self.input else {
+            return Ok(Vec::new());
+        };
+        let can = |request: &InputRequest| self.capabilities.has(request.capability());
+        if !ask.requests.iter().any(|(_, request)| can(request)) {
+            let mut missing: Vec<_> = (ask.requests.iter())
+                .map(|(_, request)| request.capability())
+                .collect();
+            missing.sort_unstable();
+            missing.dedup();
+            return Err(Unanswered::Missing(missing));
+        }
+        let mut replies = Vec::with_capacity(ask.requests.len());
+        let mut required = Map::new();
+        for (key, request) in &ask.requests {
+            let key = unused(&mut self.keys, key);
+            if !can(request) {
+                replies.push(Err(cannot_error(request)));
+                continue;
+            }
+            let known = answers.known.get(&key).filter(|known| {
+                (known.was_asked || trust == Trust::Anything)
+                    && check(request, &known.answer).is_ok()
+            });
+            if let Some(known) = known {
+                self.used.insert(key, known.answer.clone());
+                replies.push(Ok(known.answer.clone()));
+            } else {
+                required.insert(key, request.to_value());
+            }
+        }
+        if required.is_empty() {
+            return Ok(replies);
+        }
+        if answers.round >= MAX_ROUNDS {
+            return Err(Unanswered::TooOften);
+        }
+        if Value::Object(self.used.clone()).to_string().len() > MAX_ANSWERS {
+            return Err(Unanswered::TooLarge);
+        }
+        Err(Unanswered::Required(Box::new(InputRequired {
+            requests: required,
+            round: answers.round + 1,
+            answers: self.used.clone(),
+        })))
+    }
+}
+
+/// A key that was not used in this call: a program may ask the same twice, and means it.
+fn unused(keys: &mut HashSet<String>, key: &str) -> String {
+    let mut unused = key.to_owned();
+    let mut number = 2_u32;
+    while !keys.insert(unused.clone()) {
+        unused = format!("{key}#{number}");
+        number += 1;
+    }
+    unused
+}
+
+fn cannot_error(request: &InputRequest) -> ErrorObject {
+    let name = request.capability().as_str();
+    let text = format!("the client cannot be asked: it lacks the capability {name}");
+    ErrorObject::new(MISSING_CLIENT_CAPABILITY, text)
+}
+
+fn cannot(request: &InputRequest) -> BoxFuture<'static, Answer> {
+    let error = cannot_error(request);
+    Box::pin(async move { Err(error) })
+}
+
+/// An answer that is valid and comes in time.
+fn within(
+    bound: Duration,
+    request: InputRequest,
+    answer: BoxFuture<'static, Answer>,
+) -> BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        let Ok(answer) = tokio::time::timeout(bound, answer).await else {
+            return too_late(request.kind());
+        };
+        let answer = answer?;
+        check(&request, &answer).map_err(|reason| {
+            let text = format!("the answer of the client is not valid: {reason}");
+            ErrorObject::new(INVALID_PARAMS, text)
+        })?;
+        Ok(answer)
+    })
+}
+
+/// Nobody answered in time: a user who does not look has not decided.
+fn too_late(kind: Kind) -> Answer {
+    match kind {
+        Kind::Form | Kind::Url => Ok(json!({"action": "cancel"})),
+        Kind::Sampling | Kind::Roots => Err(ErrorObject::new(
+            NOT_ANSWERED,
+            "the client did not answer in time",
+        )),
+    }
+}
+
+/// Checks an answer, and what a form was filled in with.
+fn check(request: &InputRequest, answer: &Value) -> Result<(), String> {
+    request.check(answer)?;
+    match (request.schema(), request.accepted(answer)) {
+        (Some(schema), Some(content)) => FormSchema::compile(schema)?.check(&content),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ask;
+    use super::*;
+    use crate::protocol::input::Known;
+    use crate::protocol::version::ProtocolVersion;
+
+    fn capabilities(value: &Value) -> ClientCapabilities {
+        ClientCapabilities::read(value.as_object().unwrap(), ProtocolVersion::V2026_07_28)
+    }
+
+    fn asked(value: Value) -> Ask {
+        match value {
+            Value::Object(object) => ask::read(object).unwrap(),
+            _ => panic!("an object"),
+        }
+    }
+
+    fn name_form(id: &str) -> Value {
+        json!({"id": id, "message": "m", "schema": {
+            "type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]
+        }})
+    }
+
+    fn accept(name: &str) -> Value {
+        json!({"action": "accept", "content": {"name": name}})
+    }
+
+    fn retry(round: u8, known: &Value, was_asked: bool) -> Input {
+        let known = known.as_object().unwrap().iter().map(|(key, answer)| {
+            let answer = answer.clone();
+            (key.clone(), Known { answer, was_asked })
+        });
+        Input::Retry(Answers {
+            round,
+            known: known.collect(),
+        })
+    }
+
+    /// A round of a call that asks these, one after the other: the lines that it is told, and why
+    /// it has to end.
+    async fn round(can: Value, input: Input, asks: &[Value]) -> (Vec<Value>, Option<Unanswered>) {
+        let mut conversation = Conversation::new(capabilities(&can), input, Duration::from_mins(1));
+        let mut told = Vec::new();
+        for ask in asks {
+            conversation.ask(asked(ask.clone()));
+            if conversation.must_end() {
+                break;
+            }
+            while conversation.is_asking() {
+                let line = conversation.answered().await;
+                told.push(serde_json::from_slice(&line).unwrap());
+            }
+        }
+        (told, conversation.unanswered())
+    }
+
+    fn required(unanswered: Option<Unanswered>) -> (Vec<String>, u8, Value) {
+        match unanswered {
+            Some(Unanswered::Required(required)) => (
+                required.requests.keys().cloned().collect(),
+                required.round,
+                Value::Object(required.answers),
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_at_the_first_question_without_an_answer() {
+        let elicitation = json!({"elicitation": {}});
+        let asks = [name_form("a"), name_form("b"), name_form("a")];
+        let cases = [
+            (json!({}), 0, "a", json!({})),
+            (json!({"x": accept("x")}), 0, "a", json!({})),
+            (json!({"a": accept("x")}), 1, "b", json!({"a": accept("x")})),
+            (json!({"b": accept("x")}), 0, "a", json!({})),
+            (json!({"a": null}), 0, "a", json!({})),
+            (
+                json!({"a": {"action": "accept", "content": {"name": 12345}}}),
+                0,
+                "a",
+                json!({}),
+            ),
+            (json!({"a": {"action": "accept"}}), 0, "a", json!({})),
+            (
+                json!({"a": accept("x"), "b": {"action": "decline"}, "z": 1}),
+                2,
+                "a#2",
+                json!({"a": accept("x"), "b": {"action": "decline"}}),
+            ),
+        ];
+        for (known, told, key, answers) in cases {
+            let input = retry(3, &known, false);
+            let (lines, unanswered) = round(elicitation.clone(), input, &asks).await;
+            assert_eq!(lines.len(), told, "{known}");
+            assert_eq!(
+                required(unanswered),
+                (vec![key.to_owned()], 4, answers),
+                "{known}"
+            );
+        }
+        let known = json!({"a": accept("x"), "b": accept("y"), "a#2": accept("z")});
+        let (lines, unanswered) = round(elicitation, retry(3, &known, false), &asks).await;
+        assert_eq!(unanswered, None);
+        let names = lines.iter().map(|line| &line["content"]["name"]);
+        assert_eq!(names.collect::<Vec<_>>(), ["x", "y", "z"]);
+    }
+
+    #[tokio::test]
+    async fn a_client_is_asked_only_what_it_can_do() {
+        let all = json!({"requests": {
+            "e": {"method": "elicitation/create", "params": {"message": "m", "requestedSchema": {"type": "object", "properties": {}}}},
+            "s": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}},
+            "r": {"method": "roots/list"},
+        }});
+        let (_, unanswered) = round(
+            json!({"sampling": {}}),
+            retry(0, &json!({}), false),
+            std::slice::from_ref(&all),
+        )
+        .await;
+        assert_eq!(required(unanswered).0, ["s"]);
+        let known =
+            json!({"s": {"role": "assistant", "content": {}, "model": "m"}, "e": accept("x")});
+        let (told, _) = round(
+            json!({"sampling": {}}),
+            retry(1, &known, true),
+            std::slice::from_ref(&all),
+        )
+        .await;
+        assert_eq!(told[0]["s"]["role"], "assistant");
+        assert_eq!(told[0]["e"]["error"]["code"], MISSING_CLIENT_CAPABILITY);
+        let (_, unanswered) = round(json!({}), retry(0, &json!({}), false), &[all]).await;
+        let missing = vec![
+            Capability::Sampling,
+            Capability::Elicitation,
+            Capability::Roots,
+        ];
+        assert_eq!(unanswered, Some(Unanswered::Missing(missing)));
+    }
+
+    #[tokio::test]
+    async fn rounds_and_answers_are_bounded() {
+        let can = json!({"elicitation": {}});
+        let asks = [name_form("a"), name_form("b")];
+        let (_, unanswered) = round(can.clone(), retry(15, &json!({}), true), &asks).await;
+        assert_eq!(required(unanswered).1, 16);
+        let (_, unanswered) = round(can.clone(), retry(16, &json!({}), true), &asks).await;
+        assert_eq!(unanswered, Some(Unanswered::TooOften));
+        let known = json!({"a": accept(&"x".repeat(MAX_ANSWERS))});
+        let (_, unanswered) = round(can, retry(1, &known, true), &asks).await;
+        assert_eq!(unanswered, Some(Unanswered::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_definition_is_answered_only_when_it_has_asked() {
+        let can = json!({"elicitation": {}});
+        for (was_asked, is_answered) in [(false, false), (true, true)] {
+            let input = retry(0, &json!({"a": accept("x")}), was_asked);
+            let bound = Duration::from_mins(1);
+            let mut conversation = Conversation::new(capabilities(&can), input, bound);
+            let replies = conversation.ask_first(&asked(name_form("a"))).await;
+            assert_eq!(replies.is_ok(), is_answered);
+        }
+    }
+
+    /// A client that answers each request with this, or never.
+    #[derive(Debug)]
+    struct Always(Option<Answer>);
+
+    impl Client for Always {
+        fn ask(&self, _: &InputRequest) -> BoxFuture<'static, Answer> {
+            match self.0.clone() {
+                Some(answer) => Box::pin(async move { answer }),
+                None => Box::pin(std::future::pending()),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_live_client_answers_well_and_in_time_or_the_tool_is_told() {
+        let can = json!({"elicitation": {}, "roots": {}});
+        let roots = json!({"requests": {"r": {"method": "roots/list"}}});
+        let error = |code, message: &str| json!({"code": code, "message": message});
+        let cases = [
+            (
+                Some(Ok(accept("x"))),
+                name_form("a"),
+                json!({"id": "a", "action": "accept", "content": {"name": "x"}}),
+            ),
+            (
+                Some(Ok(json!({"action": "decline"}))),
+                name_form("a"),
+                json!({"id": "a", "action": "decline"}),
+            ),
+            (None, name_form("a"), json!({"id": "a", "action": "cancel"})),
+            (
+                None,
+                roots,
+                json!({"r": {"error": error(NOT_ANSWERED, "the client did not answer in time")}}),
+            ),
+            (
+                Some(Err(ErrorObject::new(-7, "no"))),
+                name_form("a"),
+                json!({"id": "a", "error": error(-7, "no")}),
+            ),
+            (
+                Some(Ok(json!({"action": "accept", "content": {"name": 1}}))),
+                name_form("a"),
+                json!({"id": "a", "error": error(INVALID_PARAMS, "the answer of the client is not valid: /name must be a string")}),
+            ),
+            (
+                Some(Ok(accept("x"))),
+                json!({"id": "u", "message": "m", "url": "https://a"}),
+                json!({"id": "u", "error": error(
+                    MISSING_CLIENT_CAPABILITY,
+                    "the client cannot be asked: it lacks the capability elicitation.url"
+                )}),
+            ),
+        ];
+        for (answer, ask, expected) in cases {
+            let input = Input::Live(Box::new(Always(answer)));
+            let (told, unanswered) = round(can.clone(), input, &[ask]).await;
+            assert_eq!(told, [expected]);
+            assert_eq!(unanswered, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_asks_on_and_on_is_refused() {
+        let can = json!({"elicitation": {}});
+        let input = Input::Live(Box::new(Always(None)));
+        let bound = Duration::from_mins(1);
+        let mut conversation = Conversation::new(capabilities(&can), input, bound);
+        for _ in 0..=MAX_OPEN {
+            conversation.ask(asked(name_form("a")));
+        }
+        let line: Value = serde_json::from_slice(&conversation.answered().await).unwrap();
+        assert_eq!(line["error"]["code"], NOT_ANSWERED);
+        let nobody = Input::Nobody("nobody listens");
+        let asks = vec![name_form("a"); MAX_ASKED + 1];
+        let (told, _) = round(can, nobody, &asks).await;
+        assert_eq!(told[0]["error"]["message"], "nobody listens");
+        assert_eq!(told[MAX_ASKED]["error"]["code"], NOT_ANSWERED);
+    }
+}
