@@ -21,6 +21,7 @@ mod monitor;
 mod readiness;
 mod reply;
 mod subscriptions;
+mod task;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ use crate::protocol::version::Served;
 use crate::seal::Seal;
 use crate::session::SessionStore;
 use crate::stream::Histories;
+use crate::task::Tasks;
 
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
@@ -68,6 +70,8 @@ pub struct App {
     pub draining: CancellationToken,
     /// What the sessions sent lately.
     pub histories: Histories,
+    /// Calls that outlive their requests.
+    pub tasks: Arc<Tasks>,
     /// What has changed.
     pub changes: Changes,
     /// Closes what clients of 2026-07-28 carry from one round of a call to the next.

@@ -7,8 +7,10 @@
 mod change_metrics;
 mod connections;
 mod listener;
+mod page;
 mod session_metrics;
 mod socket;
+mod task_metrics;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use crate::stream::Histories;
+use crate::task::Tasks;
 use crate::watch::Files;
 use connections::{Connections, Timeouts};
 use listener::Listener;
@@ -99,6 +102,8 @@ impl Server {
         if let Some(sessions) = &sessions {
             session_metrics::register(&mut metrics, sessions);
         }
+        let tasks = Tasks::new(config.tasks);
+        task_metrics::register(&mut metrics, &tasks);
         let changes = Changes::default();
         let files = Files::new(files(&catalog));
         changes.watch_with(Box::new(files.clone()));
@@ -117,6 +122,7 @@ impl Server {
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
+            tasks,
             histories: Histories::default(),
             changes,
             listeners: Listeners::default(),
@@ -182,7 +188,12 @@ impl Server {
         }
         tasks.spawn({
             let (app, closing) = (Arc::clone(&self.app), closing.clone());
-            async move { app.histories.keep_young(closing).await }
+            async move {
+                tokio::join!(
+                    app.histories.keep_young(closing.clone()),
+                    app.tasks.keep_young(closing),
+                );
+            }
         });
         let changes = self.app.changes.clone();
         tasks.spawn(self.files.run(changes, closing.clone()));

@@ -210,7 +210,7 @@ mod tests {
 tools:
   wipe:
     description: d
-    exec: /bin/echo {name} [--reason={why}] --times={times}
+    exec: /bin/echo {name} --reason={why} --times={times}
     params: {name: string}
     confirm: Delete {name}?
     ask:

@@ -336,7 +336,7 @@ pub enum Stdin {
 pub enum Task {
     /// It is one for a client that can do so.
     Optional,
-    /// It always is one; a client that cannot do so is refused.
+    /// It always is one, and needs a client that can do so.
     Required,
 }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::page::page;
-use super::{Context, LIST_CACHING, Plan, Purpose, Reading, cacheable, input, perform};
+use super::{Context, Plan, Purpose, Reading, cacheable, input, perform};
 use crate::catalog::{Arguments, Catalog, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
 use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
@@ -29,7 +29,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         resources: page.items.into_iter().map(|item| listed(item)).collect(),
         next_cursor: page.next_cursor,
     };
-    cacheable(context, &result, LIST_CACHING)
+    cacheable(context, &result, context.list_caching())
 }
 
 fn listed(resource: &Resource) -> resources::Resource<'_> {
@@ -63,7 +63,7 @@ pub(super) fn list_templates(
         resource_templates: templates.collect(),
         next_cursor: page.next_cursor,
     };
-    cacheable(context, &result, LIST_CACHING)
+    cacheable(context, &result, context.list_caching())
 }
 
 fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'_> {
@@ -88,10 +88,11 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, about, arguments) = find(context.catalog, text).ok_or_else(not_found)?;
+    let client = input::client(context, request, text, None)?;
     let purpose = Purpose::Resource(Box::new(Reading {
         uri,
         media: about.mime_type.clone(),
-        caching: caching(tool),
+        caching: caching(context, tool),
     }));
     perform(context, request, tool, arguments, (purpose, client))
 }
@@ -119,13 +120,10 @@ fn find<'a>(
 }
 
 /// What a program prints may depend on the caller, and a file may change at any time.
-fn caching(tool: &Tool) -> Caching {
+fn caching(context: &Context<'_>, tool: &Tool) -> Caching {
     match tool.origin() {
-        Origin::Definition => LIST_CACHING,
-        Origin::File => Caching {
-            ttl_ms: 0,
-            cache_scope: CacheScope::Public,
-        },
+        Origin::Definition => context.list_caching(),
+        Origin::File => context.caching(0),
         Origin::Program => Caching {
             ttl_ms: 0,
             cache_scope: CacheScope::Private,

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Context, Listening, Plan, Wish, implementation, resources};
+use super::{Context, Listening, Plan, Wish, implementation, resources, tasks};
 use crate::protocol::jsonrpc::{ErrorObject, Request};
 use crate::protocol::logging::Level;
 use crate::protocol::subscriptions::{self, Filter, MAX_URI_BYTES};
@@ -32,6 +32,7 @@ pub(super) fn unsubscribe(request: &Request) -> Result<Plan, ErrorObject> {
 /// `subscriptions/listen`. What is not there is left out of what is acknowledged (MCP 2026-07-28,
 /// Subscriptions, Acknowledgment).
 pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+    tasks::check_listening(context, &request.params)?;
     let mut filter = Filter::read(&request.params)?;
     let offered = super::capabilities(context);
     filter.tools_list_changed &= offered.tools.is_some_and(|tools| tools.list_changed);

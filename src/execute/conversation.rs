@@ -5,8 +5,8 @@
 //! order, and is told at once what is known already.
 
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
@@ -40,6 +40,9 @@ pub enum Input {
     Live(Box<dyn Client>),
     /// By ending. These answers are known.
     Retry(Answers),
+    /// By ending what the definition asks, of which these answers are known; from then on with
+    /// requests.
+    RetryThenLive(Answers, Box<dyn Client>),
 }
 
 /// A client that takes requests while it waits for a call.
@@ -134,6 +137,15 @@ impl Conversation {
         Ok(replies.await)
     }
 
+    /// What the definition asks is answered; what is asked next, the program asks.
+    pub(super) fn begin(&mut self) {
+        let input = mem::replace(&mut self.input, Input::Nobody("the call has not begun"));
+        self.input = match input {
+            Input::RetryThenLive(_, client) => Input::Live(client),
+            input => input,
+        };
+    }
+
     /// Tells a program this line, in place of an answer.
     pub(super) fn tell(&mut self, line: Vec<u8>) {
         self.ready.push_back(line);
@@ -172,7 +184,7 @@ impl Conversation {
         trust: Trust,
     ) -> Result<BoxFuture<'static, Replies>, Unanswered> {
         let replies = match &self.input {
-            Input::Retry(_) => {
+            Input::Retry(_) | Input::RetryThenLive(..) => {
                 let replies = self.replay(ask, trust)?;
                 return Ok(Box::pin(async move { replies }));
             }
@@ -193,7 +205,7 @@ impl Conversation {
 
     /// Answers with what is known, if it is all known.
     fn replay(&mut self, ask: &Ask, trust: Trust) -> Result<Replies, Unanswered> {
-        let Input::Retry(answers) = &self.input else {
+        let (Input::Retry(answers) | Input::RetryThenLive(answers, _)) = &self.input else {
             return Ok(Vec::new());
         };
         let can = |request: &InputRequest| self.capabilities.has(request.capability());

@@ -84,10 +84,21 @@ impl Drop for CallInSession {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    (call, input): (Call, Input),
+    call: (Call, Input),
     stop: Stop,
     keep: K,
 ) -> Result<(), Busy> {
+    let (request, listener) = prepare(app, from, call, keep);
+    app.executor.start(request, stop, Box::new(listener))
+}
+
+/// What the executor is asked to run, and who hears of it.
+pub(super) fn prepare<K>(
+    app: &Arc<App>,
+    from: From,
+    (call, input): (Call, Input),
+    keep: K,
+) -> (CallRequest, Answering<K>) {
     let client = call.client;
     let request = CallRequest {
         number: from.number,
@@ -101,7 +112,7 @@ pub(super) fn start<K: Send + 'static>(
         },
         input,
     };
-    let listener = Box::new(Answering {
+    let listener = Answering {
         app: Arc::clone(app),
         // Where nothing can be sent before the reply, nothing needs to be said.
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
@@ -112,12 +123,21 @@ pub(super) fn start<K: Send + 'static>(
         owes_reply: true,
         from,
         keep,
+    };
+    (request, listener)
+}
+
+/// Tells everybody who wants to know that a list is not what it was.
+pub(super) fn announce(app: &App, list: List) {
+    app.changes.announce(match list {
+        List::Tools => Change::Tools,
+        List::Prompts => Change::Prompts,
+        List::Resources => Change::Resources,
     });
-    app.executor.start(request, stop, listener)
 }
 
 /// A call on its way to the outbox of its exchange.
-struct Answering<K> {
+pub(super) struct Answering<K> {
     app: Arc<App>,
     from: From,
     tool: Arc<Tool>,
@@ -151,11 +171,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
                     outbox.say(MessageKind::Log, log.notification().into());
                 }
             }
-            Said::ListChanged(list) => self.app.changes.announce(match list {
-                List::Tools => Change::Tools,
-                List::Prompts => Change::Prompts,
-                List::Resources => Change::Resources,
-            }),
+            Said::ListChanged(list) => announce(&self.app, list),
             Said::CloseStream if *resumes && !self.app.options.json_response => outbox.close(),
             Said::CloseStream => {}
         }
@@ -165,13 +181,28 @@ impl<K: Send + 'static> Listener for Answering<K> {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
         let failed = error_type(&outcome);
+        let is_own = matches!(outcome, Outcome::Error(_));
         let encoded = self.encoded(era, outcome);
-        let is_tool = matches!(self.purpose, Purpose::Tool);
         let error_type = match &encoded {
+            // The code is the tool's own, and no label.
+            Err(_) if is_own => Some(ErrorType::Tool),
             Err(error) => Some(ErrorType::JsonRpc(error.code)),
             Ok(_) => failed,
         };
-        let (status, data) = reply::encode(&self.from.id, &encoded, status);
+        self.reply(&encoded, status, error_type);
+    }
+}
+
+impl<K> Answering<K> {
+    /// Answers the exchange, and counts that.
+    pub(super) fn reply(
+        &mut self,
+        outcome: &Result<Box<RawValue>, ErrorObject>,
+        error_status: StatusCode,
+        error_type: Option<ErrorType>,
+    ) {
+        let is_tool = matches!(self.purpose, Purpose::Tool);
+        let (status, data) = reply::encode(&self.from.id, outcome, error_status);
         self.app.metrics.operation(
             self.purpose.method().as_str(),
             is_tool.then_some(self.tool.name.as_str()),
@@ -185,10 +216,9 @@ impl<K: Send + 'static> Listener for Answering<K> {
             data: data.into(),
         });
     }
-}
 
-impl<K> Answering<K> {
-    fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+    /// What the client is told of an outcome.
+    pub(super) fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
         let app = &self.app;
         let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
         let message = match outcome {
@@ -207,6 +237,7 @@ impl<K> Answering<K> {
                 };
             }
             Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
+            Outcome::Error(error) => return Err(error),
             Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
             Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
             Outcome::Stopped(Stopped::ByShutdown) => {
@@ -236,7 +267,7 @@ impl<K> Drop for Answering<K> {
 /// Counts a request that was answered at once.
 pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersion, plan: &Plan) {
     let (tool, error_type) = match plan {
-        Plan::Call(_) => return,
+        Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
         Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
         Plan::Reply(outcome) => {
@@ -247,6 +278,16 @@ pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersio
             )
         }
     };
+    count_answer(exchange, method, version, (tool, error_type));
+}
+
+/// Counts what was answered at once, with the tool and the error if there are.
+pub(super) fn count_answer(
+    exchange: &Exchange,
+    method: Method,
+    version: ProtocolVersion,
+    (tool, error_type): (Option<&str>, Option<ErrorType>),
+) {
     exchange.app.metrics.operation(
         method.as_str(),
         tool,
@@ -349,6 +390,7 @@ const BUSY: &str = "The server is running as many calls as it may; try again lat
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
+        Outcome::Error(_) => Some(ErrorType::Tool),
         Outcome::Messages(_) | Outcome::Bytes(_) | Outcome::InputRequired(_) => None,
         Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
@@ -356,10 +398,10 @@ fn error_type(outcome: &Outcome) -> Option<ErrorType> {
 }
 
 /// The status of a reply without a result. A legacy client sees every reply to a valid request as
-/// 200.
+/// 200, and so does every client the error of a tool: the request was good, and the server works.
 fn error_status(era: Era, outcome: &Outcome) -> StatusCode {
     match (era, outcome) {
-        (Era::Legacy, _) => StatusCode::OK,
+        (Era::Legacy, _) | (Era::Modern, Outcome::Error(_)) => StatusCode::OK,
         (Era::Modern, Outcome::MissingCapabilities(_)) => StatusCode::BAD_REQUEST,
         (Era::Modern, Outcome::Stopped(_)) => StatusCode::SERVICE_UNAVAILABLE,
         (Era::Modern, _) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -467,7 +467,7 @@ fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Reques
     match plan {
         Plan::Call(call) => Planned::Call(call),
         Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
-        Plan::Remember(_) | Plan::Listen(_) => {
+        Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
             Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
         }
     }

@@ -5,6 +5,7 @@
 //! with the exchange.
 
 use std::mem;
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
@@ -13,16 +14,18 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply, subscriptions};
+use super::{App, headers, reply, subscriptions, task};
 use crate::dispatch::{self, Call, Context, Plan};
 use crate::execute::{Busy, Input, Stop};
 use crate::metrics::RequestEra;
+use crate::protocol::input::Answers;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::modern::{check_argument, check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
+use crate::stream::Outbox;
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -45,7 +48,8 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
     // Before the look at `draining`: a server that stops waits for what was taken before it.
     let waiting = exchange.waiting(RequestEra::Stateless);
-    if app.draining.is_cancelled() {
+    let method = Method::named(&request.method);
+    if app.draining.is_cancelled() && !is_about_task(method) {
         return reply::stopping(Some(&request.id));
     }
     let context = exchange.context(Era::Modern, None);
@@ -53,24 +57,25 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::error(status_of(&error), &request.id, &error);
     }
     let plan = dispatch::plan(&context, &mut request);
-    call::count(
-        exchange,
-        Method::named(&request.method),
-        ProtocolVersion::V2026_07_28,
-        &plan,
-    );
-    match plan {
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
-            let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
-            reply::reply(&request.id, &outcome, status, waiting)
+    call::count(exchange, method, ProtocolVersion::V2026_07_28, &plan);
+    let outcome = match plan {
+        Plan::Call(call) if call.is_task() => {
+            return task::create(exchange, request.id, *call, waiting).await;
         }
-        Plan::Call(call) => run(exchange, request.id, *call, waiting).await,
-        Plan::Listen(listening) => subscriptions::listen(exchange, listening),
-        Plan::Remember(_) => {
-            let error = ErrorObject::method_not_found(&request.method);
-            reply::error(StatusCode::NOT_FOUND, &request.id, &error)
-        }
-    }
+        Plan::Call(call) => return run(exchange, request.id, *call, waiting).await,
+        Plan::Listen(listening) => return subscriptions::listen(exchange, listening),
+        Plan::Task(wanted) => task::serve(exchange, method, wanted),
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
+        Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),
+    };
+    let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
+    reply::reply(&request.id, &outcome, status, waiting)
+}
+
+/// True for a method that a server which stops still serves: with an answer a task can end well.
+fn is_about_task(method: Method) -> bool {
+    use Method::{CancelTask, GetTask, UpdateTask};
+    matches!(method, GetTask | UpdateTask | CancelTask)
 }
 
 fn check(exchange: &Exchange, context: &Context<'_>, request: &Request) -> Result<(), ErrorObject> {
@@ -111,26 +116,41 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.client.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
-    let from = call::From {
-        number: app.executor.number(),
-        id: id.clone(),
-        version: ProtocolVersion::V2026_07_28,
-        outbox,
-        log_level: call.client.log_level,
-        resumes: false,
-    };
-    let input = match &mut call.client.retry {
-        Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
+    let from = origin(app, id.clone(), &call, outbox);
+    let input = match take_answers(&mut call) {
+        Some(answers) => Input::Retry(answers),
         None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
     };
     if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
         return call::busy(&id);
     }
-    let exchanged = Exchanged {
-        app,
+    call::answer(exchanged(exchange), reader, (cancel, waiting)).await
+}
+
+/// Where a call comes from.
+pub(super) fn origin(app: &App, id: RequestId, call: &Call, outbox: Arc<Outbox>) -> call::From {
+    call::From {
+        number: app.executor.number(),
+        id,
+        version: ProtocolVersion::V2026_07_28,
+        outbox,
+        log_level: call.client.log_level,
+        resumes: false,
+    }
+}
+
+/// The answers that a call brings from earlier rounds; `None` if there are no rounds.
+pub(super) fn take_answers(call: &mut Call) -> Option<Answers> {
+    let retry = call.client.retry.as_mut();
+    retry.map(|retry| mem::take(&mut retry.answers))
+}
+
+/// How an exchange without a session is answered.
+pub(super) fn exchanged(exchange: &Exchange) -> Exchanged<'_> {
+    Exchanged {
+        app: &exchange.app,
         connection: &exchange.connection,
         session: None,
         is_batch: false,
-    };
-    call::answer(exchanged, reader, (cancel, waiting)).await
+    }
 }

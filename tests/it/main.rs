@@ -42,4 +42,5 @@ mod sessions;
 mod startup;
 mod streams;
 mod subscriptions;
+mod tasks;
 mod tools_files;

@@ -304,6 +304,12 @@ const METHODS: &[(&str, Outcome, Outcome)] = &[
     ("tools/list/", (200, Some(-32601)), (404, Some(-32601))),
     ("prompts/list", (200, None), (200, None)),
     ("resources/list", (200, None), (200, None)),
+    ("prompts/get", (200, Some(-32602)), (400, Some(-32602))),
+    (
+        "completion/complete",
+        (200, Some(-32602)),
+        (400, Some(-32602)),
+    ),
     ("logging/setLevel", (200, Some(-32602)), (404, Some(-32601))),
     (
         "resources/subscribe",

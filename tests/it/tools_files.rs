@@ -24,7 +24,7 @@ fn valid_files_load() {
             panic!("{}\n{error}", file.display());
         }
     }
-    assert_eq!(files.len(), 18, "a corpus test checks that it found files");
+    assert_eq!(files.len(), 19, "a corpus test checks that it found files");
 }
 
 #[test]
