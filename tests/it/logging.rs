@@ -4,6 +4,7 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::in_process::{InProcess, Peer, first_request};
+use crate::support::{Client, TestServer, modern_meta, text, write_script};
 
 const LEVELS: [&str; 8] = [
     "debug",
@@ -75,7 +76,7 @@ async fn a_modern_request_says_its_level_itself() {
     ];
     for (level, status, code) in cases {
         let name = level.to_string();
-        let mut meta = crate::support::modern_meta();
+        let mut meta = modern_meta();
         meta["io.modelcontextprotocol/logLevel"] = level;
         for method in ["tools/list", "tools/call"] {
             let params = json!({"_meta": meta, "name": "echo", "arguments": {"text": "x"}});
@@ -98,4 +99,59 @@ async fn a_modern_request_says_its_level_itself() {
         json!({}),
         "{discovered}"
     );
+}
+
+/// A tool that says something on every level.
+const TALKATIVE: &str = "
+name: logging-test
+tools:
+  talk: {description: Says something on every level., exec: ./talk.sh, messages: true}
+";
+
+/// The levels of what a call says, as its client hears it.
+fn heard(client: &Client, level: Option<&str>) -> Vec<String> {
+    let params = json!({"name": "talk", "arguments": {}});
+    let mut message = client.message(1, "tools/call", &params);
+    if let Some(level) = level {
+        message["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = json!(level);
+    }
+    let response = client.post_message(&message);
+    let result = &response.json()["result"];
+    assert_eq!(result["isError"], false, "{response:?}");
+    let data = response.text().lines();
+    let messages = data.filter_map(|line| line.strip_prefix("data: "));
+    let messages = messages.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+    messages
+        .filter(|message| message["method"] == "notifications/message")
+        .map(|message| text(&message["params"]["level"]))
+        .collect()
+}
+
+#[test]
+fn a_client_hears_its_level_and_above() {
+    let server = TestServer::start_with(TALKATIVE, &[], |prepare| {
+        let script = format!(
+            "for level in {}; do
+             printf '{{\"mcp\":\"log\",\"level\":\"%s\",\"data\":\"x\"}}\\n' $level; done",
+            LEVELS.join(" ")
+        );
+        write_script(prepare.folder, "talk.sh", &script);
+    });
+    let session = server.client(Era::Legacy);
+    let other = server.client(Era::Legacy);
+    assert_eq!(
+        heard(&session, None),
+        LEVELS[1..],
+        "until it says otherwise"
+    );
+    for (number, level) in LEVELS.iter().enumerate() {
+        let answer = session.request("logging/setLevel", &json!({"level": level}));
+        assert_eq!(answer.json()["result"], json!({}), "{answer:?}");
+        assert_eq!(heard(&session, None), LEVELS[number..], "{level}");
+        // What a session says is its own, and no modern request's.
+        assert_eq!(heard(&other, None), LEVELS[1..], "{level}");
+        let modern = server.client(Era::Modern);
+        assert_eq!(heard(&modern, Some(level)), LEVELS[number..], "{level}");
+        assert!(heard(&modern, None).is_empty(), "{level}");
+    }
 }

@@ -13,7 +13,9 @@ use crate::in_process::{InProcess, Peer, first_request};
 use crate::lifecycle::delete;
 use crate::metrics::{monitor_of, scrape, value, wait_for};
 use crate::streams::{Sent, Sse};
-use crate::support::{Client, Http, PATIENCE, TOKEN, TestServer, initialize, sha256, text};
+use crate::support::{
+    Client, Http, PATIENCE, TOKEN, TestServer, initialize, sha256, text, write_script,
+};
 
 const LEGACY: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 
@@ -353,7 +355,11 @@ fn check_last_message(stream: Sse) {
 const TOOLS: &str = "
 name: subscriptions-test
 tools:
-  echo: {description: Prints its argument., exec: 'printf %s {text}', params: {text: string}}
+  announce:
+    description: Says many times that a list has changed.
+    exec: ./announce.sh {what}
+    params: {what: {enum: [tools, prompts, resources]}}
+    messages: true
 prompts:
   hello: {description: Says hello., text: Hello!}
 resources:
@@ -407,6 +413,9 @@ fn serve(options: &[&str]) -> TestServer {
         for name in ["note.txt", "other.txt"] {
             fs::write(prepare.folder.join(name), "first").unwrap();
         }
+        let script = "for n in 1 2 3 4 5 6 7 8 9 10; do
+            printf '{\"mcp\":\"list_changed\",\"what\":\"%s\"}\\n' \"$1\"; done; printf done";
+        write_script(prepare.folder, "announce.sh", script);
     })
 }
 
@@ -444,16 +453,42 @@ fn subscriber(server: &TestServer, uris: &[&str]) -> (Client, Sse) {
     (client, stream)
 }
 
-/// The next message, which must say that a resource has changed.
-fn updated(stream: &mut Sse) -> (String, Value) {
+/// The next message.
+fn told(stream: &mut Sse) -> Value {
     loop {
         let sent = stream.next().expect("a message");
-        if sent.is_empty() {
-            continue;
+        if !sent.is_empty() {
+            return sent.message();
         }
-        let message = sent.message();
-        assert_eq!(message["method"], "notifications/resources/updated");
-        return (text(&message["params"]["uri"]), tag(&message).clone());
+    }
+}
+
+/// The next message, which must say that a resource has changed.
+fn updated(stream: &mut Sse) -> (String, Value) {
+    let message = told(stream);
+    assert_eq!(message["method"], "notifications/resources/updated");
+    (text(&message["params"]["uri"]), tag(&message).clone())
+}
+
+#[test]
+fn a_tool_tells_everybody_that_a_list_has_changed() {
+    let server = serve(&[]);
+    let (session, mut stream) = subscriber(&server, &[]);
+    let modern = server.client(Era::Modern);
+    let filter = json!({"promptsListChanged": true});
+    let (mut listener, _) = listen_over(&server, &modern, &filter);
+    for what in ["tools", "prompts"] {
+        assert_eq!(
+            session.call_text("announce", &json!({"what": what})),
+            "done"
+        );
+        let method = format!("notifications/{what}/list_changed");
+        assert_eq!(told(&mut stream)["method"], method);
+        if what == "prompts" {
+            let message = told(&mut listener);
+            assert_eq!(message["method"], method);
+            assert_eq!(tag(&message), 9, "{message}");
+        }
     }
 }
 
