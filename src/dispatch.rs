@@ -244,7 +244,7 @@ pub fn mirrored<'a>(
 ///
 /// # Errors
 ///
-/// `-32603` if it cannot be encoded, which it always can.
+/// `-32603` if it cannot be encoded, as for every result.
 pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
     raw(&json!({}))
 }
