@@ -4,18 +4,17 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
-use std::mem;
-
 use axum::response::Response;
 use http::StatusCode;
 use http::header::AsHeaderName;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::call::{self, Exchanged};
+use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::{headers, reply, subscriptions};
+use crate::call;
 use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Input, Stop};
+use crate::execute::{Busy, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
@@ -53,7 +52,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     }
     let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
     call::count(
-        exchange,
+        (app, exchange.started),
         Method::named(&request.method),
         ProtocolVersion::V2026_07_28,
         &plan,
@@ -118,13 +117,11 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
         outbox,
         log_level: call.client.log_level,
         resumes: false,
+        given_up: None,
     };
-    let input = match &mut call.client.retry {
-        Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
-        None => Input::Nobody("the client cannot be asked by what completes its arguments"),
-    };
+    let input = call::input_of_retry(&mut call);
     if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
-        return call::busy(&id);
+        return answer::busy(&id);
     }
     let exchanged = Exchanged {
         app,
@@ -132,5 +129,5 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
         session: None,
         is_batch: false,
     };
-    call::answer(exchanged, reader, (cancel, waiting)).await
+    answer::answer(exchanged, reader, (cancel, waiting)).await
 }

@@ -35,6 +35,7 @@ mod real_client;
 mod requests;
 mod sessions;
 mod startup;
+mod stdio;
 mod streams;
 mod subscriptions;
 mod tools_files;
