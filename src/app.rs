@@ -21,6 +21,7 @@ use crate::protocol::version::{Era, Served};
 use crate::seal::Seal;
 use crate::session::SessionStore;
 use crate::stream::Histories;
+use crate::task::Tasks;
 
 pub use listeners::{Listeners, Place};
 pub use refusals::Refusals;
@@ -46,6 +47,8 @@ pub struct App {
     pub draining: CancellationToken,
     /// What the sessions sent lately.
     pub histories: Histories,
+    /// Calls that outlive their requests.
+    pub tasks: Arc<Tasks>,
     /// What has changed.
     pub changes: Changes,
     /// Closes what clients of 2026-07-28 carry from one round of a call to the next.

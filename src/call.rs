@@ -22,7 +22,7 @@ use crate::execute::{
     Busy, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
 };
 use crate::metrics::{ErrorType, MessageKind, OTHER};
-use crate::protocol::input::{MISSING_CLIENT_CAPABILITY, missing_capabilities};
+use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId, encode_error,
     encode_result,
@@ -65,11 +65,17 @@ impl From {
     }
 }
 
+/// The answers that a call brings from earlier rounds; `None` if there are no rounds.
+pub(super) fn take_answers(call: &mut Call) -> Option<Answers> {
+    let retry = call.client.retry.as_mut();
+    retry.map(|retry| mem::take(&mut retry.answers))
+}
+
 /// What a call of 2026-07-28 is told by its client: what that brings from earlier rounds.
 pub(super) fn input_of_retry(call: &mut Call) -> Input {
-    match &mut call.client.retry {
-        Some(retry) => Input::Retry(mem::take(&mut retry.answers)),
-        None => Input::Nobody("the client cannot be asked by what completes its arguments"),
+    match take_answers(call) {
+        Some(answers) => Input::Retry(answers),
+        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
     }
 }
 
@@ -104,10 +110,21 @@ impl Drop for CallInSession {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    (call, input): (Call, Input),
+    call: (Call, Input),
     stop: Stop,
     keep: K,
 ) -> Result<(), Busy> {
+    let (request, listener) = prepare(app, from, call, keep);
+    app.executor.start(request, stop, Box::new(listener))
+}
+
+/// What the executor is asked to run, and who hears of it.
+pub(super) fn prepare<K>(
+    app: &Arc<App>,
+    from: From,
+    (call, input): (Call, Input),
+    keep: K,
+) -> (CallRequest, Answering<K>) {
     let client = call.client;
     let request = CallRequest {
         number: from.number,
@@ -121,7 +138,7 @@ pub(super) fn start<K: Send + 'static>(
         },
         input,
     };
-    let listener = Box::new(Answering {
+    let listener = Answering {
         app: Arc::clone(app),
         // Where nothing can be sent before the reply, nothing needs to be said.
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
@@ -132,12 +149,21 @@ pub(super) fn start<K: Send + 'static>(
         owes_reply: true,
         from,
         keep,
+    };
+    (request, listener)
+}
+
+/// Tells everybody who wants to know that a list is not what it was.
+pub(super) fn announce(app: &App, list: List) {
+    app.changes.announce(match list {
+        List::Tools => Change::Tools,
+        List::Prompts => Change::Prompts,
+        List::Resources => Change::Resources,
     });
-    app.executor.start(request, stop, listener)
 }
 
 /// A call on its way to the outbox of its exchange.
-struct Answering<K> {
+pub(super) struct Answering<K> {
     app: Arc<App>,
     from: From,
     tool: Arc<Tool>,
@@ -174,11 +200,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
                     outbox.say(MessageKind::Log, log.notification().into());
                 }
             }
-            Said::ListChanged(list) => self.app.changes.announce(match list {
-                List::Tools => Change::Tools,
-                List::Prompts => Change::Prompts,
-                List::Resources => Change::Resources,
-            }),
+            Said::ListChanged(list) => announce(&self.app, list),
             Said::CloseStream if *resumes && !self.app.options.json_response => outbox.close(),
             Said::CloseStream => {}
         }
@@ -188,12 +210,27 @@ impl<K: Send + 'static> Listener for Answering<K> {
         let era = self.from.version.era();
         let status = error_status(era, &outcome);
         let failed = error_type(&outcome);
+        let is_own = matches!(outcome, Outcome::Error(_));
         let encoded = self.encoded(era, outcome);
-        let is_tool = matches!(self.purpose, Purpose::Tool);
         let error_type = match &encoded {
+            // The code is the tool's own, and no label.
+            Err(_) if is_own => Some(ErrorType::Tool),
             Err(error) => Some(ErrorType::JsonRpc(error.code)),
             Ok(_) => failed,
         };
+        self.reply(&encoded, status, error_type);
+    }
+}
+
+impl<K> Answering<K> {
+    /// Answers the exchange, and counts that.
+    pub(super) fn reply(
+        &mut self,
+        outcome: &Result<Box<RawValue>, ErrorObject>,
+        error_status: StatusCode,
+        error_type: Option<ErrorType>,
+    ) {
+        let is_tool = matches!(self.purpose, Purpose::Tool);
         self.app.metrics.operation(
             self.purpose.method().as_str(),
             is_tool.then_some(self.tool.name.as_str()),
@@ -203,14 +240,13 @@ impl<K: Send + 'static> Listener for Answering<K> {
         );
         self.owes_reply = false;
         if !self.from.is_given_up() {
-            let reply = reply(&self.from.id, &encoded, status);
+            let reply = reply(&self.from.id, outcome, error_status);
             self.from.outbox.reply(reply);
         }
     }
-}
 
-impl<K> Answering<K> {
-    fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+    /// What the client is told of an outcome.
+    pub(super) fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
         let app = &self.app;
         let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
         let message = match outcome {
@@ -229,6 +265,7 @@ impl<K> Answering<K> {
                 };
             }
             Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
+            Outcome::Error(error) => return Err(error),
             Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
             Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
             Outcome::Stopped(Stopped::ByShutdown) => {
@@ -288,7 +325,7 @@ pub(super) fn count(
     plan: &Plan,
 ) {
     let (tool, error_type) = match plan {
-        Plan::Call(_) => return,
+        Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
         Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
         Plan::Reply(outcome) => {
@@ -299,6 +336,16 @@ pub(super) fn count(
             )
         }
     };
+    count_answer((app, started), method, version, (tool, error_type));
+}
+
+/// Counts what was answered at once, with the tool and the error if there are.
+pub(super) fn count_answer(
+    (app, started): (&App, Instant),
+    method: Method,
+    version: ProtocolVersion,
+    (tool, error_type): (Option<&str>, Option<ErrorType>),
+) {
     app.metrics.operation(
         method.as_str(),
         tool,
@@ -336,6 +383,7 @@ pub(super) const BUSY: &str = "The server is running as many calls as it may; tr
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {
     match outcome {
         Outcome::Result { result, .. } => result.is_error.then_some(ErrorType::Tool),
+        Outcome::Error(_) => Some(ErrorType::Tool),
         Outcome::Messages(_) | Outcome::Bytes(_) | Outcome::InputRequired(_) => None,
         Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
         Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
@@ -343,10 +391,10 @@ fn error_type(outcome: &Outcome) -> Option<ErrorType> {
 }
 
 /// The status of a reply without a result. A legacy client sees every reply to a valid request as
-/// 200.
+/// 200, and so does every client the error of a tool: the request was good, and the server works.
 fn error_status(era: Era, outcome: &Outcome) -> StatusCode {
     match (era, outcome) {
-        (Era::Legacy, _) => StatusCode::OK,
+        (Era::Legacy, _) | (Era::Modern, Outcome::Error(_)) => StatusCode::OK,
         (Era::Modern, Outcome::MissingCapabilities(_)) => StatusCode::BAD_REQUEST,
         (Era::Modern, Outcome::Stopped(_)) => StatusCode::SERVICE_UNAVAILABLE,
         (Era::Modern, _) => StatusCode::INTERNAL_SERVER_ERROR,

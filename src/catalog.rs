@@ -22,6 +22,7 @@ mod output;
 mod params;
 mod program;
 mod prompt;
+mod question;
 mod resource;
 mod schema;
 mod settings;
@@ -44,6 +45,7 @@ pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
 pub use prompt::{Prompt, PromptArgument};
+pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{

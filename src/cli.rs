@@ -46,6 +46,9 @@ pub struct Cli {
     /// Sessions.
     #[command(flatten)]
     pub sessions: Sessions,
+    /// Tasks.
+    #[command(flatten)]
+    pub tasks: Tasks,
     /// Event streams.
     #[command(flatten)]
     pub streams: Streams,
@@ -267,6 +270,53 @@ pub struct Sessions {
     #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub lenient_sessions: bool,
+}
+
+/// Tasks: calls that clients of 2026-07-28 come back for.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tasks")]
+pub struct Tasks {
+    /// The most tasks at once, those that have ended included. At the limit one that has ended is
+    /// forgotten before its time; when all of them run, a client is told to retry later.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_TASKS",
+        value_name = "N",
+        default_value = "1000"
+    )]
+    pub max_tasks: NonZeroUsize,
+
+    /// The most tasks at once of one principal, and without authentication of one peer address;
+    /// 0 is no limit. Users of one --token-file share a principal, so it has no limit.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_TASKS_PER_PRINCIPAL",
+        value_name = "N",
+        default_value = "100"
+    )]
+    pub max_tasks_per_principal: usize,
+
+    /// How long a task is kept beyond the longest time that its call may take, so that its client
+    /// can fetch the result.
+    #[arg(
+        long,
+        env = "MCP_SERVE_TASK_TTL",
+        value_name = "DURATION",
+        default_value = "1h"
+    )]
+    #[arg(value_parser = units::parse_duration)]
+    pub task_ttl: Duration,
+
+    /// How much the results of tasks may take that have ended. Beyond it the oldest are forgotten,
+    /// first those that their clients have seen.
+    #[arg(
+        long,
+        env = "MCP_SERVE_TASK_BUFFER",
+        value_name = "SIZE",
+        default_value = "64MiB"
+    )]
+    #[arg(value_parser = units::parse_size)]
+    pub task_buffer: usize,
 }
 
 /// Event streams.

@@ -18,6 +18,7 @@ use crate::host::{HostName, Origin};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
+use crate::task;
 
 /// The largest auth file, in bytes: ten thousand tokens have room in it.
 const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
@@ -45,6 +46,8 @@ pub struct Config {
     pub sessions: SessionMode,
     /// Serve a legacy request that names no session without one.
     pub lenient_sessions: bool,
+    /// What bounds the tasks.
+    pub tasks: task::Limits,
     /// How answers are streamed.
     pub streams: Streams,
     /// The largest request body in bytes.
@@ -113,6 +116,7 @@ impl Config {
             serve,
             access,
             sessions: session_options,
+            tasks,
             streams,
             limits,
             metrics,
@@ -133,6 +137,13 @@ impl Config {
             eras: serve.eras,
             sessions,
             lenient_sessions: session_options.lenient_sessions,
+            tasks: task::Limits {
+                max_tasks: tasks.max_tasks.get(),
+                max_tasks_per_principal: NonZeroUsize::new(tasks.max_tasks_per_principal),
+                keep: tasks.task_ttl,
+                max_bytes: tasks.task_buffer,
+                ask_timeout: limits.ask_timeout,
+            },
             streams,
             max_body: limits.max_body,
             page_size: limits.page_size.into(),

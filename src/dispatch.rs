@@ -1,8 +1,7 @@
 //! From a request to what is to be done about it.
 //!
 //! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
-//! process. Only a [`Plan::Call`] meets the outside world. This is the only module that knows both
-//! the protocol and the catalog.
+//! process. Only a [`Plan::Call`] meets the outside world.
 
 mod capabilities;
 mod completion;
@@ -12,6 +11,7 @@ mod page;
 mod prompts;
 mod resources;
 mod subscriptions;
+mod tasks;
 mod tools;
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::content::Uri;
@@ -40,6 +40,7 @@ use crate::seal::Seal;
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
+pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub enum Plan {
     Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
     /// Run a tool, and answer with its outcome.
     Call(Box<Call>),
+    /// Look after a task.
+    Task(TaskRequest),
     /// Note it for as long as the session lives.
     Remember(Wish),
     /// Tell what changes until the client leaves.
@@ -88,7 +91,7 @@ pub enum Purpose {
     /// `prompts/get`
     Prompt(Arc<Prompt>),
     /// `resources/read`
-    Resource(Reading),
+    Resource(Box<Reading>),
     /// `completion/complete`
     Completion {
         /// What was typed, if the program does not look at it.
@@ -145,7 +148,8 @@ pub struct Client {
     pub log_level: Option<Level>,
     /// The trace that the request belongs to.
     pub trace: Option<TraceContext>,
-    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one.
+    /// What a client of 2026-07-28 brings from earlier rounds; `None` for a legacy one, and where
+    /// it cannot be sent away.
     pub retry: Option<Retry>,
 }
 
@@ -214,6 +218,9 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
             Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
             Err(error) => Plan::Reply(Err(error)),
         },
+        (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
+            tasks::plan(context, request).unwrap_or_else(|error| Plan::Reply(Err(error)))
+        }
         (_, "prompts/list") => Plan::Reply(prompts::list(context, request)),
         (_, "prompts/get") => planned(prompts::get(context, request)),
         (_, "resources/list") => Plan::Reply(resources::list(context, request)),
@@ -344,16 +351,30 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
     let server = introduction(context.catalog);
     raw(&ModernResult::complete(
         &result,
-        Some(LIST_CACHING),
+        Some(context.list_caching()),
         &server,
     ))
 }
 
-/// The lists are the same for every caller, as long as no tool is granted to some only.
-const LIST_CACHING: Caching = Caching {
-    ttl_ms: LIST_TTL_MS,
-    cache_scope: CacheScope::Public,
-};
+impl Context<'_> {
+    /// How long what a definition says may be kept.
+    fn list_caching(&self) -> Caching {
+        self.caching(LIST_TTL_MS)
+    }
+
+    /// The same for every caller, but where a credential is asked for, a cache must not give it to
+    /// somebody without one.
+    fn caching(&self, ttl_ms: u64) -> Caching {
+        let cache_scope = match self.caller.principal {
+            Principal::Anonymous => CacheScope::Public,
+            Principal::User(_) => CacheScope::Private,
+        };
+        Caching {
+            ttl_ms,
+            cache_scope,
+        }
+    }
+}
 
 fn implementation(catalog: &Catalog) -> Implementation {
     let server = catalog.server();
@@ -402,8 +423,9 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::auth::Principal;
+    use crate::auth::Issuer;
     use crate::catalog::Environment;
+    use crate::protocol::capabilities::Capability;
     use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
     use crate::protocol::mcp::META_SERVER_INFO;
     use crate::protocol::version::ProtocolVersion;
@@ -468,6 +490,21 @@ tools:
             }
             Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_takes_a_credential_is_not_shared() {
+        let user = Principal::user(Issuer::AuthFile, "alice", None);
+        let catalog = catalog();
+        for (principal, scope) in [
+            (Principal::Anonymous, CacheScope::Public),
+            (user, CacheScope::Private),
+        ] {
+            let caller = Arc::new(Caller::new(principal));
+            let context = context(Era::Modern, &catalog, &caller);
+            assert_eq!(context.list_caching().cache_scope, scope);
+            assert_eq!(context.caching(0).cache_scope, scope);
         }
     }
 
@@ -629,6 +666,37 @@ tools:
                 assert!(text.contains(place), "{era:?} {name}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_knows_its_client() {
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let params = json!({"name": "wipe", "_meta": {
+            "traceparent": PARENT,
+            "io.modelcontextprotocol/logLevel": "error",
+            "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
+        }});
+        for (era, level, has_roots) in [
+            (Era::Legacy, Level::Warning, false),
+            (Era::Modern, Level::Error, true),
+        ] {
+            let Plan::Call(call) = planned(era, "tools/call", &params) else {
+                panic!("{era:?}");
+            };
+            let client = call.client;
+            assert_eq!(client.capabilities.has(Capability::Roots), has_roots);
+            assert_eq!(client.log_level, Some(level));
+            assert_eq!(
+                client.trace.map(|trace| trace.parent),
+                Some(PARENT.to_owned())
+            );
+            assert_eq!(client.retry.is_some(), era == Era::Modern);
+        }
+        let foreign = json!({"name": "wipe", "requestState": "x"});
+        assert_eq!(
+            reply(Era::Modern, "tools/call", &foreign),
+            Err(INVALID_PARAMS)
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! given at the deadline, and the killing goes on behind it.
 
 mod ask;
+mod before;
 mod conversation;
 mod deadline;
 mod identity;
@@ -41,6 +42,7 @@ use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Command, Signal, Stdin, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::logging::LogMessage;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
@@ -140,6 +142,8 @@ pub enum Outcome {
     InputRequired(Box<InputRequired>),
     /// The client cannot be asked what it would have to answer.
     MissingCapabilities(Vec<Capability>),
+    /// The tool has said that the call ends with this error.
+    Error(ErrorObject),
     /// The messages of a prompt.
     Messages(Vec<PromptMessage>),
     /// What was printed or read, of which whoever asked makes something.
@@ -153,8 +157,12 @@ pub enum Outcome {
 /// Where the words of a call and its outcome go. It belongs to the call, and is there also after a
 /// connection was lost.
 ///
-/// Both functions run in the task of the call, and must not block.
+/// All functions run in the task of the call, and must not block.
 pub trait Listener: Send + 'static {
+    /// What the definition asks is answered, and its program is started next. Not called when there
+    /// is an outcome before that.
+    fn begins(&mut self) {}
+
     /// The tool said something before its result.
     fn said(&mut self, said: Said);
 
@@ -210,6 +218,11 @@ impl Executor {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How long a call of a tool may take.
+    pub fn time_limit(&self, tool: &Tool) -> Duration {
+        tool.timeout.unwrap_or(self.limits.call_timeout)
+    }
+
     /// Starts a call in a task of its own.
     ///
     /// # Errors
@@ -227,7 +240,7 @@ impl Executor {
         let call = CallTask {
             number: request.number,
             variables: identity::variables(&request),
-            deadline: request.tool.timeout.unwrap_or(self.limits.call_timeout),
+            deadline: self.time_limit(&request.tool),
             tool: request.tool,
             stop,
             shutdown: self.stop.clone(),
@@ -298,10 +311,18 @@ impl CallTask {
         &self,
         arguments: &Arguments,
         permit: OwnedSemaphorePermit,
-        conversation: Conversation,
+        mut conversation: Conversation,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        let mut command = match self.tool.work(arguments) {
+        let asked = tokio::select! {
+            asked = before::ask(&self.tool, arguments, &mut conversation) => asked,
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+        };
+        let arguments = match asked {
+            Ok(arguments) => arguments,
+            Err(outcome) => return outcome,
+        };
+        let mut command = match self.tool.work(&arguments) {
             Ok(Work::Run(command)) => command,
             Ok(Work::Answer(content)) => return report::answered(content),
             Ok(Work::Read(path)) => return self.read(path, permit).await,
@@ -312,7 +333,9 @@ impl CallTask {
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
         }
-        let input = input_of(&self.tool, arguments);
+        conversation.begin();
+        listener.begins();
+        let input = input_of(&self.tool, &arguments);
         let (mut process, folder) = match start(&command, input) {
             Ok(started) => started,
             Err(error) => {

@@ -19,6 +19,7 @@ mod modern;
 mod monitor;
 mod reply;
 mod subscriptions;
+mod task;
 
 use std::sync::Arc;
 

@@ -23,6 +23,7 @@
 //! - [`dispatch`] turns a request into a plan, synchronously and without I/O.
 //! - [`catalog`] is what is served: loaded, checked, immutable.
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
+//! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
@@ -54,6 +55,7 @@ pub mod session;
 pub mod shutdown;
 mod stdio;
 pub mod stream;
+pub mod task;
 pub mod units;
 pub mod watch;
 

@@ -23,3 +23,4 @@ pub mod version;
 
 pub mod legacy;
 pub mod modern;
+pub mod tasks;

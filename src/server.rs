@@ -7,10 +7,13 @@
 mod change_metrics;
 mod connections;
 mod listener;
+mod page;
 mod session_metrics;
 mod socket;
+mod task_metrics;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Listeners, Options, Refusals};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Resource};
 use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
@@ -32,6 +35,7 @@ use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use crate::stdio::{self, Streams};
 use crate::stream::Histories;
+use crate::task::Tasks;
 use crate::watch::Files;
 use connections::{Connections, Timeouts};
 use listener::Listener;
@@ -106,8 +110,10 @@ impl Server {
         if let Some(sessions) = &sessions {
             session_metrics::register(&mut metrics, sessions);
         }
+        let tasks = Tasks::new(config.tasks);
+        task_metrics::register(&mut metrics, &tasks);
         let changes = Changes::default();
-        let files = Files::new(HashMap::new());
+        let files = Files::new(files(&catalog));
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
         let app = App {
@@ -124,6 +130,7 @@ impl Server {
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             draining: CancellationToken::new(),
+            tasks,
             histories: Histories::default(),
             changes,
             listeners: Listeners::default(),
@@ -199,7 +206,12 @@ impl Server {
         }
         tasks.spawn({
             let (app, closing) = (Arc::clone(&self.app), closing.clone());
-            async move { app.histories.keep_young(closing).await }
+            async move {
+                tokio::join!(
+                    app.histories.keep_young(closing.clone()),
+                    app.tasks.keep_young(closing),
+                );
+            }
         });
         let changes = self.app.changes.clone();
         tasks.spawn(self.files.run(changes, closing.clone()));
@@ -246,6 +258,16 @@ impl Server {
         }
         drained
     }
+}
+
+/// The files behind resources, by their URIs.
+fn files(catalog: &Catalog) -> HashMap<String, PathBuf> {
+    let of = |resource: &Resource| {
+        let file = resource.tool.file()?;
+        Some((resource.uri.as_str().to_owned(), file.to_owned()))
+    };
+    let resources = catalog.resources().iter();
+    resources.filter_map(|resource| of(resource)).collect()
 }
 
 /// How requests are answered.

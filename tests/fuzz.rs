@@ -165,7 +165,7 @@ fn serve(input: &[u8], message: Message) {
                 check_reply(input, era, &request.id, &reply);
             }
             Plan::Call(call) => assert!(catalog().tool(&call.tool.name).is_some()),
-            Plan::Remember(_) | Plan::Listen(_) => {}
+            Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) => {}
         }
     }
 }

@@ -76,17 +76,17 @@ impl Peer<'_> {
             session.session().note_request(method);
         }
         let mut plan = dispatch::plan(&context, &mut request);
-        if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
-            session.session().note_call();
-        }
         if let Plan::Remember(wish) = plan {
             plan = Plan::Reply(changes::remember(self.app, self.session, wish));
+        }
+        if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
+            session.session().note_call();
         }
         call::count((self.app, self.started), method, self.version, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call),
             Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
-            Plan::Remember(_) | Plan::Listen(_) => {
+            Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
                 Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
             }
         }
@@ -156,7 +156,7 @@ impl Peer<'_> {
 fn is_use(method: Method, plan: &Plan) -> bool {
     let is_use = matches!(
         method,
-        Method::GetPrompt | Method::ReadResource | Method::Complete
+        Method::GetPrompt | Method::ReadResource | Method::Complete | Method::Subscribe
     );
     is_use && matches!(plan, Plan::Reply(Ok(_)))
 }

@@ -54,7 +54,18 @@ pub(crate) fn read(entry: &Entry, folder: &Path, report: &mut Report) -> Option<
 
 /// Checks the placeholders of pieces against the parameters.
 pub(crate) fn check(pieces: &[Piece], tool: &str, parameters: &Parameters, report: &mut Report) {
-    for slot in pieces.iter().flat_map(Piece::slots) {
+    let slots = pieces.iter().flat_map(Piece::slots);
+    check_always_filled(slots, tool, parameters, report);
+}
+
+/// Checks the placeholders of texts that need a value at each of them.
+pub(crate) fn check_always_filled<'a>(
+    slots: impl Iterator<Item = &'a Slot>,
+    tool: &str,
+    parameters: &Parameters,
+    report: &mut Report,
+) {
+    for slot in slots {
         let Some(parameter) = template::check_declared(slot, tool, parameters, report) else {
             continue;
         };
@@ -174,6 +185,7 @@ impl Reader<'_> {
             let key = entry.key.text.as_str();
             if key == "file" {
                 let (key, value) = self.file(entry, entries)?;
+                self.check_alone(key, entry, entries);
                 object.insert(key.to_owned(), Value::String(value));
                 continue;
             }
@@ -216,6 +228,15 @@ impl Reader<'_> {
             self.report.add(problem.help("quote it if it is a text"));
         }
         value
+    }
+
+    /// Checks that what stands in a file does not stand beside it too.
+    fn check_alone(&mut self, key: &str, file: &Entry, beside: &[Entry]) {
+        if beside.iter().any(|entry| entry.key.text == key) {
+            let message = format!("this piece has both `file` and `{key}`");
+            let problem = Problem::error(Code::Value, file.key.span, message);
+            self.report.add(problem.help("keep one of them"));
+        }
     }
 
     /// The member that the bytes of a file become, beside these entries.

@@ -1,4 +1,6 @@
-//! The parameters of a tool: the shorthand, and JSON Schema with two words of our own.
+//! The parameters of a tool: the shorthand, JSON Schema with two words of our own, or a whole schema.
+
+mod shorthand;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,11 +10,7 @@ use super::schema::{read_schema, read_whole};
 use super::template::is_parameter_name;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
-use crate::document::suggest::did_you_mean;
-use crate::document::yaml::{Content, Entry, Scalar};
-
-/// The types that the shorthand knows.
-const TYPES: &[&str] = &["string", "integer", "number", "boolean"];
+use crate::document::yaml::{Content, Entry, Key, Scalar};
 
 /// What a parameter's values are, as far as its schema says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +182,27 @@ impl Parameters {
         parameters
     }
 
+    /// Notes a name whose definition has errors, so that its places are not called undeclared.
+    pub(crate) fn add_broken(&mut self, name: &str) {
+        self.broken.insert(name.to_owned());
+    }
+
+    /// Adds a value that the user is asked for; a call cannot bring it.
+    pub(crate) fn add_asked(&mut self, entry: &Entry, schema: Value, report: &mut Report) {
+        let Key { text: name, span } = &entry.key;
+        check_name(name, *span, report);
+        if self.names().any(|known| known == name) {
+            let message =
+                format!("`{name}` is both a parameter and a value that the user is asked for");
+            let problem = Problem::error(Code::Duplicate, *span, message);
+            report.add(problem.help("give one of them another name"));
+            return;
+        }
+        let mut parameter = Parameter::new(entry, schema, false, false);
+        parameter.required = true;
+        self.add(parameter);
+    }
+
     /// Adds a parameter, in the place of one with the same name.
     pub(crate) fn add(&mut self, parameter: Parameter) {
         let same = self.index.get(&parameter.name);
@@ -246,11 +265,7 @@ impl Parameters {
 fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter> {
     let errors = report.errors();
     let name = &entry.key.text;
-    if !is_parameter_name(name) {
-        let message = format!("`{name}` cannot be the name of a parameter");
-        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
-        report.add(Problem::error(Code::Name, entry.key.span, message).help(help));
-    }
+    check_name(name, entry.key.span, report);
     let parameter = match &entry.value.content {
         Content::Scalar(scalar) if !scalar.is_null() => shorthand(entry, scalar, report),
         Content::Mapping(_) => long_form(entry, tool, report),
@@ -266,108 +281,23 @@ fn read_parameter(entry: &Entry, tool: &str, report: &mut Report) -> Option<Para
     parameter.filter(|_| report.errors() == errors)
 }
 
+fn check_name(name: &str, span: Span, report: &mut Report) {
+    if !is_parameter_name(name) {
+        let message = format!("`{name}` cannot be the name of a parameter");
+        let help = "use letters, digits, `_` and `-`, and start with a letter or `_`";
+        report.add(Problem::error(Code::Name, span, message).help(help));
+    }
+}
+
 /// Reads `optional string`, `integer = 20`, `string...` and the like.
 fn shorthand(entry: &Entry, scalar: &Scalar, report: &mut Report) -> Option<Parameter> {
-    match parse_shorthand(&scalar.text) {
+    match shorthand::parse(&scalar.text) {
         Ok((schema, optional)) => Some(Parameter::new(entry, schema, optional, false)),
         Err((message, help)) => {
             let problem = Problem::error(Code::Schema, entry.place(), message).help(help);
             report.add(problem);
             None
         }
-    }
-}
-
-/// Returns the schema and whether the parameter is optional; the error is what is wrong, and help.
-fn parse_shorthand(text: &str) -> Result<(Value, bool), (String, String)> {
-    let text = text.trim();
-    let (declared, default) = match text.split_once('=') {
-        Some((declared, default)) => (declared.trim_end(), Some(default.trim_start())),
-        None => (text, None),
-    };
-    let (optional, spelled) = match declared.strip_prefix("optional") {
-        Some(rest) if rest.starts_with(char::is_whitespace) => (true, rest.trim_start()),
-        _ => (false, declared),
-    };
-    let (name, array) = match spelled.strip_suffix("...") {
-        Some(name) => (name, true),
-        None => (spelled, false),
-    };
-    if !TYPES.contains(&name) {
-        return Err((
-            format!("`{declared}` is not a type"),
-            did_you_mean(name, TYPES.iter().copied()).unwrap_or_else(|| {
-                format!(
-                    "the types are {}; or write a JSON Schema",
-                    reader::listed(TYPES)
-                )
-            }),
-        ));
-    }
-    if optional && default.is_some() {
-        return Err((
-            format!("`{text}` says twice that a call may leave it out"),
-            "a default is enough: remove `optional`".to_owned(),
-        ));
-    }
-    if array && optional {
-        return Err((
-            format!("`{text}` says twice that a call may leave it out"),
-            format!("`{spelled}` is enough: an array may be absent or empty"),
-        ));
-    }
-    if array && default.is_some() {
-        return Err((
-            format!("`{spelled}` takes no default in the short form"),
-            format!("write `{{type: array, items: {{type: {name}}}, default: […]}}`"),
-        ));
-    }
-    if array {
-        return Ok((json!({"type": "array", "items": {"type": name}}), true));
-    }
-    let mut schema = json!({"type": name});
-    if let (Some(default), Some(map)) = (default, schema.as_object_mut()) {
-        map.insert("default".to_owned(), parse_default(name, default)?);
-    }
-    Ok((schema, optional))
-}
-
-fn parse_default(kind: &str, text: &str) -> Result<Value, (String, String)> {
-    let value: Option<Value> = match kind {
-        "string" => unquoted(text).map(Value::String),
-        // JSON's own numbers and booleans, and nothing that YAML reads besides.
-        _ => serde_json::from_str(text).ok(),
-    };
-    let fits = value.as_ref().is_some_and(|value| match kind {
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        "boolean" => value.is_boolean(),
-        _ => true,
-    });
-    match value {
-        Some(value) if fits => Ok(value),
-        _ if kind == "string" => Err((
-            format!("the default {text} has a quote that is never closed"),
-            "write a text in quotes of one kind, with nothing after them".to_owned(),
-        )),
-        _ => Err((
-            format!("default `{text}` is not of the type `{kind}`"),
-            format!("write a default that is a valid `{kind}`, or change the type"),
-        )),
-    }
-}
-
-/// Reads a text that may stand in quotes; escapes are JSON's, inside `"…"`.
-fn unquoted(text: &str) -> Option<String> {
-    if text.starts_with('"') {
-        return serde_json::from_str(text).ok();
-    }
-    match text.strip_prefix('\'') {
-        Some(rest) => rest
-            .strip_suffix('\'')
-            .filter(|inner| !inner.contains('\''))
-            .map(str::to_owned),
-        None => Some(text.to_owned()),
     }
 }
 
@@ -446,131 +376,9 @@ fn allows_negative(schema: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::{Element, Kind, allows_negative, kind, parse_shorthand};
-
-    #[test]
-    fn shorthand() {
-        let cases: &[(&str, Value, bool)] = &[
-            ("string", json!({"type": "string"}), false),
-            ("optional string", json!({"type": "string"}), true),
-            (
-                "integer = 20",
-                json!({"type": "integer", "default": 20}),
-                false,
-            ),
-            (
-                "integer=-1",
-                json!({"type": "integer", "default": -1}),
-                false,
-            ),
-            (
-                "number = 0.5",
-                json!({"type": "number", "default": 0.5}),
-                false,
-            ),
-            (
-                "boolean = false",
-                json!({"type": "boolean", "default": false}),
-                false,
-            ),
-            (
-                "string = main",
-                json!({"type": "string", "default": "main"}),
-                false,
-            ),
-            (
-                "string = two words",
-                json!({"type": "string", "default": "two words"}),
-                false,
-            ),
-            (
-                r#"string = "two  words""#,
-                json!({"type": "string", "default": "two  words"}),
-                false,
-            ),
-            (
-                "string = 'a=b'",
-                json!({"type": "string", "default": "a=b"}),
-                false,
-            ),
-            (
-                "string = a=b",
-                json!({"type": "string", "default": "a=b"}),
-                false,
-            ),
-            (
-                "string = 010",
-                json!({"type": "string", "default": "010"}),
-                false,
-            ),
-            (
-                "string = NO",
-                json!({"type": "string", "default": "NO"}),
-                false,
-            ),
-            ("string =", json!({"type": "string", "default": ""}), false),
-            (
-                "string...",
-                json!({"type": "array", "items": {"type": "string"}}),
-                true,
-            ),
-            (
-                "integer...",
-                json!({"type": "array", "items": {"type": "integer"}}),
-                true,
-            ),
-        ];
-        for (text, schema, optional) in cases {
-            let expected = Ok((schema.clone(), *optional));
-            assert_eq!(parse_shorthand(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn shorthand_that_is_refused() {
-        let cases = [
-            ("sting", "`sting` is not a type"),
-            ("", "`` is not a type"),
-            ("optional", "`optional` is not a type"),
-            ("string ...", "`string ...` is not a type"),
-            ("object", "`object` is not a type"),
-            (
-                "optional integer = 1",
-                "`optional integer = 1` says twice that a call may leave it out",
-            ),
-            (
-                "optional string...",
-                "`optional string...` says twice that a call may leave it out",
-            ),
-            (
-                "string... = a",
-                "`string...` takes no default in the short form",
-            ),
-            ("integer = x", "default `x` is not of the type `integer`"),
-            (
-                "integer = 1.5",
-                "default `1.5` is not of the type `integer`",
-            ),
-            (
-                "integer = 010",
-                "default `010` is not of the type `integer`",
-            ),
-            (
-                "boolean = yes",
-                "default `yes` is not of the type `boolean`",
-            ),
-            (
-                "string = \"a",
-                "the default \"a has a quote that is never closed",
-            ),
-        ];
-        for (text, message) in cases {
-            let found = parse_shorthand(text).map_err(|(message, _)| message);
-            assert_eq!(found, Err(message.to_owned()), "{text:?}");
-        }
-    }
+    use super::{Element, Kind, allows_negative, kind};
 
     #[test]
     fn kinds_follow_the_schema() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
 use super::output::Output;
 use super::params::Parameters;
+use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::settings::Variable;
 use super::template::{Renderer, Template};
@@ -49,6 +50,8 @@ pub struct Tool {
     pub needs: BTreeSet<Capability>,
     /// Whether a call can be a task; `None` if it never is.
     pub task: Option<Task>,
+    /// What a call does when its client cannot ask its user to confirm it.
+    pub confirm_fallback: Fallback,
     /// A line of the output that is a JSON object with the key `mcp` is a message to the server;
     /// default false.
     pub messages: bool,
@@ -65,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
+    pub(crate) questions: Questions,
 }
 
 /// What a call does.
@@ -113,6 +117,30 @@ impl Tool {
         self.parts.input.arguments(arguments).map(Arguments)
     }
 
+    /// Renders what the user is asked before a call runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tool::work`].
+    pub fn questions(&self, arguments: &Arguments) -> Result<Vec<Question>, ArgumentError> {
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+        self.parts.questions.render(renderer)
+    }
+
+    /// True if a call gets values from what the user answers.
+    pub fn asks_for_values(&self) -> bool {
+        self.parts.questions.give_values()
+    }
+
+    /// The arguments with the values from the forms that the user filled in, which are in the order
+    /// of the questions and satisfy their schemas.
+    #[must_use]
+    pub fn filled(&self, arguments: &Arguments, forms: &[Value]) -> Arguments {
+        let mut filled = arguments.clone();
+        self.parts.questions.fill(&mut filled.0, forms);
+        filled
+    }
+
     /// Renders what one call does.
     ///
     /// # Errors
@@ -135,6 +163,14 @@ impl Tool {
             Kind::Exec(_) => Origin::Program,
             Kind::Content(_) => Origin::Definition,
             Kind::File(_) => Origin::File,
+        }
+    }
+
+    /// Returns the file that holds its answers, if one does.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.parts.kind {
+            Kind::File(path) => Some(path),
+            Kind::Exec(_) | Kind::Content(_) => None,
         }
     }
 
@@ -300,7 +336,7 @@ pub enum Stdin {
 pub enum Task {
     /// It is one for a client that can do so.
     Optional,
-    /// It always is one; a client that cannot do so is refused.
+    /// It always is one, and needs a client that can do so.
     Required,
 }
 

@@ -7,10 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::page::page;
-use super::{
-    Context, LIST_CACHING, Plan, Purpose, cacheable, input, invalid_arguments, perform,
-    take_arguments,
-};
+use super::{Context, Plan, Purpose, cacheable, input, invalid_arguments, perform, take_arguments};
 use crate::catalog::{Prompt, PromptArgument};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::prompts;
@@ -32,7 +29,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
             .collect(),
         next_cursor: page.next_cursor,
     };
-    cacheable(context, &result, LIST_CACHING)
+    cacheable(context, &result, context.list_caching())
 }
 
 fn listed(prompt: &Prompt) -> prompts::Prompt<'_> {

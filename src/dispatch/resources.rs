@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::page::page;
-use super::{Context, LIST_CACHING, Plan, Purpose, Reading, cacheable, input, perform};
+use super::{Context, Plan, Purpose, Reading, cacheable, input, perform};
 use crate::catalog::{Arguments, Catalog, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
 use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
@@ -29,7 +29,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         resources: page.items.into_iter().map(|item| listed(item)).collect(),
         next_cursor: page.next_cursor,
     };
-    cacheable(context, &result, LIST_CACHING)
+    cacheable(context, &result, context.list_caching())
 }
 
 fn listed(resource: &Resource) -> resources::Resource<'_> {
@@ -63,7 +63,7 @@ pub(super) fn list_templates(
         resource_templates: templates.collect(),
         next_cursor: page.next_cursor,
     };
-    cacheable(context, &result, LIST_CACHING)
+    cacheable(context, &result, context.list_caching())
 }
 
 fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'_> {
@@ -88,13 +88,18 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, about, arguments) = find(context.catalog, text).ok_or_else(not_found)?;
-    let purpose = Purpose::Resource(Reading {
+    let client = input::client(context, request, text, None)?;
+    let purpose = Purpose::Resource(Box::new(Reading {
         uri,
         media: about.mime_type.clone(),
-        caching: caching(tool),
-    });
-    let client = input::client(context, request, text, None)?;
+        caching: caching(context, tool),
+    }));
     perform(context, request, tool, arguments, (purpose, client))
+}
+
+/// Whether a URI names something that can be read.
+pub(super) fn is_served(context: &Context<'_>, uri: &str) -> bool {
+    find(context.catalog, uri).is_some()
 }
 
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
@@ -115,13 +120,10 @@ fn find<'a>(
 }
 
 /// What a program prints may depend on the caller, and a file may change at any time.
-fn caching(tool: &Tool) -> Caching {
+fn caching(context: &Context<'_>, tool: &Tool) -> Caching {
     match tool.origin() {
-        Origin::Definition => LIST_CACHING,
-        Origin::File => Caching {
-            ttl_ms: 0,
-            cache_scope: CacheScope::Public,
-        },
+        Origin::Definition => context.list_caching(),
+        Origin::File => context.caching(0),
         Origin::Program => Caching {
             ttl_ms: 0,
             cache_scope: CacheScope::Private,
@@ -130,7 +132,7 @@ fn caching(tool: &Tool) -> Caching {
 }
 
 /// MCP 2026-07-28, Resources, Error Handling: MUST be `-32602`; up to 2025-11-25 it was `-32002`.
-fn not_found(era: Era, uri: &str) -> ErrorObject {
+pub(super) fn not_found(era: Era, uri: &str) -> ErrorObject {
     let code = match era {
         Era::Legacy => RESOURCE_NOT_FOUND,
         Era::Modern => INVALID_PARAMS,

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::{Context, Listening, Plan, Wish, implementation};
-use crate::protocol::jsonrpc::{ErrorObject, RESOURCE_NOT_FOUND, Request, excerpt};
+use super::{Context, Listening, Plan, Wish, implementation, resources, tasks};
+use crate::protocol::jsonrpc::{ErrorObject, Request};
 use crate::protocol::logging::Level;
-use crate::protocol::subscriptions::{self, Filter};
+use crate::protocol::subscriptions::{self, Filter, MAX_URI_BYTES};
 
 /// `logging/setLevel`.
 pub(super) fn set_level(request: &Request) -> Result<Plan, ErrorObject> {
@@ -17,12 +17,8 @@ pub(super) fn set_level(request: &Request) -> Result<Plan, ErrorObject> {
 /// `resources/subscribe`.
 pub(super) fn subscribe(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
     let uri = uri(request)?;
-    if !is_served(context, uri) {
-        let error = ErrorObject::new(
-            RESOURCE_NOT_FOUND,
-            format!("Resource not found: {}", excerpt(uri)),
-        );
-        return Err(error);
+    if !resources::is_served(context, uri) {
+        return Err(resources::not_found(context.era, uri));
     }
     Ok(Plan::Remember(Wish::Subscribe(uri.to_owned())))
 }
@@ -36,14 +32,15 @@ pub(super) fn unsubscribe(request: &Request) -> Result<Plan, ErrorObject> {
 /// `subscriptions/listen`. What is not there is left out of what is acknowledged (MCP 2026-07-28,
 /// Subscriptions, Acknowledgment).
 pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+    tasks::check_listening(context, &request.params)?;
     let mut filter = Filter::read(&request.params)?;
     let offered = super::capabilities(context);
     filter.tools_list_changed &= offered.tools.is_some_and(|tools| tools.list_changed);
     filter.prompts_list_changed &= offered.prompts.is_some_and(|prompts| prompts.list_changed);
-    let resources = offered.resources;
-    filter.resources_list_changed &= resources.is_some_and(|resources| resources.list_changed);
+    let offered = offered.resources;
+    filter.resources_list_changed &= offered.is_some_and(|resources| resources.list_changed);
     let uris = &mut filter.resource_subscriptions;
-    uris.retain(|uri| is_served(context, uri));
+    uris.retain(|uri| resources::is_served(context, uri));
     Ok(Plan::Listen(Listening {
         first: subscriptions::acknowledged(&request.id, &filter),
         last: subscriptions::closed(&request.id, &implementation(context.catalog)),
@@ -54,10 +51,9 @@ pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, E
 
 fn uri(request: &Request) -> Result<&str, ErrorObject> {
     let uri = request.params.get("uri").and_then(Value::as_str);
-    uri.ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"uri\" must be a string"))
-}
-
-/// Decides whether a caller may hear of a resource: whether it may read it.
-fn is_served(_context: &Context<'_>, _uri: &str) -> bool {
-    false
+    uri.filter(|uri| uri.len() <= MAX_URI_BYTES).ok_or_else(|| {
+        ErrorObject::invalid_params(format!(
+            "Invalid params: \"uri\" must be a string of at most {MAX_URI_BYTES} bytes"
+        ))
+    })
 }

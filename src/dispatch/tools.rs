@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, LIST_CACHING, Purpose, cacheable, input, take_arguments};
+use super::{Call, Context, Purpose, cacheable, input, take_arguments};
 use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -32,7 +32,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
             .collect(),
         next_cursor: page.next_cursor,
     };
-    cacheable(context, &result, LIST_CACHING)
+    cacheable(context, &result, context.list_caching())
 }
 
 fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {

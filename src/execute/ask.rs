@@ -64,7 +64,6 @@ impl Unusable {
 
 impl Ask {
     /// Asks under these keys, in the name of the definition and not of the tool.
-    #[expect(dead_code, reason = "for `confirm`")]
     pub(super) fn of(requests: Vec<(String, InputRequest)>) -> Self {
         Self {
             requests,

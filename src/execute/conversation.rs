@@ -5,8 +5,8 @@
 //! order, and is told at once what is known already.
 
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
@@ -23,6 +23,8 @@ use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS};
 
 /// The most messages of one call that wait for answers at once.
 const MAX_OPEN: usize = 16;
+/// The most messages of one call that ask something: its deadline stands still while they are open.
+const MAX_ASKED: usize = 256;
 /// How often a client may be sent away for answers: more rounds are a program that never has
 /// enough, or a client whose answers never fit.
 pub const MAX_ROUNDS: u8 = 16;
@@ -38,6 +40,9 @@ pub enum Input {
     Live(Box<dyn Client>),
     /// By ending. These answers are known.
     Retry(Answers),
+    /// By ending what the definition asks, of which these answers are known; from then on with
+    /// requests.
+    RetryThenLive(Answers, Box<dyn Client>),
 }
 
 /// A client that takes requests while it waits for a call.
@@ -75,6 +80,7 @@ pub(super) struct Conversation {
     input: Input,
     /// How long a client may take for an answer.
     bound: Duration,
+    asked: usize,
     keys: HashSet<String>,
     used: Map<String, Value>,
     open: FuturesUnordered<BoxFuture<'static, Vec<u8>>>,
@@ -92,6 +98,7 @@ impl Conversation {
             capabilities,
             input,
             bound,
+            asked: 0,
             keys: HashSet::new(),
             used: Map::new(),
             open: FuturesUnordered::new(),
@@ -101,7 +108,6 @@ impl Conversation {
     }
 
     /// True if nobody can be asked any of this.
-    #[expect(dead_code, reason = "for `confirm`")]
     pub(super) fn cannot_ask(&self, ask: &Ask) -> bool {
         let can = |request: &InputRequest| self.capabilities.has(request.capability());
         matches!(self.input, Input::Nobody(_)) || !ask.requests.iter().any(|(_, one)| can(one))
@@ -109,13 +115,14 @@ impl Conversation {
 
     /// Asks what a program wants to know.
     pub(super) fn ask(&mut self, ask: Ask) {
+        self.asked += 1;
+        if self.asked > MAX_ASKED || self.open.len() >= MAX_OPEN {
+            let text = "the tool asks too much: nobody is asked any more";
+            let answers = vec![Err(ErrorObject::new(NOT_ANSWERED, text)); ask.requests.len()];
+            self.ready.push_back(ask.line(answers));
+            return;
+        }
         match self.start(&ask, Trust::Anything) {
-            Ok(_) if self.open.len() >= MAX_OPEN => {
-                let text = format!("more than {MAX_OPEN} questions are open");
-                let refused = || Err(ErrorObject::new(NOT_ANSWERED, text.clone()));
-                let answers = ask.requests.iter().map(|_| refused()).collect();
-                self.ready.push_back(ask.line(answers));
-            }
             Ok(replies) => self
                 .open
                 .push(Box::pin(async move { ask.line(replies.await) })),
@@ -125,10 +132,18 @@ impl Conversation {
 
     /// Asks in the name of the definition, and waits for the answers. In a later round only those
     /// count that this server has asked for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `confirm`"))]
     pub(super) async fn ask_first(&mut self, ask: &Ask) -> Result<Replies, Unanswered> {
         let replies = self.start(ask, Trust::OnlyAsked)?;
         Ok(replies.await)
+    }
+
+    /// What the definition asks is answered; what is asked next, the program asks.
+    pub(super) fn begin(&mut self) {
+        let input = mem::replace(&mut self.input, Input::Nobody("the call has not begun"));
+        self.input = match input {
+            Input::RetryThenLive(_, client) => Input::Live(client),
+            input => input,
+        };
     }
 
     /// Tells a program this line, in place of an answer.
@@ -169,7 +184,7 @@ impl Conversation {
         trust: Trust,
     ) -> Result<BoxFuture<'static, Replies>, Unanswered> {
         let replies = match &self.input {
-            Input::Retry(_) => {
+            Input::Retry(_) | Input::RetryThenLive(..) => {
                 let replies = self.replay(ask, trust)?;
                 return Ok(Box::pin(async move { replies }));
             }
@@ -190,7 +205,7 @@ impl Conversation {
 
     /// Answers with what is known, if it is all known.
     fn replay(&mut self, ask: &Ask, trust: Trust) -> Result<Replies, Unanswered> {
-        let Input::Retry(answers) = &self.input else {
+        let (Input::Retry(answers) | Input::RetryThenLive(answers, _)) = &self.input else {
             return Ok(Vec::new());
         };
         let can = |request: &InputRequest| self.capabilities.has(request.capability());
@@ -540,7 +555,9 @@ mod tests {
         let line: Value = serde_json::from_slice(&conversation.answered().await).unwrap();
         assert_eq!(line["error"]["code"], NOT_ANSWERED);
         let nobody = Input::Nobody("nobody listens");
-        let (told, _) = round(can, nobody, &[name_form("a")]).await;
+        let asks = vec![name_form("a"); MAX_ASKED + 1];
+        let (told, _) = round(can, nobody, &asks).await;
         assert_eq!(told[0]["error"]["message"], "nobody listens");
+        assert_eq!(told[MAX_ASKED]["error"]["code"], NOT_ANSWERED);
     }
 }

@@ -6,6 +6,7 @@
 //! error of the tool: the call has nothing else to answer with.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -14,7 +15,7 @@ use serde_json::{Map, Number, Value};
 use super::ask::{self, Ask};
 use super::{List, Said};
 use crate::protocol::content::Content;
-use crate::protocol::jsonrpc::read_object;
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_PARAMS, read_object};
 use crate::protocol::logging::{Level, LogMessage};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
@@ -26,6 +27,8 @@ const MAX_WORDS: usize = 64 * 1024;
 const MAX_PROGRESS_TEXT: usize = 4096;
 /// How much of the name of a logger is kept, in bytes.
 const MAX_LOGGER: usize = 256;
+/// The codes that JSON-RPC and MCP give a meaning: clients act on them.
+const RESERVED_CODES: RangeInclusive<i32> = -32_768..=-32_000;
 /// How much is said about what is wrong with a message, in bytes.
 const MAX_REASON: usize = 300;
 
@@ -42,6 +45,8 @@ pub(super) enum Line {
     Ask(Result<Ask, ask::Unusable>),
     /// The result of the call, or what is wrong with it.
     Result(Result<CallToolResult, String>),
+    /// The error that the call ends with instead.
+    Error(ErrorObject),
     /// The messages of a prompt, as the result of the call.
     Messages(Vec<PromptMessage>),
     /// A message that cannot be used, and why.
@@ -65,6 +70,10 @@ pub(super) fn read(line: &[u8]) -> Line {
         }
         Some("close_stream") => usable(bare(text).map(|()| Line::Said(Said::CloseStream))),
         Some("ask") => asked(text),
+        Some("error") => match error(text) {
+            Ok(error) => Line::Error(error),
+            Err(reason) => Line::Result(Err(cut(reason, MAX_REASON))),
+        },
         Some("result") => {
             result(text).unwrap_or_else(|reason| Line::Result(Err(cut(reason, MAX_REASON))))
         }
@@ -147,8 +156,14 @@ fn log(text: &str) -> Result<LogMessage, String> {
     }
     let mut object = read_object(text)?;
     object.remove("mcp");
-    let level = Level::read(&object, "level").map_err(|error| error.message.into_owned())?;
-    object.remove("level");
+    let level = object.remove("level");
+    let level = level
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(Level::parse);
+    let level = level.ok_or(
+        "`level` must be one of debug, info, notice, warning, error, critical, alert and emergency",
+    )?;
     let logger = match object.remove("logger") {
         None | Some(Value::Null) => None,
         Some(Value::String(logger)) => Some(cut(logger, MAX_LOGGER)),
@@ -232,6 +247,35 @@ fn prompt_messages(messages: Value) -> Result<Vec<PromptMessage>, String> {
         serde_json::from_value(message).map_err(|error| format!("messages[{at}]: {error}"))
     });
     read.collect()
+}
+
+fn error(text: &str) -> Result<ErrorObject, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Fields {
+        #[serde(rename = "mcp")]
+        _mcp: IgnoredAny,
+        code: Option<i32>,
+        message: String,
+        data: Option<Value>,
+    }
+    let object = Value::Object(read_object(text)?);
+    let fields: Fields =
+        serde_json::from_value(object).map_err(|error: serde_json::Error| error.to_string())?;
+    let code = fields.code.unwrap_or(INTERNAL_ERROR);
+    if RESERVED_CODES.contains(&code) && ![INVALID_PARAMS, INTERNAL_ERROR].contains(&code) {
+        return Err(format!(
+            "the code {code} has a meaning of its own; use {INVALID_PARAMS}, {INTERNAL_ERROR}, or one \
+             outside of {} to {}",
+            RESERVED_CODES.start(),
+            RESERVED_CODES.end()
+        ));
+    }
+    let error = ErrorObject::new(code, fields.message);
+    Ok(match fields.data {
+        Some(data) => error.with_data(data),
+        None => error,
+    })
 }
 
 /// The pieces of a result. One without pieces says its structured content as text, for the clients
@@ -401,7 +445,7 @@ mod tests {
             ),
             (
                 r#"{"mcp":"log","data":1}"#,
-                "Invalid params: \"level\" must be one of debug, info, notice, warning, error, critical, alert, emergency",
+                "`level` must be one of debug, info, notice, warning, error, critical, alert and emergency",
             ),
             (r#"{"mcp":"log","level":"info"}"#, "`data` is missing"),
             (
@@ -583,6 +627,50 @@ mod tests {
             ),
         ];
         for (line, reason) in cases {
+            let expected = Line::Result(Err(reason.to_owned()));
+            assert_eq!(read(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_of_json_rpc() {
+        let cases = [
+            (
+                json!({"mcp": "error", "message": "a\nb"}),
+                json!({"code": -32603, "message": "a\nb"}),
+            ),
+            (
+                json!({"mcp": "error", "code": -32602, "message": "m", "data": {"a": [1]}}),
+                json!({"code": -32602, "message": "m", "data": {"a": [1]}}),
+            ),
+            (
+                json!({"mcp": "error", "code": 7, "message": "m"}),
+                json!({"code": 7, "message": "m"}),
+            ),
+        ];
+        for (line, expected) in cases {
+            let Line::Error(error) = read(line.to_string().as_bytes()) else {
+                panic!("{line}");
+            };
+            assert_eq!(serde_json::to_value(error).unwrap(), expected, "{line}");
+        }
+        let bad = [
+            (r#"{"mcp":"error"}"#, "missing field `message`"),
+            (
+                r#"{"mcp":"error","message":"m","text":"x"}"#,
+                "unknown field `text`, expected one of `mcp`, `code`, `message`, `data`",
+            ),
+            (
+                r#"{"mcp":"error","message":"m","code":-32001}"#,
+                "the code -32001 has a meaning of its own; use -32602, -32603, or one outside of \
+                 -32768 to -32000",
+            ),
+            (
+                r#"{"mcp":"error","message":"m","code":1.5}"#,
+                "invalid type: floating point `1.5`, expected i32",
+            ),
+        ];
+        for (line, reason) in bad {
             let expected = Line::Result(Err(reason.to_owned()));
             assert_eq!(read(line.as_bytes()), expected, "{line}");
         }

@@ -62,6 +62,7 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     let meaning = status.code().map(|code| tool.exit.meaning(code));
     let is_raw = tool.output.form == Form::Raw;
     let (result, how) = match (meaning, printed.result) {
+        (_, Some(Given::Error(error))) => return Outcome::Error(error),
         (Some(ExitMeaning::Ok), None) if is_raw => return raw(printed.output, note),
         (Some(ExitMeaning::Ok), None) => settled(output::result(tool, &printed.output, note)),
         (Some(ExitMeaning::Ok), Some(Given::Messages(messages))) => {
@@ -179,6 +180,11 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     failed(text, "timeout")
 }
 
+/// The outcome of a call that its user did not allow.
+pub(super) fn not_confirmed(text: String) -> Outcome {
+    failed(text, "not confirmed")
+}
+
 /// The outcome of a call that never has enough answers.
 pub(super) fn asked_too_often() -> Outcome {
     let text = format!(
@@ -233,6 +239,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::Result { how, .. } => how,
         Outcome::InputRequired(_) => "input required",
         Outcome::MissingCapabilities(_) => "missing client capability",
+        Outcome::Error(_) => "protocol error",
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",

@@ -9,6 +9,7 @@ use super::messages::{self, Line};
 use super::pace::Pace;
 use super::{Listener, Said};
 use crate::catalog::Tool;
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
@@ -36,6 +37,8 @@ pub(super) struct Printed {
 pub(super) enum Given {
     /// One that can be sent.
     Valid(CallToolResult),
+    /// An error of JSON-RPC in its place.
+    Error(ErrorObject),
     /// The messages of a prompt.
     Messages(Vec<PromptMessage>),
     /// One that cannot.
@@ -205,7 +208,7 @@ impl Talk<'_> {
                 );
                 self.conversation.tell(unusable.line);
             }
-            Line::Result(_) | Line::Messages(_) if self.result.is_some() => {
+            Line::Result(_) | Line::Messages(_) | Line::Error(_) if self.result.is_some() => {
                 if first(&mut self.warned.second_result) {
                     tracing::error!(
                         call,
@@ -217,6 +220,7 @@ impl Talk<'_> {
             }
             Line::Messages(messages) => self.result = Some(Given::Messages(messages)),
             Line::Result(Ok(result)) => self.result = Some(Given::Valid(result)),
+            Line::Error(error) => self.result = Some(Given::Error(error)),
             Line::Result(Err(reason)) => {
                 tracing::warn!(
                     call,

@@ -73,7 +73,7 @@ impl Exchange {
         }
     }
 
-    /// What the limits of sessions and of listeners per principal count by. Users of one shared token
+    /// What the limits per principal count by. Users of one shared token
     /// are not limited by each other. Without credentials it is the address; of IPv6 the first half,
     /// which is what one customer of a network gets.
     pub(super) fn bucket(&self) -> Option<Bucket> {

@@ -272,26 +272,22 @@ pub(super) fn of_session<K: Send + 'static>(
             State::Going(listening) => listening,
             State::Over => return None,
         };
-        let end = loop {
-            break tokio::select! {
+        let end = tokio::select! {
             // What waits is sent before the server ends the stream.
             biased;
             () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
             () = tokio::time::sleep_until(listening.expired) => StreamEnd::Revoked,
-            next = listening.reader.next() => match next {
+            next = listening.feed.next(&mut listening.reader) => match next {
                 Next::Event(next) => {
                     return Some((Ok(event(&next)), State::Going(listening)));
                 }
                 Next::End | Next::Closed | Next::Replaced => StreamEnd::Takeover,
             },
-            // Only when nothing waits any more: what is put into the outbox is never too much for it.
-            () = listening.feed.next() => continue,
             () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
             () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,
             _ = listening.heartbeats.tick() => {
                 return Some((Ok(COMMENT), State::Going(listening)));
             }
-            };
         };
         listening.opened.end(end);
         match end {

@@ -4,6 +4,8 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use http::StatusCode;
 use http::header::AsHeaderName;
@@ -11,9 +13,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply, subscriptions};
+use super::{headers, reply, subscriptions, task};
+use crate::app::App;
 use crate::call;
-use crate::dispatch::{self, Call, Plan};
+use crate::dispatch::{self, Call, Context, Plan};
 use crate::execute::{Busy, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
@@ -22,6 +25,7 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::mcp::Method;
 use crate::protocol::modern::{check_argument, check_headers, check_meta};
 use crate::protocol::version::{Era, ProtocolVersion};
+use crate::stream::Outbox;
 
 /// Serves a message.
 pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
@@ -44,39 +48,46 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
     // Before the look at `draining`: a server that stops waits for what was taken before it.
     let waiting = exchange.waiting(RequestEra::Stateless);
-    if app.draining.is_cancelled() {
+    let method = Method::named(&request.method);
+    if app.draining.is_cancelled() && !is_about_task(method) {
         return reply::stopping(Some(&request.id));
     }
-    if let Err(error) = check(exchange, &request) {
+    let context = exchange.context(Era::Modern, None);
+    if let Err(error) = check(exchange, &context, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
-    let plan = dispatch::plan(&exchange.context(Era::Modern, None), &mut request);
+    let plan = dispatch::plan(&context, &mut request);
     call::count(
         (app, exchange.started),
-        Method::named(&request.method),
+        method,
         ProtocolVersion::V2026_07_28,
         &plan,
     );
-    match plan {
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => {
-            let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
-            reply::reply(&request.id, &outcome, status, waiting)
+    let outcome = match plan {
+        Plan::Call(call) if call.is_task() => {
+            return task::create(exchange, request.id, *call, waiting).await;
         }
-        Plan::Call(call) => run(exchange, request.id, *call, waiting).await,
-        Plan::Listen(listening) => subscriptions::listen(exchange, listening),
-        Plan::Remember(_) => {
-            let error = ErrorObject::method_not_found(&request.method);
-            reply::error(StatusCode::NOT_FOUND, &request.id, &error)
-        }
-    }
+        Plan::Call(call) => return run(exchange, request.id, *call, waiting).await,
+        Plan::Listen(listening) => return subscriptions::listen(exchange, listening),
+        Plan::Task(wanted) => task::serve(exchange, method, wanted),
+        Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
+        Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),
+    };
+    let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);
+    reply::reply(&request.id, &outcome, status, waiting)
 }
 
-fn check(exchange: &Exchange, request: &Request) -> Result<(), ErrorObject> {
+/// True for a method that a server which stops still serves: with an answer a task can end well.
+fn is_about_task(method: Method) -> bool {
+    use Method::{CancelTask, GetTask, UpdateTask};
+    matches!(method, GetTask | UpdateTask | CancelTask)
+}
+
+fn check(exchange: &Exchange, context: &Context<'_>, request: &Request) -> Result<(), ErrorObject> {
     check_meta(&request.params)?;
     let method = header(exchange, headers::MCP_METHOD)?;
     check_headers(request, method, header(exchange, headers::MCP_NAME)?)?;
-    let context = exchange.context(Era::Modern, None);
-    for (name, argument) in dispatch::mirrored(&context, request) {
+    for (name, argument) in dispatch::mirrored(context, request) {
         check_argument(name, header(exchange, name)?, argument)?;
     }
     Ok(())
@@ -110,24 +121,33 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.client.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
-    let from = call::From {
+    let from = origin(app, id.clone(), &call, outbox);
+    let input = call::input_of_retry(&mut call);
+    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
+        return answer::busy(&id);
+    }
+    answer::answer(exchanged(exchange), reader, (cancel, waiting)).await
+}
+
+/// Where a call comes from.
+pub(super) fn origin(app: &App, id: RequestId, call: &Call, outbox: Arc<Outbox>) -> call::From {
+    call::From {
         number: app.executor.number(),
-        id: id.clone(),
+        id,
         version: ProtocolVersion::V2026_07_28,
         outbox,
         log_level: call.client.log_level,
         resumes: false,
         given_up: None,
-    };
-    let input = call::input_of_retry(&mut call);
-    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
-        return answer::busy(&id);
     }
-    let exchanged = Exchanged {
-        app,
+}
+
+/// How an exchange without a session is answered.
+pub(super) fn exchanged(exchange: &Exchange) -> Exchanged<'_> {
+    Exchanged {
+        app: &exchange.app,
         connection: &exchange.connection,
         session: None,
         is_batch: false,
-    };
-    answer::answer(exchanged, reader, (cancel, waiting)).await
+    }
 }

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::metrics::CONTENT_TYPE;
 use crate::session::list::{MAX_PAGE, SessionSummary, Sort};
 use crate::session::statistics::Statistics;
+use crate::task;
 
 /// How many sessions a page has unless the query says so.
 const PAGE: usize = 50;
@@ -80,6 +81,8 @@ pub struct Report {
     pub stateless: bool,
     /// Tool calls that run.
     pub calls_in_flight: usize,
+    /// Calls that are tasks.
+    pub tasks: task::Statistics,
     /// The counts; none without sessions.
     #[serde(flatten)]
     pub statistics: Option<Statistics>,
@@ -92,6 +95,7 @@ impl Report {
         Self {
             stateless: sessions.is_none(),
             calls_in_flight: app.executor.in_flight(),
+            tasks: app.tasks.statistics(),
             statistics: sessions.map(|sessions| sessions.statistics()),
         }
     }

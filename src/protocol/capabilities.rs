@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tasks::EXTENSION;
 use super::version::ProtocolVersion;
 
 /// The longest JSON text of a client's capabilities that is kept, in bytes. Of a longer one only
@@ -21,16 +22,19 @@ pub enum Capability {
     ElicitationUrl,
     /// `roots`: it says which folders are open.
     Roots,
+    /// `extensions["io.modelcontextprotocol/tasks"]`: it comes back for the result of a call.
+    Tasks,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Sampling,
         Self::SamplingTools,
         Self::Elicitation,
         Self::ElicitationUrl,
         Self::Roots,
+        Self::Tasks,
     ];
 
     /// The capability of this name.
@@ -48,6 +52,7 @@ impl Capability {
             Self::Elicitation => "elicitation",
             Self::ElicitationUrl => "elicitation.url",
             Self::Roots => "roots",
+            Self::Tasks => "extensions.io.modelcontextprotocol/tasks",
         }
     }
 
@@ -102,6 +107,9 @@ impl ClientCapabilities {
             }
             Capability::ElicitationUrl => {
                 version >= ProtocolVersion::V2025_11_25 && within("elicitation", "url")
+            }
+            Capability::Tasks => {
+                version >= ProtocolVersion::V2026_07_28 && within("extensions", EXTENSION)
             }
         };
         let known = Capability::ALL.into_iter().filter(|one| has(*one));
@@ -200,7 +208,10 @@ mod tests {
     #[test]
     fn required_capabilities_are_an_object_of_objects() {
         let all = object_of(Capability::ALL);
-        let expected = json!({"sampling": {"tools": {}}, "elicitation": {"url": {}}, "roots": {}});
+        let expected = json!({
+            "sampling": {"tools": {}}, "elicitation": {"url": {}}, "roots": {},
+            "extensions": {"io.modelcontextprotocol/tasks": {}}
+        });
         assert_eq!(Value::Object(all), expected);
         for capability in Capability::ALL {
             assert_eq!(Capability::named(capability.as_str()), Some(capability));

@@ -152,6 +152,20 @@ pub struct ServerCapabilities {
     /// Tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Listed>,
+    /// What is beyond the protocol itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Extensions>,
+}
+
+/// The extensions that a server can serve, by their names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Extensions {
+    /// Calls that outlive their requests.
+    #[serde(
+        rename = "io.modelcontextprotocol/tasks",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tasks: Option<Offered>,
 }
 
 /// A capability without options: `{}`.
@@ -180,7 +194,7 @@ pub struct Subscribable {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 

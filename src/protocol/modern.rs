@@ -75,6 +75,7 @@ pub fn check_headers(
     let source = match request.method.as_str() {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return Ok(()),
     };
     let Some(body) = request.params.get(source).and_then(Value::as_str) else {
@@ -205,6 +206,14 @@ impl<'a, T: Serialize> ModernResult<'a, T> {
             result,
             caching,
             meta: json!({ mcp::META_SERVER_INFO: server }),
+        }
+    }
+
+    /// A result that the client comes back for (SEP-2663).
+    pub fn task(task: &'a T, server: &Implementation) -> Self {
+        Self {
+            result_type: "task",
+            ..Self::complete(task, None, server)
         }
     }
 

@@ -8,10 +8,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::jsonrpc::{self, ErrorObject, RequestId};
-use super::mcp::Implementation;
+use super::mcp::{Implementation, is_false};
 
 /// The most resources that one request can name.
 pub const MAX_URIS: usize = 1000;
+
+/// The longest URI that is remembered, in bytes. Those of templates are the client's own.
+pub const MAX_URI_BYTES: usize = 2048;
 
 /// What a client of 2026-07-28 wants to hear of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -29,11 +32,6 @@ pub struct Filter {
     /// Changes of the resources with these URIs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource_subscriptions: Vec<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl Filter {
@@ -70,7 +68,8 @@ fn flag(filter: &Map<String, Value>, name: &str) -> Result<bool, ErrorObject> {
 
 fn uris(filter: &Map<String, Value>) -> Result<Vec<String>, ErrorObject> {
     const NAME: &str = "resourceSubscriptions";
-    let no_uris = || invalid(NAME, "an array of URIs");
+    let kind = format!("an array of URIs of at most {MAX_URI_BYTES} bytes");
+    let no_uris = || invalid(NAME, &kind);
     let uris = match filter.get(NAME) {
         None => return Ok(Vec::new()),
         Some(Value::Array(uris)) => uris,
@@ -79,8 +78,10 @@ fn uris(filter: &Map<String, Value>) -> Result<Vec<String>, ErrorObject> {
     if uris.len() > MAX_URIS {
         return Err(invalid(NAME, &format!("at most {MAX_URIS} URIs")));
     }
+    let short = |uri: &&str| uri.len() <= MAX_URI_BYTES;
     uris.iter()
-        .map(|uri| uri.as_str().map(str::to_owned).ok_or_else(no_uris))
+        .map(|uri| uri.as_str().filter(short).map(str::to_owned))
+        .map(|uri| uri.ok_or_else(no_uris))
         .collect()
 }
 
@@ -242,6 +243,7 @@ mod tests {
             json!({"notifications": {"resourceSubscriptions": "a:b"}}),
             json!({"notifications": {"resourceSubscriptions": [1]}}),
             json!({"notifications": {"resourceSubscriptions": many}}),
+            json!({"notifications": {"resourceSubscriptions": ["x".repeat(MAX_URI_BYTES + 1)]}}),
         ];
         for params in cases {
             let error = Filter::read(params.as_object().unwrap()).unwrap_err();

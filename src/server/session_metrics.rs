@@ -6,13 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
 
+use super::page::Page;
 use crate::metrics::{Metrics, PREFIX};
 use crate::session::SessionStore;
-use crate::session::statistics::Counts;
 
 /// Registers everything that the store counts.
 pub(super) fn register(metrics: &mut Metrics, sessions: &Arc<SessionStore>) {
@@ -59,7 +58,7 @@ struct Sessions(Arc<SessionStore>);
 impl Collector for Sessions {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let now = self.0.statistics();
-        let mut page = Page(encoder);
+        let mut page = Page::new(encoder);
         page.gauges(
             "sessions",
             "Sessions that live, by what they do",
@@ -129,53 +128,5 @@ impl Collector for Sessions {
             Some(&Unit::Seconds),
             &now.longest_idle,
         )
-    }
-}
-
-struct Page<'a>(DescriptorEncoder<'a>);
-
-impl Page<'_> {
-    fn gauge(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        value: &impl EncodeGaugeValue,
-    ) -> fmt::Result {
-        self.0
-            .encode_descriptor(name, &format!("{help}."), unit, MetricType::Gauge)?
-            .encode_gauge(value)
-    }
-
-    fn gauges(&mut self, name: &str, help: &str, label: &str, counts: &Counts) -> fmt::Result {
-        let help = format!("{help}.");
-        let mut family = self
-            .0
-            .encode_descriptor(name, &help, None, MetricType::Gauge)?;
-        for (value, count) in counts.iter() {
-            family
-                .encode_family(&[(label, value)])?
-                .encode_gauge(&count)?;
-        }
-        Ok(())
-    }
-
-    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
-        self.0
-            .encode_descriptor(name, &format!("{help}."), None, MetricType::Counter)?
-            .encode_counter::<[(&str, &str); 0], _, u64>(&count, None)
-    }
-
-    fn counters(&mut self, name: &str, help: &str, label: &str, counts: &Counts) -> fmt::Result {
-        let help = format!("{help}.");
-        let mut family = self
-            .0
-            .encode_descriptor(name, &help, None, MetricType::Counter)?;
-        for (value, count) in counts.iter() {
-            family
-                .encode_family(&[(label, value)])?
-                .encode_counter::<[(&str, &str); 0], _, u64>(&count, None)?;
-        }
-        Ok(())
     }
 }

@@ -194,7 +194,8 @@ impl Counters {
 pub struct Counts(Vec<(&'static str, u64)>);
 
 impl Counts {
-    pub(super) fn of(names: impl IntoIterator<Item = &'static str>, counts: &[u64]) -> Self {
+    /// These names with these counts.
+    pub fn of(names: impl IntoIterator<Item = &'static str>, counts: &[u64]) -> Self {
         Self(names.into_iter().zip(counts.iter().copied()).collect())
     }
 

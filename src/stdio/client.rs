@@ -209,7 +209,9 @@ impl Client {
             Plan::Reply(outcome) | Plan::Refused(_, outcome) => Some(outcome),
             Plan::Call(call) => self.run(request.id, *call, in_flight).err().map(Err),
             Plan::Listen(listening) => self.listen(listening).err().map(Err),
-            Plan::Remember(_) => Some(Err(ErrorObject::method_not_found(&request.method))),
+            Plan::Remember(_) | Plan::Task(_) => {
+                Some(Err(ErrorObject::method_not_found(&request.method)))
+            }
         }
     }
 

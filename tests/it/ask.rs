@@ -79,6 +79,27 @@ tools:
     description: Has nothing to read.
     messages: false
     exec: cat
+  wipe:
+    description: Deletes a thing once the user has agreed.
+    messages: false
+    exec: ./wipe.sh {name} {why}
+    confirm: Delete {name}?
+    ask:
+      why: {message: Why?, schema: {type: string, minLength: 2}}
+    params: {name: string}
+  confirmed:
+    description: Runs once the user has agreed.
+    messages: false
+    exec: ./wipe.sh {name}
+    confirm: Delete {name}?
+    params: {name: string}
+  unconfirmed:
+    description: Runs unconfirmed where nobody can be asked.
+    messages: false
+    exec: ./wipe.sh {name}
+    confirm: Delete {name}?
+    confirm_fallback: allow
+    params: {name: string}
 ";
 
 const NAME: &str = r#"echo '{"mcp":"ask","id":"user_name","message":"Who?","schema":{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}}'; read -r answer"#;
@@ -121,6 +142,7 @@ fn scripts(prepare: &mut Prepare<'_>) {
             "leave.sh",
             r#"echo '{"mcp":"log","level":"error","data":1}'; echo '{"mcp":"close_stream"}'; until [ -e go ]; do sleep 0.02; done; echo '{"mcp":"log","level":"error","data":2}'; printf end"#.to_owned(),
         ),
+        ("wipe.sh", "echo \"$@\" >>wiped; printf '%s ' wiped \"$@\"".to_owned()),
         (
             "reads.sh",
             format!("read -r arguments; {NAME}; printf '[%s,%s]' \"$arguments\" \"$answer\""),
@@ -802,4 +824,132 @@ fn a_tool_reads_its_arguments_and_then_its_answers() {
         assert_eq!(client.call_text("ignores", &long), "");
         assert_eq!(client.call_text("plain", &json!({})), "");
     }
+}
+
+/// What the scripts deleted so far.
+fn wiped(server: &TestServer) -> String {
+    fs::read_to_string(server.folder().join("wiped")).unwrap_or_default()
+}
+
+#[test]
+fn a_user_is_asked_before_a_tool_runs_on_a_session() {
+    let server = start(&[]);
+    let client = legacy(&server, "2025-11-25", &json!({"elicitation": {}}));
+    let yes = json!({"action": "accept"});
+    let why = json!({"action": "accept", "content": {"why": "old"}});
+    let no = json!({"action": "decline"});
+    let left = json!({"action": "cancel"});
+    let invalid = json!({"action": "accept", "content": {"why": "?"}});
+    let cases = [
+        (&yes, &why, "wiped x old ", "x old\n"),
+        (
+            &no,
+            &why,
+            "the user was asked first and declined; nothing was run",
+            "",
+        ),
+        (
+            &yes,
+            &left,
+            "the user was asked first and gave no answer; nothing was run",
+            "",
+        ),
+        (
+            &yes,
+            &invalid,
+            "the user must be asked first and was not: the answer of the client is not valid: /why must have at least 2 characters; nothing was run",
+            "",
+        ),
+    ];
+    for (confirmed, reason, told, done) in cases {
+        let mut events = Events::of(client.start_call(1, "wipe", &json!({"name": "x"})));
+        let requests = [events.message(), events.message()];
+        assert_eq!(requests[0]["params"]["message"], "Delete x?");
+        assert_eq!(requests[1]["params"]["message"], "Why?");
+        assert_eq!(wiped(&server), "");
+        answer(&client, &requests[0]["id"], confirmed);
+        answer(&client, &requests[1]["id"], reason);
+        assert_eq!(events.text(), json!(told));
+        assert_eq!(wiped(&server), done);
+        fs::remove_file(server.folder().join("wiped")).ok();
+    }
+    // What cannot run is not worth a question.
+    let refused = client.call_error("confirmed", &json!({"name": "--force"}));
+    assert!(refused.contains("must not start with `-`"), "{refused}");
+}
+
+#[test]
+fn a_user_is_asked_before_a_tool_runs_in_the_next_round() {
+    let server = start(&[]);
+    let call = |state: &Value, responses: &Value| {
+        let mut params = json!({"name": "wipe", "arguments": {"name": "x"}});
+        params["requestState"] = state.clone();
+        params["inputResponses"] = responses.clone();
+        modern(&server, &everything(), &params).json()["result"].clone()
+    };
+    let yes = json!({"action": "accept"});
+    let why = json!({"action": "accept", "content": {"why": "old"}});
+    let none = Value::Null;
+    // An answer to a question that was never asked is none.
+    for responses in [&none, &json!({"confirm": yes, "why": why})] {
+        let first = call(&none, responses);
+        assert_eq!(first["resultType"], "input_required");
+        let keys: Vec<_> = first["inputRequests"].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["confirm", "why"]);
+    }
+    let first = call(&none, &none);
+    let second = call(&first["requestState"], &json!({"confirm": yes}));
+    let keys: Vec<_> = second["inputRequests"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(keys, ["why"]);
+    assert_eq!(wiped(&server), "");
+    let declined = call(
+        &first["requestState"],
+        &json!({"confirm": {"action": "decline"}, "why": why}),
+    );
+    assert_eq!(declined["isError"], true);
+    assert_eq!(wiped(&server), "");
+    let done = call(&second["requestState"], &json!({"why": why}));
+    assert_eq!(done["content"][0]["text"], "wiped x old ");
+    assert_eq!(wiped(&server), "x old\n");
+}
+
+#[test]
+fn what_nobody_can_confirm_runs_only_if_the_definition_says_so() {
+    let server = start(&[]);
+    let stateless = start(&["--stateless"]);
+    let name = json!({"name": "x"});
+    for server in [&server, &stateless] {
+        let client = legacy(server, "2025-11-25", &json!({}));
+        let refused = client.call_error("confirmed", &name);
+        assert!(
+            refused.contains("was not: the client cannot be asked"),
+            "{refused}"
+        );
+        assert_eq!(wiped(server), "");
+        assert_eq!(client.call_text("unconfirmed", &name), "wiped x ");
+        fs::remove_file(server.folder().join("wiped")).unwrap();
+    }
+    let call = |tool: &str| {
+        modern(
+            &server,
+            &json!({}),
+            &json!({"name": tool, "arguments": name}),
+        )
+    };
+    let refused = call("confirmed");
+    assert_eq!((refused.status, refused.error_code()), (400, Some(-32021)));
+    assert_eq!(wiped(&server), "");
+    let allowed = call("unconfirmed");
+    assert_eq!(allowed.json()["result"]["content"][0]["text"], "wiped x ");
+    // Those who can be asked are asked.
+    let asked = modern(
+        &server,
+        &everything(),
+        &json!({"name": "unconfirmed", "arguments": name}),
+    );
+    assert_eq!(asked.json()["result"]["resultType"], "input_required");
 }

@@ -674,6 +674,10 @@ tools:
             .call_text("env", &json!({"text": "of the caller"}));
         let variables: BTreeSet<_> = printed.split_terminator('\0').collect();
         let temporary = format!("TMPDIR={}", temporary.display());
+        let version = match era {
+            Era::Legacy => "MCP_PROTOCOL_VERSION=2025-11-25",
+            Era::Modern => "MCP_PROTOCOL_VERSION=2026-07-28",
+        };
         let expected = BTreeSet::from([
             "PATH=/usr/bin:/bin",
             "HOME=/home/of the server",
@@ -689,6 +693,8 @@ tools:
             "MCP_CALLER_SCOPES=",
             &number,
             "MCP_TOOL_NAME=env",
+            version,
+            "MCP_CLIENT_CAPABILITIES={}",
         ]);
         assert_eq!(variables, expected, "{era:?}");
     }
@@ -707,6 +713,8 @@ tools:
         "MCP_CALLER_SCOPES=",
         "MCP_REQUEST_ID=1",
         "MCP_TOOL_NAME=env",
+        "MCP_PROTOCOL_VERSION=2026-07-28",
+        "MCP_CLIENT_CAPABILITIES={}",
     ];
     assert_eq!(
         variables,

@@ -205,6 +205,10 @@ fn a_tool_is_told_what_is_known_of_its_call_and_nothing_is_made_up() {
     for (name, server, token, [subject, tenant, scopes]) in cases {
         for era in ERAS {
             let client = Client::new(server, era, token);
+            let version = match era {
+                Era::Legacy => "2025-11-25",
+                Era::Modern => "2026-07-28",
+            };
             let variables = told(&client);
             let number = variables
                 .iter()
@@ -214,6 +218,8 @@ fn a_tool_is_told_what_is_known_of_its_call_and_nothing_is_made_up() {
                 format!("MCP_CALLER_SCOPES={scopes}"),
                 format!("MCP_CALLER_SUBJECT={subject}"),
                 format!("MCP_CALLER_TENANT={tenant}"),
+                "MCP_CLIENT_CAPABILITIES={}".to_owned(),
+                format!("MCP_PROTOCOL_VERSION={version}"),
                 format!("MCP_REQUEST_ID={number}"),
                 "MCP_TOOL_NAME=environment".to_owned(),
             ];

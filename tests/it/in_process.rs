@@ -17,6 +17,7 @@ use mcp_serve::http::{Connection, router};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
 use mcp_serve::stream::Histories;
+use mcp_serve::task::{self, Tasks};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -86,6 +87,13 @@ impl InProcess {
                 ..Options::default()
             },
             metrics: Arc::default(),
+            tasks: Tasks::new(task::Limits {
+                max_tasks: 10,
+                max_tasks_per_principal: None,
+                keep: PATIENCE,
+                max_bytes: 1 << 20,
+                ask_timeout: PATIENCE,
+            }),
             histories: Histories::default(),
             changes: mcp_serve::changes::Changes::default(),
             seal: mcp_serve::seal::Seal::random(),

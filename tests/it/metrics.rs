@@ -37,7 +37,7 @@ tools:
     params: {{text: string}}
   long:
     description: Prints more than the sockets between a server and its client hold.
-    exec: [sh, -c, 'yes | head -c 15000000; touch \"$1.started\"', sh, '{{path}}']
+    exec: [sh, -c, 'head -c 15000000 /dev/zero | tr \\0 x; touch \"$1.started\"', sh, '{{path}}']
     max_output: 16MiB
     params: {{path: string}}
 {GATE}"
@@ -153,6 +153,7 @@ fn ping(client: &Client) -> u16 {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_metric_is_there_with_its_type_and_help() {
     let server = serve(&[]);
     let client = server.client(Era::Legacy);
@@ -188,6 +189,13 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("duplicate_request_ids", "counter"),
         ("missing_session_id", "counter"),
         ("auth_failures", "counter"),
+        ("tasks", "gauge"),
+        ("tasks_limit", "gauge"),
+        ("task_results_bytes", "gauge"),
+        ("tasks_created", "counter"),
+        ("tasks_ended", "counter"),
+        ("tasks_forgotten", "counter"),
+        ("tasks_rejected", "counter"),
         ("subscriptions", "gauge"),
         ("watched_folders", "gauge"),
     ];
@@ -225,6 +233,22 @@ fn every_metric_is_there_with_its_type_and_help() {
             "sessions_created_total",
             "protocol",
             "2025-03-26 2025-06-18 2025-11-25",
+        ),
+        (
+            "tasks",
+            "status",
+            "working input_required completed failed cancelled",
+        ),
+        ("tasks_ended_total", "status", "completed failed cancelled"),
+        (
+            "tasks_forgotten_total",
+            "reason",
+            "expired evicted not_started",
+        ),
+        (
+            "tasks_rejected_total",
+            "reason",
+            "max_tasks principal_limit",
         ),
     ];
     for (name, label, values) in labels {
@@ -780,6 +804,11 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
         server.signal("CONT");
     }
     let left = Instant::now();
+    // Connections are accepted in their order, so those before this one are now being served.
+    let mut last = Http::connect(server.address());
+    last.send("GET", "/healthz", &[], "");
+    assert_eq!(last.read().status, 200);
+    drop(last);
     let all_gone = eventually(|| (descriptors(server) <= idle).then_some(()));
     assert!(all_gone.is_some(), "{name}: connections are left");
     let after = counts(&scrape(&address));
@@ -891,8 +920,9 @@ fn a_client_that_reads_nothing_is_cut() {
         assert!(written.elapsed() < PATIENCE, "the client is not cut");
     }
     assert!(called.elapsed() > TIMEOUT, "{:?}", called.elapsed());
+    // Each look takes a call and a scrape, which are slow where every processor is busy.
     let took = written.elapsed();
-    assert!(took < TIMEOUT + ALLOWANCE, "{took:?}");
+    assert!(took < TIMEOUT + ALLOWANCE * 3, "{took:?}");
     let mut stream = call.socket();
     assert!(read_to_end(&mut stream) < 15_000_000);
     assert_eq!(ping(&client), 200, "the session is not its connection");

@@ -302,8 +302,14 @@ const METHODS: &[(&str, Outcome, Outcome)] = &[
     ("", (200, Some(-32601)), (404, Some(-32601))),
     ("Tools/List", (200, Some(-32601)), (404, Some(-32601))),
     ("tools/list/", (200, Some(-32601)), (404, Some(-32601))),
-    ("prompts/list", (200, Some(-32601)), (404, Some(-32601))),
-    ("resources/list", (200, Some(-32601)), (404, Some(-32601))),
+    ("prompts/list", (200, None), (200, None)),
+    ("resources/list", (200, None), (200, None)),
+    ("prompts/get", (200, Some(-32602)), (400, Some(-32602))),
+    (
+        "completion/complete",
+        (200, Some(-32602)),
+        (400, Some(-32602)),
+    ),
     ("logging/setLevel", (200, Some(-32602)), (404, Some(-32601))),
     (
         "resources/subscribe",

@@ -105,25 +105,30 @@ fn call(client: &Client, id: u64, tool: &str, arguments: &Value, token: Option<&
 
 /// An event of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Sent {
+pub(crate) struct Sent {
     id: Option<String>,
     retry: Option<String>,
     data: Option<String>,
 }
 
 impl Sent {
-    fn message(&self) -> Value {
+    pub(crate) fn message(&self) -> Value {
         serde_json::from_str(self.data.as_deref().expect("data")).unwrap()
     }
 
-    fn id(&self) -> &str {
+    /// True for the event that a stream begins with which can be resumed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.data.as_deref() == Some("")
+    }
+
+    pub(crate) fn id(&self) -> &str {
         self.id.as_deref().expect("an id")
     }
 }
 
 /// A client that reads a stream event by event.
 #[derive(Debug)]
-struct Sse {
+pub(crate) struct Sse {
     http: Http,
     /// What is to come of a body that says its length.
     length: Option<usize>,
@@ -132,7 +137,7 @@ struct Sse {
 
 impl Sse {
     /// Reads the head of a stream that must be one.
-    fn read(name: &str, mut http: Http) -> Self {
+    pub(crate) fn read(name: &str, mut http: Http) -> Self {
         let head = http.read_head();
         check_stream(name, &head);
         let length = head.header("content-length");
@@ -165,7 +170,7 @@ impl Sse {
     }
 
     /// Opens a stream with GET, from an event on if one is given.
-    fn get(server: &TestServer, client: &Client, last_event_id: Option<&str>) -> Self {
+    pub(crate) fn get(server: &TestServer, client: &Client, last_event_id: Option<&str>) -> Self {
         Self::read("GET", get(server, client, last_event_id))
     }
 
@@ -197,7 +202,7 @@ impl Sse {
     }
 
     /// The next block that is no comment.
-    fn next(&mut self) -> Option<Sent> {
+    pub(crate) fn next(&mut self) -> Option<Sent> {
         let asked = Instant::now();
         loop {
             assert!(asked.elapsed() < PATIENCE, "nothing but comments");
@@ -216,7 +221,7 @@ impl Sse {
     }
 
     /// What comes until the clean end.
-    fn rest(mut self) -> Vec<Sent> {
+    pub(crate) fn rest(mut self) -> Vec<Sent> {
         std::iter::from_fn(|| self.next()).collect()
     }
 }

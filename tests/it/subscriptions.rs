@@ -1,5 +1,6 @@
 //! Who is told what changes, when, and what that costs.
 
+use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
@@ -9,8 +10,10 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::in_process::{InProcess, Peer, first_request};
-use crate::metrics::value;
-use crate::support::{Client, Http, PATIENCE, TOKEN, TestServer, eventually, sha256};
+use crate::lifecycle::delete;
+use crate::metrics::{monitor_of, scrape, value, wait_for};
+use crate::streams::{Sent, Sse};
+use crate::support::{Client, Http, PATIENCE, TOKEN, TestServer, initialize, sha256, text};
 
 const LEGACY: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 
@@ -326,33 +329,39 @@ async fn so_many_may_listen_from_one_address() {
     assert!(open_streams(&server, "listen") < 0.5);
 }
 
-/// Opens a stream over a socket.
-fn listen_over(server: &TestServer, client: &Client, filter: &Value) -> Http {
+/// Opens a stream over a socket. The acknowledgement is read.
+fn listen_over(server: &TestServer, client: &Client, filter: &Value) -> (Sse, Value) {
     let params = json!({"notifications": filter});
     let mut http = Http::connect(server.address());
-    client.send_on(
-        &mut http,
-        &client.message(9, "subscriptions/listen", &params),
-    );
-    let head = http.read_head();
-    assert_eq!(head.status, 200, "{head:?}");
-    http
+    let message = client.message(9, "subscriptions/listen", &params);
+    client.send_on(&mut http, &message);
+    let mut stream = Sse::read("listen", http);
+    let first = stream.next().expect("an acknowledgement").message();
+    assert_eq!(tag(&first), 9, "{first}");
+    (stream, first["params"]["notifications"].clone())
 }
 
-/// Reads a stream to its clean end, and returns the data of its last event.
-fn last_message(http: &mut Http) -> Value {
-    let mut text = String::new();
-    while let Some(chunk) = http.read_chunk() {
-        text += std::str::from_utf8(&chunk).unwrap();
-    }
-    let mut data = text.lines().filter_map(|line| line.strip_prefix("data: "));
-    serde_json::from_str(data.next_back().expect("an event")).unwrap()
+/// Reads a stream to its clean end, and checks that it is a good one.
+fn check_last_message(stream: Sse) {
+    let messages = stream.rest();
+    let last = messages.last().expect("a reply").message();
+    assert_eq!(last["id"], 9, "{last}");
+    assert_eq!(last["result"]["resultType"], "complete", "{last}");
+    assert_eq!(tag(&last), 9, "{last}");
 }
 
 const TOOLS: &str = "
 name: subscriptions-test
 tools:
   echo: {description: Prints its argument., exec: 'printf %s {text}', params: {text: string}}
+prompts:
+  hello: {description: Says hello., text: Hello!}
+resources:
+  note: {uri: 'test://note', description: A note., file: note.txt}
+  other: {uri: 'test://other', description: Another note., file: other.txt}
+  fixed: {uri: 'test://fixed', description: Never changes., text: fixed}
+resource_templates:
+  item: {uri: 'test://item/{id}', description: One of many., text: '{id}'}
 ";
 
 #[test]
@@ -363,18 +372,16 @@ fn a_user_has_so_many_subscriptions_and_each_ends_with_its_token() {
         sha256(TOKEN),
         humantime::format_rfc3339_millis(expires)
     );
-    let server = TestServer::with_auth(TOOLS, &auth, &["--heartbeat", "1m"]);
+    let server = TestServer::with_auth(crate::in_process::TOOLS, &auth, &["--heartbeat", "1m"]);
     let client = Client::new(&server, Era::Modern, Some(TOKEN));
-    let mut streams: Vec<_> = (0..16)
-        .map(|_| listen_over(&server, &client, &json!({"toolsListChanged": true})))
+    let streams: Vec<_> = (0..16)
+        .map(|_| listen_over(&server, &client, &json!({"toolsListChanged": true})).0)
         .collect();
     let params = json!({"notifications": {}});
     let refused = client.request("subscriptions/listen", &params);
     assert_eq!(refused.status, 429, "{refused:?}");
-    for stream in &mut streams {
-        let last = last_message(stream);
-        assert_eq!(last["id"], 9, "{last}");
-        assert_eq!(last["result"]["resultType"], "complete", "{last}");
+    for stream in streams {
+        check_last_message(stream);
         let now = SystemTime::now();
         assert!(now + Duration::from_millis(1) >= expires, "early");
     }
@@ -382,32 +389,220 @@ fn a_user_has_so_many_subscriptions_and_each_ends_with_its_token() {
 
 #[test]
 fn a_stopping_server_says_goodbye_to_listeners() {
-    let mut server = TestServer::start(TOOLS, &[]);
+    let mut server = serve(&[]);
     let client = server.client(Era::Modern);
-    let mut stream = listen_over(&server, &client, &json!({"toolsListChanged": true}));
+    let (stream, _) = listen_over(&server, &client, &json!({"toolsListChanged": true}));
     let began = Instant::now();
     server.signal("TERM");
-    let last = last_message(&mut stream);
-    assert_eq!(last["result"]["resultType"], "complete", "{last}");
+    check_last_message(stream);
     assert!(server.wait().success());
     assert!(began.elapsed() < Duration::from_secs(10), "it waits");
 }
 
+const MONITOR: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
+
+/// Serves [`TOOLS`], with their files.
+fn serve(options: &[&str]) -> TestServer {
+    TestServer::start_with(TOOLS, &[&MONITOR, options].concat(), |prepare| {
+        for name in ["note.txt", "other.txt"] {
+            fs::write(prepare.folder.join(name), "first").unwrap();
+        }
+    })
+}
+
+/// Replaces a file as editors do.
+fn replace(server: &TestServer, name: &str, text: &str) {
+    let fresh = server.folder().join("fresh");
+    fs::write(&fresh, text).unwrap();
+    fs::rename(fresh, server.folder().join(name)).unwrap();
+}
+
+fn gauge(server: &TestServer, series: &str) -> f64 {
+    value(&scrape(&monitor_of(server)), series)
+}
+
+fn wait_for_gauge(server: &TestServer, series: &str, expected: f64) {
+    wait_for(&monitor_of(server), series, |samples| {
+        (value(samples, series) - expected).abs() < 0.5
+    });
+}
+
+fn subscribe(client: &Client, method: &str, uri: &str) -> Value {
+    let answer = client.request(&format!("resources/{method}"), &json!({"uri": uri}));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// A session that is subscribed to some resources and listens.
+fn subscriber(server: &TestServer, uris: &[&str]) -> (Client, Sse) {
+    let client = server.client(Era::Legacy);
+    for uri in uris {
+        let answer = subscribe(&client, "subscribe", uri);
+        assert_eq!(answer["result"], json!({}), "{answer}");
+    }
+    let stream = Sse::get(server, &client, None);
+    (client, stream)
+}
+
+/// The next message, which must say that a resource has changed.
+fn updated(stream: &mut Sse) -> (String, Value) {
+    loop {
+        let sent = stream.next().expect("a message");
+        if sent.is_empty() {
+            continue;
+        }
+        let message = sent.message();
+        assert_eq!(message["method"], "notifications/resources/updated");
+        return (text(&message["params"]["uri"]), tag(&message).clone());
+    }
+}
+
+#[test]
+fn a_file_that_changes_is_told_to_those_who_are_subscribed() {
+    let server = serve(&[]);
+    let modern = server.client(Era::Modern);
+    let (note, other) = ("test://note", "test://other");
+    let (_one, mut one) = subscriber(&server, &[note, note]);
+    let (_two, mut two) = subscriber(&server, &[other, "test://fixed"]);
+    let (three, three_stream) = subscriber(&server, &[]);
+    let filter = json!({"resourceSubscriptions": [note, "test://unknown", "test://item/7"]});
+    let (mut four, agreed) = listen_over(&server, &modern, &filter);
+    let expected = json!({"resourceSubscriptions": [note, "test://item/7"]});
+    assert_eq!(agreed, expected);
+    let (mut five, _) = listen_over(
+        &server,
+        &modern,
+        &json!({"resourceSubscriptions": [other, note]}),
+    );
+    replace(&server, "note.txt", "second");
+    assert_eq!(updated(&mut one), (note.to_owned(), Value::Null));
+    assert_eq!(updated(&mut four), (note.to_owned(), json!(9)));
+    assert_eq!(updated(&mut five).0, note);
+    fs::write(server.folder().join("other.txt"), "second").unwrap();
+    // The first that they are told is this one.
+    assert_eq!(updated(&mut two).0, other);
+    assert_eq!(updated(&mut five).0, other);
+    assert_eq!(delete(&server, &three).status, 204);
+    let told = three_stream.rest();
+    assert!(told.iter().all(Sent::is_empty), "{told:?}");
+}
+
+#[test]
+fn who_unsubscribes_is_told_no_more_and_holds_nothing() {
+    let server = serve(&[]);
+    let uris = ["test://note", "test://other"];
+    let (client, mut stream) = subscriber(&server, &uris);
+    wait_for_gauge(&server, "subscriptions", 2.0);
+    assert!((gauge(&server, "watched_folders") - 1.0).abs() < 0.5);
+    for _ in 0..2 {
+        let answer = subscribe(&client, "unsubscribe", "test://note");
+        assert_eq!(answer["result"], json!({}), "{answer}");
+    }
+    replace(&server, "note.txt", "second");
+    replace(&server, "other.txt", "second");
+    assert_eq!(updated(&mut stream).0, "test://other");
+    assert!((gauge(&server, "subscriptions") - 1.0).abs() < 0.5);
+    // The end of a session frees what it was subscribed to.
+    assert_eq!(delete(&server, &client).status, 204);
+    wait_for_gauge(&server, "subscriptions", 0.0);
+    wait_for_gauge(&server, "watched_folders", 0.0);
+}
+
+#[test]
+fn what_cannot_be_subscribed_to_is_refused() {
+    let server = serve(&[]);
+    let client = server.client(Era::Legacy);
+    let long = format!("test://item/{}", "x".repeat(2048));
+    let cases = [
+        (json!({"uri": "test://unknown"}), -32002),
+        (json!({"uri": "test://item/"}), -32002),
+        (json!({"uri": ""}), -32002),
+        (json!({"uri": 7}), -32602),
+        (json!({"uri": long}), -32602),
+        (json!({}), -32602),
+    ];
+    for (params, code) in cases {
+        let answer = client.request("resources/subscribe", &params);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.error_code(), Some(code), "{answer:?}");
+    }
+    let modern = server.client(Era::Modern);
+    for method in ["resources/subscribe", "resources/unsubscribe"] {
+        let answer = modern.request(method, &json!({"uri": "test://note"}));
+        assert_eq!((answer.status, answer.error_code()), (404, Some(-32601)));
+    }
+    for number in 0..1000 {
+        let answer = subscribe(&client, "subscribe", &format!("test://item/{number}"));
+        assert_eq!(answer["result"], json!({}), "{answer}");
+    }
+    let answer = subscribe(&client, "subscribe", "test://note");
+    assert_eq!(answer["error"]["code"], -32600, "{answer}");
+    subscribe(&client, "unsubscribe", "test://item/0");
+    let answer = subscribe(&client, "subscribe", "test://note");
+    assert_eq!(answer["result"], json!({}), "{answer}");
+}
+
+#[test]
+fn without_sessions_nobody_can_subscribe() {
+    let server = serve(&["--stateless"]);
+    let client = server.client(Era::Legacy);
+    for method in ["subscribe", "unsubscribe"] {
+        let answer = subscribe(&client, method, "test://note");
+        assert_eq!(answer["error"]["code"], -32601, "{answer}");
+    }
+    let offered = client.post_message(&initialize("2025-11-25")).json();
+    let offered = &offered["result"]["capabilities"];
+    assert_eq!(offered["resources"], json!({}), "{offered}");
+    assert_eq!(offered["prompts"], json!({}), "{offered}");
+}
+
+#[test]
+fn a_session_hears_afterwards_what_changed_while_it_had_no_stream() {
+    let server = serve(&["--resume-buffer", "0"]);
+    let (client, stream) = subscriber(&server, &["test://note"]);
+    drop(stream);
+    wait_for_gauge(&server, "streams{kind=\"get\"}", 0.0);
+    replace(&server, "note.txt", "second");
+    let mut stream = Sse::get(&server, &client, None);
+    assert_eq!(updated(&mut stream).0, "test://note");
+}
+
+#[test]
+fn what_is_told_can_be_fetched_again_by_its_id() {
+    let server = serve(&[]);
+    let (client, mut stream) = subscriber(&server, &["test://note"]);
+    let beginning = stream.next().expect("a beginning");
+    replace(&server, "note.txt", "second");
+    assert_eq!(updated(&mut stream).0, "test://note");
+    drop(stream);
+    let mut again = Sse::get(&server, &client, Some(beginning.id()));
+    assert_eq!(updated(&mut again).0, "test://note");
+    replace(&server, "note.txt", "third one");
+    assert_eq!(updated(&mut again).0, "test://note");
+}
+
+#[test]
+fn everything_is_acknowledged_that_is_there() {
+    let server = serve(&[]);
+    let all = json!({"toolsListChanged": true, "promptsListChanged": true,
+        "resourcesListChanged": true, "resourceSubscriptions": ["test://fixed"]});
+    let (_stream, agreed) = listen_over(&server, &server.client(Era::Modern), &all);
+    assert_eq!(agreed, all);
+}
+
 #[test]
 fn a_listener_that_leaves_leaves_nothing() {
-    let server = TestServer::start(TOOLS, &["--metrics-listen", "127.0.0.1:0"]);
-    let monitor = crate::metrics::monitor_of(&server);
+    let server = serve(&[]);
     let client = server.client(Era::Modern);
+    let filter = json!({"resourceSubscriptions": ["test://note", "test://item/1"]});
     let streams: Vec<_> = (0..20)
-        .map(|_| listen_over(&server, &client, &json!({"toolsListChanged": true})))
+        .map(|_| listen_over(&server, &client, &filter))
         .collect();
-    let open = || {
-        value(
-            &crate::metrics::scrape(&monitor),
-            "streams{kind=\"listen\"}",
-        )
-    };
-    assert!((open() - 20.0).abs() < 0.5);
+    let open = "streams{kind=\"listen\"}";
+    assert!((gauge(&server, open) - 20.0).abs() < 0.5);
+    assert!((gauge(&server, "subscriptions") - 40.0).abs() < 0.5);
     drop(streams);
-    assert!(eventually(|| (open() < 0.5).then_some(())).is_some());
+    for series in [open, "subscriptions", "watched_folders"] {
+        wait_for_gauge(&server, series, 0.0);
+    }
 }

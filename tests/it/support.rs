@@ -79,12 +79,7 @@ impl TestServer {
 
     /// Serves with this auth file.
     pub(crate) fn with_auth(tools: &str, auth: &str, options: &[&str]) -> Self {
-        Self::start_with(tools, options, |prepare| {
-            let file = prepare.folder.join("auth.yaml");
-            fs::write(&file, auth).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-            prepare.command.arg("--auth").arg(file);
-        })
+        Self::start_with(tools, options, |prepare| prepare.serve_with_auth(auth))
     }
 
     /// Serves after a change to the command.
@@ -231,6 +226,16 @@ impl Drop for TestServer {
 pub(crate) struct Prepare<'a> {
     pub(crate) command: &'a mut Command,
     pub(crate) folder: &'a Path,
+}
+
+impl Prepare<'_> {
+    /// Has the server use this auth file.
+    pub(crate) fn serve_with_auth(&mut self, auth: &str) {
+        let file = self.folder.join("auth.yaml");
+        fs::write(&file, auth).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        self.command.arg("--auth").arg(file);
+    }
 }
 
 /// Writes [`TOKEN`] into a file that only its owner can read.
@@ -546,8 +551,11 @@ impl Client {
         if self.era == Era::Modern {
             headers.push(("MCP-Protocol-Version", "2026-07-28".to_owned()));
             headers.push(("Mcp-Method", text(&message["method"])));
-            if message["params"]["name"].is_string() {
-                headers.push(("Mcp-Name", text(&message["params"]["name"])));
+            let mut names = ["name", "uri", "taskId"]
+                .map(|key| &message["params"][key])
+                .into_iter();
+            if let Some(name) = names.find(|name| name.is_string()) {
+                headers.push(("Mcp-Name", text(name)));
             }
         }
         headers

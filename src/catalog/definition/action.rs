@@ -9,6 +9,7 @@ use crate::catalog::content::{self, Piece};
 use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
+use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings, Variable};
 use crate::catalog::template::{self, Slot, Template};
@@ -20,7 +21,15 @@ use crate::document::reader;
 use crate::document::yaml::{Content, Entry, Key};
 
 /// The keys that are read here besides those of [`Settings`].
-const KEYS: &[&str] = &["exec", "params", "input_schema", "unsafe_code"];
+const KEYS: &[&str] = &[
+    "exec",
+    "params",
+    "input_schema",
+    "unsafe_code",
+    "confirm",
+    "ask",
+    "confirm_fallback",
+];
 /// What every child gets of the server's environment, if it is set.
 const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
@@ -37,6 +46,9 @@ pub(super) struct Action<'a> {
     /// The caller knows of parameters that are used nowhere.
     pub(super) may_ignore: bool,
     unsafe_code: bool,
+    confirm: Option<&'a Entry>,
+    ask: Option<&'a Entry>,
+    confirm_fallback: Fallback,
     settings: Settings,
 }
 
@@ -63,6 +75,12 @@ impl<'a> Action<'a> {
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
+            "confirm" => self.confirm = Some(entry),
+            "ask" => self.ask = Some(entry),
+            "confirm_fallback" => {
+                let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
+                self.confirm_fallback = reader::choice(entry, &choices, report).unwrap_or_default();
+            }
             _ => return self.settings.read(entry, report),
         }
         true
@@ -84,13 +102,16 @@ impl<'a> Action<'a> {
     /// As [`Action::build`], with parameters that the caller has read.
     pub(super) fn build_with(
         self,
-        parameters: Parameters,
+        mut parameters: Parameters,
         key: &Key,
         defaults: &Settings,
         context: &Context<'_>,
         report: &mut Report,
     ) -> Option<Tool> {
         let name = &key.text;
+        // Before the values that the user is asked for are among them.
+        let input = InputSchema::compile(&parameters, key.span, report);
+        let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -109,13 +130,16 @@ impl<'a> Action<'a> {
             (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
             (None, None, None) => None,
         };
-        let input = InputSchema::compile(&parameters, key.span, report);
         let parts = Parts {
             kind: kind?,
             parameters,
             input: input?,
+            questions,
         };
-        Some(tool(name.clone(), settings, parts))
+        Some(Tool {
+            confirm_fallback: self.confirm_fallback,
+            ..tool(name.clone(), settings, parts)
+        })
     }
 
     /// Reads what the caller of this brings.
@@ -152,6 +176,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         output: settings.output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
+        confirm_fallback: Fallback::default(),
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {

@@ -43,7 +43,7 @@ impl Shape {
     }
 
     fn keys(&self) -> impl Iterator<Item = &'static str> {
-        let of_action = Action::keys().filter(|key| self.acts(key));
+        let of_action = Action::keys().filter(|key| self.acts(key) && !self.keys.contains(key));
         about::KEYS
             .iter()
             .chain(self.keys)

@@ -9,6 +9,7 @@ use crate::catalog::{Task, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
+use crate::protocol::capabilities::Capability;
 use crate::protocol::content::Icon;
 
 /// The keys that only a tool has.
@@ -39,7 +40,10 @@ pub(super) fn read(
         return None;
     };
     let definition = read_definition(key, entries, report);
-    let tool = definition.action.build(key, defaults, context, report)?;
+    let mut tool = definition.action.build(key, defaults, context, report)?;
+    if definition.task == Some(Task::Required) {
+        tool.needs.insert(Capability::Tasks);
+    }
     Some(Tool {
         title: definition.title,
         description: definition.description?,

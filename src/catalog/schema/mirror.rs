@@ -148,3 +148,31 @@ impl Search<'_> {
             .add(Problem::error(Code::Schema, span, message).help(help));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_read_at_its_exact_path() {
+        let mirrored = Mirrored {
+            header: "Mcp-Param-X".to_owned(),
+            path: vec!["a".to_owned(), "b".to_owned()],
+        };
+        let cases = [
+            (json!({"a": {"b": 5}}), Some(json!(5))),
+            (json!({"a": {"b": false}}), Some(json!(false))),
+            (json!({"a": {"b": null}}), None),
+            (json!({"a": {"c": 5}}), None),
+            (json!({"a": [5], "b": 5}), None),
+            (json!({"a": null}), None),
+            (json!({}), None),
+        ];
+        for (arguments, expected) in cases {
+            let found = mirrored.value(arguments.as_object().unwrap());
+            assert_eq!(found, expected.as_ref(), "{arguments}");
+        }
+    }
+}

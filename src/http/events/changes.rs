@@ -14,7 +14,7 @@ use crate::changes::Listener;
 use crate::dispatch::Listening;
 use crate::http::endpoint::Exchange;
 use crate::metrics::StreamEnd;
-use crate::stream::{Event, Outbox};
+use crate::stream::{Event, Next, Outbox, Reader};
 
 /// What the stream of a session tells of changes.
 #[derive(Debug)]
@@ -24,11 +24,23 @@ pub(in crate::http) struct Feed {
 }
 
 impl Feed {
-    /// Puts the next change into the outbox.
-    pub(super) async fn next(&self) {
-        let change = self.listener.next().await;
-        let message = notification(&change, None);
-        self.outbox.say(kind(&change), message.into());
+    /// The next message of the session. A change is put into the outbox only when nothing waits there
+    /// any more, so it is never too much for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if this is dropped before it completes.
+    pub(super) async fn next(&self, reader: &mut Reader) -> Next {
+        loop {
+            tokio::select! {
+                biased;
+                next = reader.next() => return next,
+                change = self.listener.next() => {
+                    let message = notification(&change, None);
+                    self.outbox.say(kind(&change), message.into());
+                }
+            }
+        }
     }
 }
 

@@ -6,7 +6,9 @@ that is expected of the server is here. Results are compared as the JSON they ar
 
 import argparse
 import asyncio
+import base64
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -16,13 +18,31 @@ import urllib.request
 from dataclasses import dataclass, field
 
 SERVER_NAME = "clients-check"
-TOOLS = ["echo_args", "report", "slow", "fail", "count"]
+TOOLS = [
+    "echo_args",
+    "report",
+    "slow",
+    "fail",
+    "count",
+    "remove",
+    "ask_color",
+    "ask_model",
+    "tell",
+    "change",
+    "set_status",
+]
+STATUS = "test://status"
+# What a subscription to `STATUS`, and to changes of the list of tools, tells.
+STATUS_UPDATED = f"updated {STATUS}"
+TOOLS_CHANGED = "tools changed"
 MODERN = "2026-07-28"
 
 # The whole run of one client. Each takes about two seconds; a hang must not hold up the others.
 DEADLINE_SECONDS = 40
 # How long a client may take to notice that it is refused.
 REFUSAL_SECONDS = 5
+# How long it may take until a client hears of something that nobody answers it.
+NEWS_SECONDS = 10
 
 
 class RpcError(Exception):
@@ -33,11 +53,65 @@ class RpcError(Exception):
         self.code = code
 
 
+class News:
+    """What a client was told without asking: changes and log messages, as short texts."""
+
+    def __init__(self):
+        self.told = []
+        self.more = asyncio.Event()
+
+    def tell(self, text):
+        self.told.append(text)
+        self.more.set()
+
+    async def wait_for(self, text):
+        """Waits until `text` was told, and forgets everything up to it."""
+        try:
+            async with asyncio.timeout(NEWS_SECONDS):
+                while text not in self.told:
+                    self.more.clear()
+                    await self.more.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not told, but {self.told!r}") from None
+        del self.told[: self.told.index(text) + 1]
+
+
+def tell_of(news, notification):
+    """Tells of a change, whatever class a client has for the notification of it."""
+    match type(notification).__name__:
+        case "ToolListChangedNotification":
+            news.tell(TOOLS_CHANGED)
+        case "ResourceUpdatedNotification":
+            news.tell(f"updated {notification.params.uri}")
+
+
+class User:
+    """The one who answers what the server asks, in place of a human and of a model."""
+
+    def elicit(self, message):
+        """Returns the action and the content for a question."""
+        if message == "Which color?":
+            return "accept", {"color": "blue"}
+        if message == "Remove everything?":
+            return "decline", None
+        return "accept", {}
+
+    def sample(self, text):
+        return f"asked: {text}"
+
+
 class Connection:
     """What the test body asks of a connected client; one subclass for each client."""
 
     version: str
     server_name: str
+    news: News
+    # Whether the client can be asked; elicitation came with 2025-06-18.
+    elicits = True
+    # Whether the client has a way to hear of changes in this revision.
+    listens = True
+    # Whether the client has a way to ask for log messages in this revision.
+    logs = True
 
     async def tools(self):
         """Returns the tools as plain JSON."""
@@ -49,6 +123,32 @@ class Connection:
 
     async def ping(self):
         raise NotImplementedError
+
+    async def prompts(self):
+        raise NotImplementedError
+
+    async def prompt(self, name, arguments):
+        raise NotImplementedError
+
+    async def complete(self, prompt, argument, value):
+        """Returns the values for an argument of a prompt."""
+        raise NotImplementedError
+
+    async def resources(self):
+        raise NotImplementedError
+
+    async def templates(self):
+        raise NotImplementedError
+
+    async def read(self, uri):
+        raise NotImplementedError
+
+    def watching(self, uri):
+        """Within this context, `news` tells of changes of the resource and of the list of tools."""
+        raise NotImplementedError
+
+    async def log_from_warning(self):
+        """Asks for log messages from `warning` up, where that is a request of its own."""
 
 
 @dataclass
@@ -172,6 +272,102 @@ async def check_progress(connection):
     check_equal("progress of count", heard, [(1, 3), (2, 3), (3, 3)])
 
 
+async def check_prompts(connection):
+    [review] = await connection.prompts()
+    check_equal("name of the prompt", review["name"], "review")
+    check_equal("description of the prompt", review["description"], "Asks for a review of some code.")
+    check_equal(
+        "arguments of the prompt",
+        [(argument["name"], argument["required"]) for argument in review["arguments"]],
+        [("language", True), ("focus", True)],
+    )
+    result = await connection.prompt("review", {"language": "rust", "focus": "speed"})
+    check_equal(
+        "messages of the prompt",
+        [(message["role"], message["content"]["text"]) for message in result["messages"]],
+        [("user", "Review this rust code for speed.")],
+    )
+    check_equal(
+        "completion from the values of the parameter",
+        await connection.complete("review", "language", "ty"),
+        ["typescript"],
+    )
+    check_equal(
+        "completion from the list of the definition",
+        await connection.complete("review", "focus", "s"),
+        ["safety", "speed", "style"],
+    )
+    for name, arguments in [("no_such_prompt", {}), ("review", {"language": "rust"})]:
+        try:
+            result = await connection.prompt(name, arguments)
+        except RpcError as error:
+            check_equal(f"code of the prompt {name} {arguments!r}", error.code, -32602)
+        else:
+            raise AssertionError(f"the prompt {name} {arguments!r} was given: {result!r}")
+
+
+async def check_resources(connection):
+    listed = await connection.resources()
+    check_equal(
+        "resources, in the order of the file",
+        [(resource["name"], resource["uri"]) for resource in listed],
+        [("greeting", "test://greeting"), ("pixel", "test://pixel"), ("status", STATUS)],
+    )
+    [item] = await connection.templates()
+    check_equal("URI of the template", item["uriTemplate"], "test://items/{id}")
+
+    [greeting] = (await connection.read("test://greeting"))["contents"]
+    check_equal("text of a resource", (greeting["mimeType"], greeting["text"]), ("text/plain", "Hello."))
+    [pixel] = (await connection.read("test://pixel"))["contents"]
+    check_equal("start of an image", base64.b64decode(pixel["blob"])[:8], b"\x89PNG\r\n\x1a\n")
+    [item] = (await connection.read("test://items/a%20b"))["contents"]
+    check_equal("text of a template", (item["uri"], item["text"]), ("test://items/a%20b", "This is item a b."))
+    try:
+        result = await connection.read("test://nothing")
+    except RpcError as error:
+        # The code of its own went away with 2026-07-28.
+        expected = -32002 if connection.version < MODERN else -32602
+        check_equal("code of an unknown resource", error.code, expected)
+    else:
+        raise AssertionError(f"an unknown resource was read: {result!r}")
+
+
+async def check_questions(connection):
+    reply = await connection.call("ask_model", {})
+    check(not reply.get("isError"), f"ask_model failed: {text_of(reply)!r}")
+    check("asked: Say hello." in text_of(reply), f"text of ask_model: {text_of(reply)!r}")
+
+    color = await connection.call("ask_color", {})
+    removed = await connection.call("remove", {"thing": "a file"})
+    kept = await connection.call("remove", {"thing": "everything"})
+    check_equal("isError of a call that the user declined", kept.get("isError"), True)
+    if connection.elicits:
+        answer = json.loads(text_of(color))
+        check_equal("answer of the user", (answer["action"], answer["content"]), ("accept", {"color": "blue"}))
+        check_equal("text of remove", text_of(removed), "removed a file")
+    else:
+        # A program that asks is told that it cannot; what a definition asks is not done.
+        check("elicitation" in text_of(color), f"text of ask_color without elicitation: {text_of(color)!r}")
+        check_equal("isError of remove without elicitation", removed.get("isError"), True)
+
+
+async def check_log(connection):
+    await connection.log_from_warning()
+    await connection.call("tell", {})
+    await connection.news.wait_for("warning tell told")
+
+
+async def check_changes(connection):
+    async with connection.watching(STATUS):
+        await connection.call("change", {})
+        await connection.news.wait_for(TOOLS_CHANGED)
+        status = f"status of {os.getpid()}"
+        await connection.call("set_status", {"text": status})
+        await connection.news.wait_for(STATUS_UPDATED)
+        [content] = (await connection.read(STATUS))["contents"]
+        check_equal("text of a resource that has changed", content["text"], status)
+
+
 async def check_server(connect, expected_version, token, warnings):
     """Runs everything that one client checks, from connecting to the end of its session."""
     wire = Wire()
@@ -185,6 +381,13 @@ async def check_server(connect, expected_version, token, warnings):
         await check_errors(connection)
         await check_slow_call_holds_up_nobody(connection)
         await check_progress(connection)
+        await check_prompts(connection)
+        await check_resources(connection)
+        await check_questions(connection)
+        if connection.logs:
+            await check_log(connection)
+        if connection.listens:
+            await check_changes(connection)
         if connection.version < MODERN:
             await connection.ping()
 

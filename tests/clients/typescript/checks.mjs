@@ -5,15 +5,31 @@
 
 import assert from "node:assert/strict";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 export const MODERN = "2026-07-28";
 
 const SERVER_NAME = "clients-check";
-const TOOLS = ["echo_args", "report", "slow", "fail", "count"];
+export const TOOLS = [
+  "echo_args",
+  "report",
+  "slow",
+  "fail",
+  "count",
+  "remove",
+  "ask_color",
+  "ask_model",
+  "tell",
+  "change",
+  "set_status",
+];
+export const STATUS = "test://status";
 
 // The whole run of one client. Each takes about two seconds; a hang must not hold up the others.
 const DEADLINE_MS = 40_000;
+// How long it may take until a client hears of something that nobody answers it.
+const NEWS_MS = 10_000;
 
 const fetchFromNetwork = globalThis.fetch;
 
@@ -35,6 +51,54 @@ class Wire {
     return this.responses.filter((seen) => seen.method === method).map((seen) => seen.status);
   }
 }
+
+/** What a client was told without asking: changes and log messages, as short texts. */
+export class News {
+  told = [];
+  #more = () => {};
+
+  tell(text) {
+    this.told.push(text);
+    this.#more();
+  }
+
+  /** Waits until `text` was told, and forgets everything up to it. */
+  async waitFor(text) {
+    const deadline = AbortSignal.timeout(NEWS_MS);
+    while (!this.told.includes(text)) {
+      await new Promise((resolve, reject) => {
+        this.#more = resolve;
+        deadline.onabort = () => reject(new Error(`"${text}" was not told, but ${JSON.stringify(this.told)}`));
+      });
+    }
+    this.told.splice(0, this.told.indexOf(text) + 1);
+  }
+
+  toldOfLog({ params: { level, logger, data } }) {
+    this.tell(`${level} ${logger} ${data}`);
+  }
+
+  toldOfResource({ params }) {
+    this.tell(`updated ${params.uri}`);
+  }
+
+  toldOfTools() {
+    this.tell("tools changed");
+  }
+}
+
+/** The one who answers what the server asks, in place of a human and of a model. */
+export const user = {
+  elicit({ params: { message } }) {
+    if (message === "Which color?") return { action: "accept", content: { color: "blue" } };
+    if (message === "Remove everything?") return { action: "decline" };
+    return { action: "accept", content: {} };
+  },
+  sample({ params: { messages } }) {
+    const text = `asked: ${[messages[0].content].flat()[0].text}`;
+    return { role: "assistant", content: { type: "text", text }, model: "none" };
+  },
+};
 
 function textOf(result) {
   return result.content.map((block) => (block.type === "text" ? block.text : "")).join("");
@@ -110,6 +174,81 @@ async function checkProgress(connection) {
   assert.deepEqual(heard, [[1, 3], [2, 3], [3, 3]], "progress of count");
 }
 
+async function checkPrompts(connection) {
+  const [review, ...others] = await connection.prompts();
+  assert.equal(others.length, 0, "only one prompt");
+  assert.equal(review.name, "review");
+  assert.equal(review.description, "Asks for a review of some code.");
+  assert.deepEqual(
+    review.arguments.map((argument) => [argument.name, argument.required]),
+    [["language", true], ["focus", true]],
+  );
+  const { messages } = await connection.prompt("review", { language: "rust", focus: "speed" });
+  assert.deepEqual(
+    messages.map((message) => [message.role, message.content.text]),
+    [["user", "Review this rust code for speed."]],
+  );
+  assert.deepEqual(await connection.complete("review", "language", "ty"), ["typescript"], "from the values of the parameter");
+  assert.deepEqual(await connection.complete("review", "focus", "s"), ["safety", "speed", "style"], "from the definition");
+  await assert.rejects(connection.prompt("no_such_prompt", {}), { code: -32602 }, "an unknown prompt");
+  await assert.rejects(connection.prompt("review", { language: "rust" }), { code: -32602 }, "a prompt without its argument");
+}
+
+async function checkResources(connection) {
+  assert.deepEqual(
+    (await connection.resources()).map((resource) => [resource.name, resource.uri]),
+    [["greeting", "test://greeting"], ["pixel", "test://pixel"], ["status", STATUS]],
+  );
+  assert.deepEqual((await connection.templates()).map((template) => template.uriTemplate), ["test://items/{id}"]);
+
+  const [greeting] = (await connection.read("test://greeting")).contents;
+  assert.deepEqual([greeting.mimeType, greeting.text], ["text/plain", "Hello."]);
+  const [pixel] = (await connection.read("test://pixel")).contents;
+  assert.equal(Buffer.from(pixel.blob, "base64").toString("latin1").slice(0, 4), "\x89PNG");
+  const [item] = (await connection.read("test://items/a%20b")).contents;
+  assert.deepEqual([item.uri, item.text], ["test://items/a%20b", "This is item a b."]);
+  // The code of its own went away with 2026-07-28; a newer client turns it into the other by itself.
+  const codes = connection.version < MODERN ? [-32002, -32602] : [-32602];
+  await assert.rejects(connection.read("test://nothing"), ({ code }) => codes.includes(code), "an unknown resource");
+}
+
+async function checkQuestions(connection) {
+  const reply = await connection.call("ask_model", {});
+  assert.ok(!reply.isError, `ask_model failed: ${textOf(reply)}`);
+  assert.match(textOf(reply), /asked: Say hello\./);
+
+  const color = await connection.call("ask_color", {});
+  const removed = await connection.call("remove", { thing: "a file" });
+  const kept = await connection.call("remove", { thing: "everything" });
+  assert.equal(kept.isError, true, "a call that the user declined");
+  if (connection.elicits) {
+    const { action, content } = JSON.parse(textOf(color));
+    assert.deepEqual([action, content], ["accept", { color: "blue" }]);
+    assert.equal(textOf(removed), "removed a file");
+  } else {
+    // A program that asks is told that it cannot; what a definition asks is not done.
+    assert.match(textOf(color), /elicitation/);
+    assert.equal(removed.isError, true, "a call that nobody could confirm");
+  }
+}
+
+async function checkLog(connection) {
+  await connection.logFromWarning();
+  await connection.call("tell", {});
+  await connection.news.waitFor("warning tell told");
+}
+
+async function checkChanges(connection) {
+  const stop = await connection.watch(STATUS);
+  await connection.call("change", {});
+  await connection.news.waitFor("tools changed");
+  const text = `status of ${process.pid}`;
+  await connection.call("set_status", { text });
+  await connection.news.waitFor(`updated ${STATUS}`);
+  assert.equal((await connection.read(STATUS)).contents[0].text, text, "a resource that has changed");
+  await stop();
+}
+
 /** Runs everything that one client checks, from connecting to the end of its session. */
 async function checkServer(connect, expectedVersion, token) {
   const wire = new Wire();
@@ -123,11 +262,18 @@ async function checkServer(connect, expectedVersion, token) {
   await checkCalls(connection);
   await checkErrors(connection);
   await checkSlowCallHoldsUpNobody(connection);
-  await checkProgress(connection);
+  // On standard input, the client drops progress that it reads in one go with the result.
+  if (connection.direct) await checkProgress(connection);
+  await checkPrompts(connection);
+  await checkResources(connection);
+  await checkQuestions(connection);
+  await checkLog(connection);
+  await checkChanges(connection);
   await connection.moreChecks?.();
   if (legacy) await connection.ping();
   assert.deepEqual(connection.errors, [], "errors that the client reported");
   await connection.close();
+  if (!connection.direct) return undefined;
 
   const refused = wire.responses.map((seen) => seen.status).filter((status) => status >= 400);
   if (legacy) {
@@ -137,7 +283,7 @@ async function checkServer(connect, expectedVersion, token) {
     assert.deepEqual(refused, [], "requests that were refused");
   } else {
     assert.equal(wire.sessionId, undefined, "a session where there are none");
-    assert.deepEqual(refused, [400], "only the unknown tool is refused");
+    assert.deepEqual(refused, [400, 400, 400, 400], "only what is unknown or incomplete is refused");
   }
   return wire.sessionId;
 }
@@ -170,6 +316,13 @@ export function bearer(token) {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
+/** Says how to start a package's program that is a server for its parent, and the server's client. */
+export function bridge(name, url, token) {
+  const program = fileURLToPath(import.meta.resolve(`${name}/dist/proxy.js`));
+  const header = token ? ["--header", `Authorization:${bearer(token).Authorization}`] : [];
+  return { command: process.execPath, args: [program, url.href, ...header], stderr: "ignore" };
+}
+
 /** Runs the checks of the client that `connectTo(url, options)` knows how to connect. */
 export async function main(connectTo) {
   const { values } = parseArgs({
@@ -177,6 +330,7 @@ export async function main(connectTo) {
       url: { type: "string" },
       expect: { type: "string" },
       package: { type: "string" },
+      through: { type: "string" },
       mode: { type: "string" },
     },
   });
@@ -189,7 +343,8 @@ export async function main(connectTo) {
     const connect = await connectTo(new URL(values.url), values);
     const sessionId = await checkServer(connect, values.expect, token);
     if (sessionId) await checkSessionIsGone(values.url, sessionId, values.expect, token);
-    if (token) {
+    // Told to log in, a program in between would open a browser and wait.
+    if (token && !values.through) {
       const other = token.slice(0, -1) + (token.endsWith("x") ? "y" : "x");
       await checkRefused(connect, other, "a wrong token");
       await checkRefused(connect, undefined, "no token");

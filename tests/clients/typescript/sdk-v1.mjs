@@ -1,16 +1,30 @@
-// `@modelcontextprotocol/sdk` 1.x: 2025-03-26, 2025-06-18 or 2025-11-25, as old as the package is.
+// `@modelcontextprotocol/sdk` 1.x: 2025-03-26, 2025-06-18 or 2025-11-25, as old as the package is;
+// by itself, or through a program that brings what it is told on standard input to the server.
 
 import assert from "node:assert/strict";
-import { bearer, main } from "./checks.mjs";
+import { News, bearer, bridge, main, user } from "./checks.mjs";
 
 await main(async (url, options) => {
   const { Client } = await import(`${options.package}/client/index.js`);
   const { StreamableHTTPClientTransport } = await import(`${options.package}/client/streamableHttp.js`);
+  const { StdioClientTransport } = await import(`${options.package}/client/stdio.js`);
+  const types = await import(`${options.package}/types.js`);
+  // The oldest one does not know that a user can be asked.
+  const elicits = types.ElicitRequestSchema !== undefined;
 
   return async (token) => {
-    const client = new Client({ name: options.package, version: "1" });
-    const transport = new StreamableHTTPClientTransport(url, { requestInit: { headers: bearer(token) } });
-    const connection = { errors: [] };
+    const news = new News();
+    const capabilities = { sampling: {}, ...(elicits && { elicitation: {} }) };
+    const client = new Client({ name: options.package, version: "1" }, { capabilities });
+    client.setRequestHandler(types.CreateMessageRequestSchema, user.sample);
+    if (elicits) client.setRequestHandler(types.ElicitRequestSchema, user.elicit);
+    client.setNotificationHandler(types.LoggingMessageNotificationSchema, (message) => news.toldOfLog(message));
+    client.setNotificationHandler(types.ResourceUpdatedNotificationSchema, (message) => news.toldOfResource(message));
+    client.setNotificationHandler(types.ToolListChangedNotificationSchema, () => news.toldOfTools());
+    const transport = options.through
+      ? new StdioClientTransport(bridge(options.through, url, token))
+      : new StreamableHTTPClientTransport(url, { requestInit: { headers: bearer(token) } });
+    const connection = { errors: [], direct: !options.through };
     client.onerror = (error) => connection.errors.push(error);
 
     // The SDK keeps the negotiated version to itself, and the oldest one does not keep it at all.
@@ -27,8 +41,24 @@ await main(async (url, options) => {
       tools: async () => (await client.listTools()).tools,
       call: (name, args, onprogress) => client.callTool({ name, arguments: args }, undefined, { onprogress }),
       ping: () => client.ping(),
+      prompts: async () => (await client.listPrompts()).prompts,
+      prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+      complete: async (name, argument, value) => {
+        const params = { ref: { type: "ref/prompt", name }, argument: { name: argument, value } };
+        return (await client.complete(params)).completion.values;
+      },
+      resources: async () => (await client.listResources()).resources,
+      templates: async () => (await client.listResourceTemplates()).resourceTemplates,
+      read: (uri) => client.readResource({ uri }),
+      logFromWarning: () => client.setLoggingLevel("warning"),
+      watch: async (uri) => {
+        await client.subscribeResource({ uri });
+        return () => client.unsubscribeResource({ uri });
+      },
+      news,
+      elicits,
       close: async () => {
-        await transport.terminateSession();
+        await transport.terminateSession?.();
         await client.close();
       },
       // 2025-03-26 is the one revision with batches; its servers must accept them.

@@ -1,0 +1,66 @@
+//! What a definition asks before anything runs.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::Outcome;
+use super::ask::{Answer, Ask};
+use super::conversation::Conversation;
+use super::report;
+use crate::catalog::{Arguments, Fallback, Question, Tool};
+use crate::protocol::input::InputRequest;
+
+/// Asks what the definition of a tool wants to know, and returns the arguments with the answers. The
+/// error is the outcome of a call that must not run.
+pub(super) async fn ask<'a>(
+    tool: &Tool,
+    arguments: &'a Arguments,
+    conversation: &mut Conversation,
+) -> Result<Cow<'a, Arguments>, Outcome> {
+    let questions = tool.questions(arguments);
+    let questions = questions.map_err(|error| report::refused(&error))?;
+    if questions.is_empty() {
+        return Ok(Cow::Borrowed(arguments));
+    }
+    if !tool.asks_for_values() {
+        // A call that cannot run anyway is not worth a question.
+        tool.work(arguments)
+            .map_err(|error| report::refused(&error))?;
+    }
+    let requests = questions.iter().map(request).collect::<Result<_, _>>();
+    let ask = Ask::of(requests.map_err(|reason| report::not_confirmed(not_asked(&reason)))?);
+    let may_skip = tool.confirm_fallback == Fallback::Allow && !tool.asks_for_values();
+    if may_skip && conversation.cannot_ask(&ask) {
+        return Ok(Cow::Borrowed(arguments));
+    }
+    let answers = conversation.ask_first(&ask).await?;
+    let forms: Result<Vec<_>, _> = answers.into_iter().map(form).collect();
+    let forms = forms.map_err(report::not_confirmed)?;
+    Ok(Cow::Owned(tool.filled(arguments, &forms)))
+}
+
+fn request(question: &Question) -> Result<(String, InputRequest), String> {
+    let request = InputRequest::form(&question.message, Some(question.form()))?;
+    Ok((question.name.clone(), request))
+}
+
+/// What a form was filled in with, if it was accepted; else what the model is told.
+fn form(answer: Answer) -> Result<Value, String> {
+    let mut answer = answer.map_err(|error| not_asked(&error.message))?;
+    let what = match answer.get("action").and_then(Value::as_str) {
+        Some("accept") => {
+            let content = answer.get_mut("content").map(Value::take);
+            return Ok(content.unwrap_or_default());
+        }
+        Some("decline") => "declined",
+        _ => "gave no answer",
+    };
+    Err(format!(
+        "the user was asked first and {what}; nothing was run"
+    ))
+}
+
+fn not_asked(reason: &str) -> String {
+    format!("the user must be asked first and was not: {reason}; nothing was run")
+}
