@@ -26,7 +26,8 @@ const MAX_PAGE_SIZE: i64 = 10_000;
 /// Turns a tools.yaml into a production MCP server.
 ///
 /// Loads tool definitions, serves them over Streamable HTTP to MCP clients of every current
-/// protocol revision, and runs until it receives SIGTERM or SIGINT. A second of these signals ends
+/// protocol revision, or over standard input and output to the client that started it, and runs
+/// until it receives SIGTERM or SIGINT. A second of these signals ends
 /// it at once. SIGUSR1 writes session statistics to the log.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mcp-serve", version, max_term_width = 100)]
@@ -86,6 +87,13 @@ pub struct Serve {
     )]
     #[arg(value_delimiter = ',')]
     pub listen: Vec<ListenAddress>,
+
+    /// Serve one client over standard input and output, which starts the server as its child, and
+    /// end when it closes standard input. No address is listened on, and no credential is asked for.
+    #[arg(long, env = "MCP_SERVE_STDIO", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub stdio: bool,
 
     /// Path of the MCP endpoint.
     #[arg(
@@ -381,7 +389,7 @@ pub struct Streams {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// The largest request body.
+    /// The largest request body, and with --stdio the longest line.
     #[arg(
         long,
         env = "MCP_SERVE_MAX_BODY",
@@ -768,6 +776,8 @@ pub struct Parsed {
     pub cli: Cli,
     /// Where the idle timeout came from.
     pub idle_timeout_source: Source,
+    /// Where the addresses to listen on came from.
+    pub listen_source: Source,
 }
 
 /// Reads the command line and the environment.
@@ -784,6 +794,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, cl
         .map_err(|error| name_source(error, &command, &arguments))?;
     Ok(Parsed {
         idle_timeout_source: source(&matches, "session_idle_timeout"),
+        listen_source: source(&matches, "listen"),
         cli: Cli::from_arg_matches(&matches)?,
     })
 }
@@ -881,12 +892,15 @@ mod tests {
         let Parsed {
             cli,
             idle_timeout_source,
+            listen_source,
         } = parse(&[]).unwrap();
         assert_eq!(cli.serve.tools, PathBuf::from("tools.yaml"));
         assert_eq!(cli.serve.listen, ["127.0.0.1:8080".parse().unwrap()]);
         assert_eq!(cli.serve.path.as_str(), "/mcp");
         assert_eq!(cli.sessions.session_idle_timeout, "30m".parse().unwrap());
         assert_eq!(idle_timeout_source, Source::Default);
+        assert_eq!(listen_source, Source::Default);
+        assert!(!cli.serve.stdio);
         assert!(!cli.sessions.stateless && !cli.streams.json_response);
     }
 

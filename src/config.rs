@@ -28,7 +28,9 @@ const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
 pub struct Config {
     /// The definitions file.
     pub tools: PathBuf,
-    /// Where to listen; at least one address.
+    /// Serve standard input and output.
+    pub stdio: bool,
+    /// Where to listen; at least one address, but none for standard input and output.
     pub listen: Vec<ListenAddress>,
     /// Path of the MCP endpoint.
     pub path: EndpointPath,
@@ -99,6 +101,7 @@ impl Config {
     /// wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
     pub fn new(parsed: Parsed) -> anyhow::Result<Self> {
         let mut warnings = Vec::new();
+        check_stdio(&parsed)?;
         let (authenticator, auth_warnings) = authenticator(&parsed.cli.access)?;
         let seal = seal(&parsed.cli.access)?;
         check_exposure(
@@ -121,7 +124,12 @@ impl Config {
         } = parsed.cli;
         Ok(Self {
             tools: serve.tools,
-            listen: serve.listen,
+            stdio: serve.stdio,
+            listen: if serve.stdio {
+                Vec::new()
+            } else {
+                serve.listen
+            },
             path: serve.path,
             authenticator,
             allowed_hosts: access.allowed_host,
@@ -213,6 +221,33 @@ fn read_secret(
         .with_context(|| format!("{option} {}", path.display()))
 }
 
+/// Refuses what has no meaning for a client that starts the server itself.
+fn check_stdio(parsed: &Parsed) -> anyhow::Result<()> {
+    let Cli { serve, access, .. } = &parsed.cli;
+    if !serve.stdio {
+        return Ok(());
+    }
+    if parsed.listen_source == Source::Explicit {
+        bail!(
+            "--stdio serves the client that starts the server, and --listen those that connect: \
+             set only one of them, and of their variables MCP_SERVE_STDIO and MCP_SERVE_LISTEN"
+        );
+    }
+    let asked = [
+        ("--auth", "MCP_SERVE_AUTH", &access.auth),
+        ("--token-file", "MCP_SERVE_TOKEN_FILE", &access.token_file),
+    ];
+    for (option, variable, file) in asked {
+        if file.is_some() {
+            bail!(
+                "{option} cannot be set with --stdio: the client is the user who starts the \
+                 server, and has no way to present a token; leave {option} and {variable} out"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to open to the network what should not be, and warns of the rest.
 fn check_exposure(
     cli: &Cli,
@@ -266,8 +301,22 @@ fn check_metrics(options: &Metrics, warnings: &mut Vec<String>) {
 /// How long a client may take to open a stream again, beyond the time it was told to wait.
 const RECONNECT: Duration = Duration::from_secs(1);
 
+/// The one session of a client that starts the server: it lives as long as the server.
+const ONE_SESSION: Limits = Limits {
+    idle_timeout: None,
+    unused_timeout: None,
+    init_timeout: None,
+    max_age: None,
+    max_sessions: 1,
+    max_sessions_per_principal: None,
+    when_full: WhenFull::Reject,
+};
+
 fn session_mode(parsed: &Parsed, warnings: &mut Vec<String>) -> anyhow::Result<SessionMode> {
     let options = &parsed.cli.sessions;
+    if parsed.cli.serve.stdio {
+        return Ok(SessionMode::Stateful(ONE_SESSION));
+    }
     if options.stateless {
         if parsed.idle_timeout_source == Source::Explicit {
             warnings.push(
@@ -376,6 +425,28 @@ mod tests {
                     assert!(message.contains(expected), "{arguments:?}: {message}");
                 }
                 (outcome, _) => panic!("{arguments:?} root {root}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn standard_input_and_output_are_for_one_user_without_a_credential() {
+        let cases: [(&[&str], Result<(), &str>); 6] = [
+            (&["--stdio"], Ok(())),
+            (&["--stdio=false", "--listen=127.0.0.1:0"], Ok(())),
+            (&["--stdio", "--state-key-file=x"], Ok(())),
+            (&["--stdio", "--listen=127.0.0.1:8080"], Err("--listen")),
+            (&["--stdio", "--auth=x"], Err("--auth cannot be set")),
+            (&["--stdio", "--token-file=x"], Err("--token-file cannot")),
+        ];
+        for (arguments, expected) in cases {
+            match (check_stdio(&parsed(arguments)), expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(error), Err(expected)) => {
+                    let message = error.to_string();
+                    assert!(message.contains(expected), "{arguments:?}: {message}");
+                }
+                (checked, _) => panic!("{arguments:?}: {checked:?}"),
             }
         }
     }

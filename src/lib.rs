@@ -1,4 +1,5 @@
-//! mcp-serve turns a `tools.yaml` into an MCP server over Streamable HTTP.
+//! mcp-serve turns a `tools.yaml` into an MCP server over Streamable HTTP, or over standard input and
+//! output.
 //!
 //! `tools.yaml` says what is served; flags and environment say how it is served.
 //!
@@ -14,6 +15,8 @@
 //!
 //! - [`server`] binds, accepts and stops; it owns every task.
 //! - [`http`] is the router: guards, endpoint, one file per era.
+//! - `stdio` serves one client over standard input and output instead.
+//! - [`app`] is what both need of the server, and `call` starts the calls for them.
 //! - [`auth`] says who calls; [`session`] keeps what legacy clients share between requests; [`stream`]
 //!   holds the messages on their way to a client.
 //! - [`protocol`] is the vocabulary of both eras. It does no I/O.
@@ -30,7 +33,9 @@
 //!
 //! `ARCHITECTURE.md` has the invariants and the reasons.
 
+pub mod app;
 pub mod auth;
+mod call;
 pub mod catalog;
 pub mod changes;
 pub mod cli;
@@ -48,6 +53,7 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+mod stdio;
 pub mod stream;
 pub mod task;
 pub mod units;

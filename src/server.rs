@@ -22,16 +22,18 @@ use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::{App, Listeners, Options, Refusals};
 use crate::catalog::{Catalog, Resource};
 use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
 use crate::execute::{self, Executor};
-use crate::http::{self, App, Listeners, Options, Refusals, Report};
+use crate::http::{self, Report};
 use crate::metrics::Metrics;
 use crate::protocol::version::{Era, Served};
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
+use crate::stdio::{self, Streams};
 use crate::stream::Histories;
 use crate::task::Tasks;
 use crate::watch::Files;
@@ -62,6 +64,7 @@ pub enum Stopped {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
+    stdio: Option<Streams>,
     metrics_listener: Option<Listener>,
     debug_sessions: bool,
     stats_interval: Option<Duration>,
@@ -73,7 +76,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds every address. The log names them.
+    /// Binds every address, which the log names, or takes standard input and output.
     ///
     /// # Errors
     ///
@@ -86,6 +89,11 @@ impl Server {
                 .with_context(|| format!("cannot listen on {address}"))?;
             listeners.push(listener);
         }
+        let stdio = if config.stdio {
+            Some(Streams::take().context("cannot take standard input and output")?)
+        } else {
+            None
+        };
         let metrics_listener = match &config.metrics_listen {
             None => None,
             Some(address) => Some(
@@ -130,6 +138,7 @@ impl Server {
         };
         Ok(Self {
             listeners,
+            stdio,
             metrics_listener,
             debug_sessions: config.debug_sessions,
             stats_interval: config.stats_interval,
@@ -183,6 +192,15 @@ impl Server {
                 tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
             }
         }
+        // Cancelled when the one client is gone for whom all this is.
+        let left = CancellationToken::new();
+        if let Some(streams) = self.stdio {
+            tracing::info!("serving standard input and output");
+            let app = Arc::clone(&self.app);
+            connections
+                .tasks
+                .spawn(stdio::serve(app, streams, left.clone()));
+        }
         for listener in self.listeners {
             tasks.spawn(connections.clone().accept(listener, closing.clone()));
         }
@@ -210,7 +228,10 @@ impl Server {
             }
         }
 
-        wait_for_stop(&mut events, &self.app).await;
+        tokio::select! {
+            _ = wait_for_stop(&mut events, &self.app) => {}
+            () = left.cancelled() => tracing::info!("the client has left"),
+        }
         let drained = tokio::select! {
             cut = drain(&self.app, &connections.tasks, self.drain_timeout) => {
                 if cut == 0 { Stopped::Clean } else { Stopped::Cut }
@@ -261,7 +282,8 @@ fn options(config: &Config) -> Options {
             Eras::Modern => Served::Only(Era::Modern),
         },
         lenient_sessions: config.lenient_sessions,
-        json_response: config.streams.json_response,
+        // Standard output takes every message, and knows no other answers.
+        json_response: config.streams.json_response && !config.stdio,
         heartbeat: config.streams.heartbeat,
         stream_max_age: config.streams.stream_max_age,
         stream_retry: config.streams.stream_retry,

@@ -229,6 +229,8 @@ pub struct Session {
 struct Running {
     /// Set when the session has ended.
     is_over: bool,
+    /// Set when the client can answer nothing any more.
+    is_deaf: bool,
     ended: Option<CancellationToken>,
     calls: Vec<RunningCall>,
     /// What the client was asked; `None` if that was nothing.
@@ -354,9 +356,26 @@ impl Session {
         }
     }
 
-    /// Notes a request to the client: its id, and where its answer arrives.
+    /// Notes a request to the client: its id, and where its answer arrives. Whoever waits for it is
+    /// told at once if no answer can come any more.
     pub fn open_request(&self) -> (u64, oneshot::Receiver<Outcome>) {
-        self.running.lock().asked.get_or_insert_default().open()
+        let running = &mut *self.running.lock();
+        let asked = running.asked.get_or_insert_default();
+        let opened = asked.open();
+        if running.is_deaf {
+            asked.take(opened.0);
+        }
+        opened
+    }
+
+    /// No answer can come any more: whoever waits for one is told.
+    pub fn hang_up(&self) {
+        let mut running = self.running.lock();
+        running.is_deaf = true;
+        // Not the numbers: an id is never used again.
+        if let Some(asked) = &mut running.asked {
+            asked.clear();
+        }
     }
 
     /// Forgets a request to the client; false if it was answered.

@@ -81,6 +81,8 @@ struct State {
     /// Messages and their bytes in the queue, without replies.
     messages: usize,
     bytes: usize,
+    /// Bytes in the queue, replies among them.
+    waiting: usize,
     /// Replies still to come; `None` when there is no end of messages.
     awaited: Option<usize>,
     /// The number of the reader, if there is one.
@@ -142,6 +144,7 @@ impl Outbox {
                 queue: VecDeque::new(),
                 messages: 0,
                 bytes: 0,
+                waiting: 0,
                 awaited,
                 reader: None,
                 last_reader: 0,
@@ -211,6 +214,12 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
+    /// Waits until less than so many bytes wait, replies among them, or nobody reads.
+    pub async fn room(&self, bytes: usize) {
+        self.wait_for(|state| (state.waiting < bytes || state.reader.is_none()).then_some(()))
+            .await;
+    }
+
     /// Makes the caller the one reader. The reader before it, if there is one, is told; what waited
     /// for it waits for the caller now.
     pub fn read(self: &Arc<Self>) -> Reader {
@@ -253,7 +262,8 @@ impl Outbox {
             state.messages += 1;
             state.bytes += data.len();
         }
-        self.metrics.buffered_bytes(bytes_of(&queued));
+        state.waiting += bytes_of(&queued);
+        self.metrics.buffered_bytes(signed(bytes_of(&queued)));
         state.queue.push_back(queued);
     }
 
@@ -263,7 +273,8 @@ impl Outbox {
             state.messages -= 1;
             state.bytes -= data.len();
         }
-        self.metrics.buffered_bytes(-bytes_of(&queued));
+        state.waiting -= bytes_of(&queued);
+        self.metrics.buffered_bytes(-signed(bytes_of(&queued)));
         Some(queued)
     }
 
@@ -272,8 +283,11 @@ impl Outbox {
     }
 }
 
-fn bytes_of(queued: &Queued) -> i64 {
-    let bytes = queued.content.data().map_or(0, |(data, _)| data.len());
+fn bytes_of(queued: &Queued) -> usize {
+    queued.content.data().map_or(0, |(data, _)| data.len())
+}
+
+fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -298,8 +312,8 @@ impl State {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let waiting: i64 = self.state.get_mut().queue.iter().map(bytes_of).sum();
-        self.metrics.buffered_bytes(-waiting);
+        let waiting = self.state.get_mut().waiting;
+        self.metrics.buffered_bytes(-signed(waiting));
     }
 }
 
@@ -349,7 +363,12 @@ impl Reader {
                 if state.reader != Some(self.number) {
                     return Some(Next::Replaced);
                 }
-                match outbox.pop(state) {
+                let queued = outbox.pop(state);
+                if queued.is_some() {
+                    // Somebody may wait for room.
+                    outbox.changed.notify_waiters();
+                }
+                match queued {
                     Some(Queued { id, content }) => Some(match content {
                         Content::Message(data) | Content::Demand(data) => {
                             Next::Event(Event { id, data })
@@ -418,6 +437,8 @@ impl Drop for Reader {
         if state.reader == Some(self.number) {
             state.reader = None;
             self.outbox.clear(&mut state);
+            drop(state);
+            self.outbox.changed.notify_waiters();
         }
     }
 }
@@ -462,6 +483,23 @@ mod tests {
         let expected = Answer::Replies(vec![reply("a"), reply("b")]);
         assert_eq!(reader.answer().await, expected);
         assert_eq!(reader.next().await, Next::End);
+    }
+
+    #[tokio::test]
+    async fn there_is_room_when_enough_was_read_or_nobody_reads() {
+        let outbox = outbox(3, 100);
+        let mut reader = outbox.read();
+        outbox.room(1).await;
+        for text in ["abc", "de", "f"] {
+            outbox.reply(reply(text));
+        }
+        let full = tokio::time::timeout(Duration::ZERO, outbox.room(3)).await;
+        assert!(full.is_err(), "three bytes are left after one message");
+        let ((), next) = tokio::join!(outbox.room(4), reader.next());
+        assert!(matches!(next, Next::Event(_)));
+        let full = tokio::time::timeout(Duration::ZERO, outbox.room(3)).await;
+        assert!(full.is_err(), "three bytes are not less than three");
+        tokio::join!(outbox.room(1), async { drop(reader) });
     }
 
     #[tokio::test]

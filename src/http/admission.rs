@@ -14,7 +14,8 @@ use axum::response::Response;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::{App, Connection, Options, headers, reply};
+use super::{Connection, headers, reply};
+use crate::app::{App, Options};
 use crate::auth::AuthError;
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;

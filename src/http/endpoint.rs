@@ -5,7 +5,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,7 +17,8 @@ use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
-use super::{App, Connection, Link, headers, legacy, modern, reply};
+use super::{Connection, Link, headers, legacy, modern, reply};
+use crate::app::App;
 use crate::auth::{Caller, Principal};
 use crate::dispatch;
 use crate::metrics::{RequestEra, RequestInFlight};
@@ -26,7 +26,6 @@ use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
-use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
 use crate::session::Bucket;
 
@@ -68,17 +67,9 @@ impl Exchange {
         capabilities: Option<&'a ClientCapabilities>,
     ) -> dispatch::Context<'a> {
         dispatch::Context {
-            era,
-            served: self.app.options.served,
-            catalog: &self.app.catalog,
-            caller: &self.caller,
             capabilities,
             traceparent: headers::single(&self.headers, &headers::TRACEPARENT).unwrap_or_default(),
-            seal: &self.app.seal,
-            now: SystemTime::now(),
-            page_size: self.app.options.page_size,
-            legacy_level: Level::DEFAULT,
-            hears_changes: era == Era::Modern || self.app.sessions.is_some(),
+            ..self.app.context(era, &self.caller)
         }
     }
 

@@ -16,8 +16,9 @@ use futures_util::stream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::Connection;
 use super::connection::{Cut, Link};
-use super::{App, Connection};
+use crate::app::App;
 use crate::metrics::{OpenStream, StreamEnd, StreamKind};
 use crate::stream::{Event, EventId, Next, Reader};
 

@@ -10,21 +10,20 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::asking::Asking;
-use super::call::{self, CallInSession, Exchanged};
+use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers, subscriptions};
 use crate::auth::Principal;
-use crate::dispatch::{self, Call, Plan};
-use crate::execute::{Busy, Input, Stop};
-use crate::metrics::{ErrorType, RequestEra, RequestInFlight, StreamKind};
+use crate::call;
+use crate::call::legacy::{NotStarted, Peer, Planned, answered, notified};
+use crate::dispatch;
+use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
-    self, ErrorObject, INVALID_REQUEST, Malformed, Message, Notification, Request, RequestId,
-    RequestKey, SESSION_NOT_FOUND, UnreadableId, encode_error,
+    ErrorObject, INVALID_REQUEST, Malformed, Message, Request, RequestId, SESSION_NOT_FOUND,
+    UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
@@ -262,26 +261,6 @@ fn count_refused(exchange: &Exchange, sessions: &SessionStore, missing: NoSessio
     }
 }
 
-/// Takes note of a notification. Those that mean nothing here are ignored.
-fn notified(session: &SessionGuard, notification: &Notification) {
-    if notification.method != "notifications/cancelled" {
-        return;
-    }
-    let key = notification
-        .params
-        .get("requestId")
-        .and_then(RequestKey::from_value);
-    let cancelled = key.map_or(0, |key| session.session().cancel_calls(&key));
-    tracing::debug!(session = %session.session().id(), cancelled, "cancelled by the client");
-}
-
-/// Hands the answer to whoever asked. One that nobody waits for is ignored.
-fn answered(session: &SessionGuard, response: jsonrpc::Response) {
-    let session = session.session();
-    let is_awaited = session.answer_request(&response.id.key(), response.outcome);
-    tracing::debug!(session = %session.id(), is_awaited, "answered by the client");
-}
-
 async fn serve_request(
     exchange: &Exchange,
     session: Option<SessionGuard>,
@@ -289,7 +268,8 @@ async fn serve_request(
     request: Request,
 ) -> Response {
     let id = request.id.clone();
-    let call = match plan(exchange, session.as_ref(), request) {
+    let peer = peer(exchange, session.as_ref());
+    let call = match peer.plan(request) {
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
@@ -297,16 +277,9 @@ async fn serve_request(
     };
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
-    match run(
-        exchange,
-        session.as_ref(),
-        id.clone(),
-        *call,
-        outbox,
-        in_flight,
-    ) {
+    match peer.run(id.clone(), *call, outbox, in_flight) {
         Ok(()) => {}
-        Err(NotStarted::Busy) => return call::busy(&id),
+        Err(NotStarted::Busy) => return answer::busy(&id),
         Err(NotStarted::Ended) => {
             return NoSession::Unknown.response(Some(&id), &exchange.headers);
         }
@@ -317,7 +290,7 @@ async fn serve_request(
         session,
         is_batch: false,
     };
-    call::answer(exchanged, reader, waiting).await
+    answer::answer(exchanged, reader, waiting).await
 }
 
 /// Serves a batch: each message as if it had been posted alone. Only sessions of 2025-03-26 have
@@ -356,7 +329,10 @@ pub(super) async fn post_batch(
             Ok(Message::Response(response)) => answered(&session, response),
             Err(Malformed { id, error }) => {
                 let data = encode_error(id.as_ref(), UnreadableId::Null, &error);
-                ready(&outbox, data);
+                outbox.reply(Reply {
+                    status: StatusCode::OK,
+                    data: data.into(),
+                });
             }
         }
     }
@@ -369,7 +345,7 @@ pub(super) async fn post_batch(
         session: Some(session),
         is_batch: true,
     };
-    call::answer(exchanged, reader, waiting).await
+    answer::answer(exchanged, reader, waiting).await
 }
 
 /// Whether the session of a request has batches; `None` if there is no such session.
@@ -382,10 +358,7 @@ fn has_batches(exchange: &Exchange) -> Option<bool> {
 
 /// Refuses a batch outside the sessions that have them.
 pub(super) fn no_batch(headers: &HeaderMap) -> Response {
-    let error = ErrorObject::new(
-        INVALID_REQUEST,
-        "Invalid request: batches are served in sessions of 2025-03-26 only",
-    );
+    let error = call::no_batch();
     reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
 }
 
@@ -401,19 +374,13 @@ fn in_batch(
         let text = "Invalid request: initialize cannot be part of a batch";
         Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
-        match plan(exchange, Some(session), request) {
+        let peer = peer(exchange, Some(session));
+        match peer.plan(request) {
             Planned::Answer(outcome) => outcome,
             Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
-                match run(
-                    exchange,
-                    Some(session),
-                    id.clone(),
-                    *call,
-                    outbox,
-                    in_flight,
-                ) {
+                match peer.run(id.clone(), *call, outbox, in_flight) {
                     Ok(()) => return,
                     Err(NotStarted::Busy) => Err(call::busy_error()),
                     Err(NotStarted::Ended) => Err(not_found()),
@@ -421,65 +388,21 @@ fn in_batch(
             }
         }
     };
-    ready(outbox, reply::encode(&id, &outcome, StatusCode::OK).1);
+    outbox.reply(call::reply(&id, &outcome, StatusCode::OK));
 }
 
-fn ready(outbox: &Outbox, data: Vec<u8>) {
-    outbox.reply(Reply {
-        status: StatusCode::OK,
-        data: data.into(),
-    });
-}
-
-/// What is left to do about a request.
-enum Planned {
-    Answer(Result<Box<RawValue>, ErrorObject>),
-    Call(Box<Call>),
-}
-
-/// Plans a request, and does at once what needs no waiting.
-fn plan(exchange: &Exchange, session: Option<&SessionGuard>, mut request: Request) -> Planned {
+/// The client of a request.
+fn peer<'a>(exchange: &'a Exchange, session: Option<&'a SessionGuard>) -> Peer<'a> {
     let capabilities = session.map(|session| &session.session().info().capabilities);
-    let mut context = exchange.context(Era::Legacy, capabilities);
-    let method = Method::named(&request.method);
-    if let Some(session) = session {
-        context.legacy_level = session.session().log_level();
-        session.session().note_request(method);
+    Peer {
+        app: &exchange.app,
+        session,
+        version: version_of(exchange, session),
+        context: exchange.context(Era::Legacy, capabilities),
+        started: exchange.started,
+        resumes: session.is_some_and(|session| answer::resumes(&exchange.app, session)),
+        awaits_cancelled: true,
     }
-    let mut plan = dispatch::plan(&context, &mut request);
-    if let Some(session) = session.filter(|_| is_use(method, &plan)) {
-        session.session().note_call();
-    }
-    if let Plan::Remember(wish) = plan {
-        plan = Plan::Reply(subscriptions::remember(&exchange.app, session, wish));
-    }
-    let is_use = matches!(
-        method,
-        Method::GetPrompt | Method::ReadResource | Method::Complete | Method::Subscribe
-    );
-    if let Some(session) = session
-        && is_use
-        && matches!(plan, Plan::Reply(Ok(_)))
-    {
-        session.session().note_call();
-    }
-    call::count(exchange, method, version_of(exchange, session), &plan);
-    match plan {
-        Plan::Call(call) => Planned::Call(call),
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
-        Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
-            Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
-        }
-    }
-}
-
-/// True for what was answered at once, though it might have been a call.
-fn is_use(method: Method, plan: &Plan) -> bool {
-    let is_use = matches!(
-        method,
-        Method::GetPrompt | Method::ReadResource | Method::Complete
-    );
-    is_use && matches!(plan, Plan::Reply(Ok(_)))
 }
 
 fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVersion {
@@ -487,78 +410,6 @@ fn version_of(exchange: &Exchange, session: Option<&SessionGuard>) -> ProtocolVe
         Some(session) => session.session().info().version,
         None => version_without_session(exchange),
     }
-}
-
-/// Why a call was not started.
-enum NotStarted {
-    /// The server runs as many calls as it may.
-    Busy,
-    /// The session ended meanwhile.
-    Ended,
-}
-
-impl From<Busy> for NotStarted {
-    fn from(Busy: Busy) -> Self {
-        Self::Busy
-    }
-}
-
-fn run(
-    exchange: &Exchange,
-    session: Option<&SessionGuard>,
-    id: RequestId,
-    call: Call,
-    outbox: Arc<Outbox>,
-    in_flight: Arc<RequestInFlight>,
-) -> Result<(), NotStarted> {
-    let app = &exchange.app;
-    let number = app.executor.number();
-    let ended = session.map(|guard| guard.session().ended());
-    let stop = Stop {
-        client: CancellationToken::new(),
-        session: ended.unwrap_or_default(),
-    };
-    let registered = match session {
-        None => None,
-        Some(guard) => {
-            let session = guard.session();
-            let another = guard.another().ok_or_else(|| {
-                if session.ended().is_cancelled() {
-                    NotStarted::Ended
-                } else {
-                    NotStarted::Busy
-                }
-            })?;
-            if session.register_call(number, id.key(), stop.client.clone()) {
-                app.metrics.duplicate_request_id();
-            }
-            Some(CallInSession::new(number, another))
-        }
-    };
-    let input = match &registered {
-        _ if app.options.json_response => {
-            Input::Nobody("the client cannot be asked: this server answers with JSON alone")
-        }
-        None => Input::Nobody("the client cannot be asked: it has no session"),
-        Some(call) => Input::Live(Box::new(Asking {
-            call: Arc::clone(call),
-            outbox: Arc::clone(&outbox),
-        })),
-    };
-    let log_level = call.client.log_level;
-    let from = call::From {
-        number,
-        id,
-        version: version_of(exchange, session),
-        outbox,
-        log_level,
-        resumes: session.is_some_and(|session| call::resumes(app, session)),
-    };
-    call::start(app, from, (call, input), stop, (registered, in_flight))?;
-    if let Some(session) = session {
-        session.session().note_call();
-    }
-    Ok(())
 }
 
 /// Opens the session's event stream, or goes on with a stream that the client lost. The newest
@@ -582,7 +433,7 @@ pub(super) fn get(exchange: &Exchange) -> Response {
 fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
     let app = &exchange.app;
     let connection = &exchange.connection;
-    let history = call::history(app, &session);
+    let history = answer::history(app, &session);
     let last_event_id = headers::single(&exchange.headers, &headers::LAST_EVENT_ID)
         .unwrap_or_default()
         .filter(|id| !id.is_empty());

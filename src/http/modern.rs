@@ -4,7 +4,6 @@
 //! or 404 for an unknown method. A closed response is the client's way to cancel: the call ends
 //! with the exchange.
 
-use std::mem;
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -12,13 +11,14 @@ use http::StatusCode;
 use http::header::AsHeaderName;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::call::{self, Exchanged};
+use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{App, headers, reply, subscriptions, task};
+use super::{headers, reply, subscriptions, task};
+use crate::app::App;
+use crate::call;
 use crate::dispatch::{self, Call, Context, Plan};
-use crate::execute::{Busy, Input, Stop};
+use crate::execute::{Busy, Stop};
 use crate::metrics::RequestEra;
-use crate::protocol::input::Answers;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
 };
@@ -57,7 +57,12 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::error(status_of(&error), &request.id, &error);
     }
     let plan = dispatch::plan(&context, &mut request);
-    call::count(exchange, method, ProtocolVersion::V2026_07_28, &plan);
+    call::count(
+        (app, exchange.started),
+        method,
+        ProtocolVersion::V2026_07_28,
+        &plan,
+    );
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
             return task::create(exchange, request.id, *call, waiting).await;
@@ -117,14 +122,11 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     let cancel: DropGuard = stop.client.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
     let from = origin(app, id.clone(), &call, outbox);
-    let input = match take_answers(&mut call) {
-        Some(answers) => Input::Retry(answers),
-        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
-    };
+    let input = call::input_of_retry(&mut call);
     if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
-        return call::busy(&id);
+        return answer::busy(&id);
     }
-    call::answer(exchanged(exchange), reader, (cancel, waiting)).await
+    answer::answer(exchanged(exchange), reader, (cancel, waiting)).await
 }
 
 /// Where a call comes from.
@@ -136,13 +138,8 @@ pub(super) fn origin(app: &App, id: RequestId, call: &Call, outbox: Arc<Outbox>)
         outbox,
         log_level: call.client.log_level,
         resumes: false,
+        given_up: None,
     }
-}
-
-/// The answers that a call brings from earlier rounds; `None` if there are no rounds.
-pub(super) fn take_answers(call: &mut Call) -> Option<Answers> {
-    let retry = call.client.retry.as_mut();
-    retry.map(|retry| mem::take(&mut retry.answers))
 }
 
 /// How an exchange without a session is answered.

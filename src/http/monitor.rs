@@ -15,7 +15,8 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{App, Connection, admission, reply};
+use super::{Connection, admission, reply};
+use crate::app::App;
 use crate::metrics::CONTENT_TYPE;
 use crate::session::list::{MAX_PAGE, SessionSummary, Sort};
 use crate::session::statistics::Statistics;

@@ -14,10 +14,12 @@ use http_body::{Frame, SizeHint};
 use serde_json::value::RawValue;
 
 use super::{body, headers};
+use crate::call;
 use crate::protocol::jsonrpc::{
     self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId,
 };
 use crate::protocol::version::ProtocolVersion;
+use crate::stream::Reply;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -87,23 +89,8 @@ pub(super) fn reply<K: Send + Unpin + 'static>(
     error_status: StatusCode,
     keep: K,
 ) -> Response {
-    let (status, message) = encode(id, outcome, error_status);
-    json(status, message, keep)
-}
-
-/// The status and the JSON text of a reply to a request.
-pub(super) fn encode(
-    id: &RequestId,
-    outcome: &Result<Box<RawValue>, ErrorObject>,
-    error_status: StatusCode,
-) -> (StatusCode, Vec<u8>) {
-    match outcome {
-        Ok(result) => (StatusCode::OK, jsonrpc::encode_result(id, result)),
-        Err(error) => {
-            let message = jsonrpc::encode_error(Some(id), UnreadableId::Null, error);
-            (error_status, message)
-        }
-    }
+    let Reply { status, data } = call::reply(id, outcome, error_status);
+    json(status, data, keep)
 }
 
 /// An error that answers a request whose id is known.
@@ -170,7 +157,7 @@ pub(super) fn too_many(id: &RequestId, message: &'static str) -> Response {
 
 /// 503 while the server stops.
 pub(super) fn stopping(id: Option<&RequestId>) -> Response {
-    let mut response = unavailable(id, "The server is shutting down", RetryAfter::Full);
+    let mut response = unavailable(id, call::STOPPING, RetryAfter::Full);
     close(&mut response);
     response
 }

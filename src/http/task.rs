@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Exchange, Waiting};
 use super::reply::{self, RetryAfter};
-use super::{App, call, modern};
+use super::{answer, modern};
+use crate::app::App;
+use crate::call;
 use crate::dispatch::{self, Call, TaskAction, TaskRequest};
 use crate::execute::{self, Answer, Busy, Input, Listener, Outcome, Said, Stop, Stopped};
 use crate::metrics::ErrorType;
@@ -34,7 +36,12 @@ pub(super) fn serve(
     let outcome = carry_out(exchange, request);
     let error = outcome.as_ref().err();
     let error_type = error.map(|error| ErrorType::JsonRpc(error.code));
-    call::count_answer(exchange, method, VERSION, (None, error_type));
+    call::count_answer(
+        (&exchange.app, exchange.started),
+        method,
+        VERSION,
+        (None, error_type),
+    );
     outcome
 }
 
@@ -88,7 +95,7 @@ pub(super) async fn create(
     let (outbox, reader) = call::outbox(app, 1);
     let from = modern::origin(app, id.clone(), &call, outbox);
     let asking = Box::new(Asking(Arc::clone(&running)));
-    let answers = modern::take_answers(&mut call).unwrap_or_default();
+    let answers = call::take_answers(&mut call).unwrap_or_default();
     let input = Input::RetryThenLive(answers, asking);
     let (request, plain) = call::prepare(app, from, (call, input), ());
     let listener = Box::new(Answering {
@@ -100,9 +107,9 @@ pub(super) async fn create(
     });
     if let Err(Busy) = app.executor.start(request, stop, listener) {
         app.tasks.forget(running.id());
-        return call::busy(&id);
+        return answer::busy(&id);
     }
-    call::answer(modern::exchanged(exchange), reader, waiting).await
+    answer::answer(modern::exchanged(exchange), reader, waiting).await
 }
 
 /// Refuses a task without telling the limit.

@@ -145,6 +145,22 @@ pub fn acknowledged(subscription: &RequestId, notifications: &Filter) -> Vec<u8>
     )
 }
 
+/// Encodes what tells a client of the end of a stream where the stream has no connection of its own
+/// (MCP 2026-07-28, Cancellation: MUST send on stdio).
+pub fn torn_down(subscription: &RequestId) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params<'a> {
+        request_id: &'a RequestId,
+        reason: &'static str,
+    }
+    let params = Params {
+        request_id: subscription,
+        reason: "the server is shutting down",
+    };
+    jsonrpc::encode_notification("notifications/cancelled", &params)
+}
+
 /// Encodes the last message of a stream that the server ends: the reply to the request that opened
 /// it.
 pub fn closed(subscription: &RequestId, server: &Implementation) -> Vec<u8> {

@@ -28,6 +28,11 @@ impl Asked {
         let at = self.open.iter().position(|(open, _)| *open == id)?;
         Some(self.open.swap_remove(at).1)
     }
+
+    /// Takes every open request out.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+    }
 }
 
 #[cfg(test)]

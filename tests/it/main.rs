@@ -40,6 +40,7 @@ mod requests;
 mod resources;
 mod sessions;
 mod startup;
+mod stdio;
 mod streams;
 mod subscriptions;
 mod tasks;

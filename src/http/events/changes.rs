@@ -9,12 +9,11 @@ use tokio::time::{Instant, Interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{COMMENT, Opened, event, heartbeats, instant, jittered};
-use crate::changes::{Change, Listener};
+use crate::call::changes::{kind, notification};
+use crate::changes::Listener;
 use crate::dispatch::Listening;
 use crate::http::endpoint::Exchange;
-use crate::metrics::{MessageKind, StreamEnd};
-use crate::protocol::jsonrpc::RequestId;
-use crate::protocol::subscriptions::Notification;
+use crate::metrics::StreamEnd;
 use crate::stream::{Event, Next, Outbox, Reader};
 
 /// What the stream of a session tells of changes.
@@ -36,29 +35,13 @@ impl Feed {
             tokio::select! {
                 biased;
                 next = reader.next() => return next,
-                change = self.listener.next() => self.tell(&change),
+                change = self.listener.next() => {
+                    let message = notification(&change, None);
+                    self.outbox.say(kind(&change), message.into());
+                }
             }
         }
     }
-
-    fn tell(&self, change: &Change) {
-        let kind = match change {
-            Change::Tools | Change::Prompts | Change::Resources => MessageKind::ListChanged,
-            Change::Resource(_) => MessageKind::ResourceUpdated,
-        };
-        self.outbox.say(kind, notification(change, None).into());
-    }
-}
-
-/// Encodes a change for the stream of a session, or for that of a request.
-fn notification(change: &Change, subscription: Option<&RequestId>) -> Vec<u8> {
-    let notification = match change {
-        Change::Tools => Notification::ToolsListChanged,
-        Change::Prompts => Notification::PromptsListChanged,
-        Change::Resources => Notification::ResourcesListChanged,
-        Change::Resource(uri) => Notification::ResourceUpdated(uri),
-    };
-    notification.encode(subscription)
 }
 
 /// The stream that a `subscriptions/listen` opened: what is told on it, then what changes, with

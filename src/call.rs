@@ -1,36 +1,38 @@
-//! Answering tool calls, in either era: with JSON, or with an event stream when a call speaks
-//! before its result or takes long.
+//! Calls of clients, whatever they come over: started, and answered into an outbox.
 
+pub(super) mod asking;
+pub(super) mod changes;
+pub(super) mod legacy;
+
+use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::endpoint::Exchange;
-use super::events::{self, Opened};
-use super::reply::{self, RetryAfter};
-use super::{App, Connection};
+use crate::app::App;
 use crate::catalog::Tool;
 use crate::changes::Change;
 use crate::dispatch::{self, Call, Plan, Purpose, Retry};
 use crate::execute::{
     Busy, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
 };
-use crate::metrics::{ErrorType, MessageKind, OTHER, StreamKind};
-use crate::protocol::input::{MISSING_CLIENT_CAPABILITY, missing_capabilities};
+use crate::metrics::{ErrorType, MessageKind, OTHER};
+use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INTERNAL_ERROR, RequestId, UnreadableId, encode_error,
+    ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId, encode_error,
+    encode_result,
 };
 use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::{Session, SessionGuard};
-use crate::stream::{Answer, History, HistoryLimits, Outbox, Reader, Reply};
+use crate::stream::{Outbox, Reader, Reply};
 
 /// An outbox for the replies to so many requests, and its reader.
 pub(super) fn outbox(app: &App, replies: usize) -> (Arc<Outbox>, Reader) {
@@ -51,6 +53,30 @@ pub(super) struct From {
     pub(super) log_level: Option<Level>,
     /// The client can leave and come back for what is sent meanwhile.
     pub(super) resumes: bool,
+    /// What silences the call: the client gave it up, and waits for nothing. `None` where an exchange
+    /// must be answered all the same.
+    pub(super) given_up: Option<CancellationToken>,
+}
+
+impl From {
+    fn is_given_up(&self) -> bool {
+        let given_up = self.given_up.as_ref();
+        given_up.is_some_and(CancellationToken::is_cancelled)
+    }
+}
+
+/// The answers that a call brings from earlier rounds; `None` if there are no rounds.
+pub(super) fn take_answers(call: &mut Call) -> Option<Answers> {
+    let retry = call.client.retry.as_mut();
+    retry.map(|retry| mem::take(&mut retry.answers))
+}
+
+/// What a call of 2026-07-28 is told by its client: what that brings from earlier rounds.
+pub(super) fn input_of_retry(call: &mut Call) -> Input {
+    match take_answers(call) {
+        Some(answers) => Input::Retry(answers),
+        None => Input::Nobody("the client cannot be asked: this request cannot be retried"),
+    }
 }
 
 /// A call that a session knows of, until it is over.
@@ -152,6 +178,9 @@ pub(super) struct Answering<K> {
 
 impl<K: Send + 'static> Listener for Answering<K> {
     fn said(&mut self, said: Said) {
+        if self.from.is_given_up() {
+            return;
+        }
         let From {
             outbox,
             log_level,
@@ -202,7 +231,6 @@ impl<K> Answering<K> {
         error_type: Option<ErrorType>,
     ) {
         let is_tool = matches!(self.purpose, Purpose::Tool);
-        let (status, data) = reply::encode(&self.from.id, outcome, error_status);
         self.app.metrics.operation(
             self.purpose.method().as_str(),
             is_tool.then_some(self.tool.name.as_str()),
@@ -211,10 +239,10 @@ impl<K> Answering<K> {
             self.started.elapsed(),
         );
         self.owes_reply = false;
-        self.from.outbox.reply(Reply {
-            status,
-            data: data.into(),
-        });
+        if !self.from.is_given_up() {
+            let reply = reply(&self.from.id, outcome, error_status);
+            self.from.outbox.reply(reply);
+        }
     }
 
     /// What the client is told of an outcome.
@@ -252,7 +280,7 @@ impl<K> Answering<K> {
 /// The last resort, should there be no encoding an outcome: the exchange must not wait for ever.
 impl<K> Drop for Answering<K> {
     fn drop(&mut self) {
-        if !self.owes_reply {
+        if !self.owes_reply || self.from.is_given_up() {
             return;
         }
         let error = ErrorObject::new(INTERNAL_ERROR, LOST);
@@ -264,8 +292,38 @@ impl<K> Drop for Answering<K> {
     }
 }
 
+/// The reply to a request: a result, or an error under its status.
+pub(super) fn reply(
+    id: &RequestId,
+    outcome: &Result<Box<RawValue>, ErrorObject>,
+    error_status: StatusCode,
+) -> Reply {
+    let (status, data) = match outcome {
+        Ok(result) => (StatusCode::OK, encode_result(id, result)),
+        Err(error) => {
+            let data = encode_error(Some(id), UnreadableId::Null, error);
+            (error_status, data)
+        }
+    };
+    Reply {
+        status,
+        data: data.into(),
+    }
+}
+
+/// The replies to a batch, as one JSON array.
+pub(super) fn array(replies: Vec<Reply>) -> Vec<u8> {
+    let messages: Vec<Bytes> = replies.into_iter().map(|reply| reply.data).collect();
+    [b"[", messages.join(&b',').as_slice(), b"]"].concat()
+}
+
 /// Counts a request that was answered at once.
-pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersion, plan: &Plan) {
+pub(super) fn count(
+    (app, started): (&App, Instant),
+    method: Method,
+    version: ProtocolVersion,
+    plan: &Plan,
+) {
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
@@ -278,113 +336,48 @@ pub(super) fn count(exchange: &Exchange, method: Method, version: ProtocolVersio
             )
         }
     };
-    count_answer(exchange, method, version, (tool, error_type));
+    count_answer((app, started), method, version, (tool, error_type));
 }
 
 /// Counts what was answered at once, with the tool and the error if there are.
 pub(super) fn count_answer(
-    exchange: &Exchange,
+    (app, started): (&App, Instant),
     method: Method,
     version: ProtocolVersion,
     (tool, error_type): (Option<&str>, Option<ErrorType>),
 ) {
-    exchange.app.metrics.operation(
+    app.metrics.operation(
         method.as_str(),
         tool,
         error_type,
         version.as_str(),
-        exchange.started.elapsed(),
+        started.elapsed(),
     );
 }
 
-/// How an exchange may be answered.
-#[derive(Debug)]
-pub(super) struct Exchanged<'a> {
-    pub(super) app: &'a App,
-    pub(super) connection: &'a Connection,
-    /// The session, which keeps what is streamed if the client can come back for it.
-    pub(super) session: Option<SessionGuard>,
-    /// True if the replies go into one JSON array.
-    pub(super) is_batch: bool,
-}
-
-/// Answers with what comes out of the outbox: plain JSON when nothing is said before the replies
-/// and they are there within one heartbeat, else an event stream, which keeps proxies from cutting
-/// it. `keep` is dropped when the response was sent, or the connection was lost.
-pub(super) async fn answer<K: Send + Unpin + 'static>(
-    exchanged: Exchanged<'_>,
-    mut reader: Reader,
-    keep: K,
-) -> Response {
-    let app = exchanged.app;
-    let keep = (exchanged.session, keep);
-    tokio::select! {
-        answer = reader.answer() => if let Answer::Replies(replies) = answer {
-            return whole(replies, exchanged.is_batch, keep);
-        },
-        () = becomes_stream(app) => {}
-    }
-    let history = keep.0.as_ref().and_then(|session| history(app, session));
-    let beginning = history.map(|history| reader.keep_in(&history));
-    let opened = Opened::new(app, StreamKind::Post, exchanged.connection);
-    let timing = events::Timing::of(app);
-    reply::event_stream(events::of_replies(
-        opened, reader, beginning, timing, None, keep,
-    ))
-}
-
-/// What keeps the messages of a session for a client that comes back; `None` in sessions where
-/// that cannot be.
-pub(super) fn history(app: &App, session: &SessionGuard) -> Option<Arc<History>> {
-    let create = || {
-        let limits = HistoryLimits::of_bytes(app.options.resume_buffer);
-        app.histories.create(limits)
-    };
-    resumes(app, session).then(|| session.session().history(create))
-}
-
-/// True if the client of a session can come back for what it missed.
-pub(super) fn resumes(app: &App, session: &SessionGuard) -> bool {
-    let options = &app.options;
-    let version = session.session().info().version;
-    options.resume_buffer > 0 && version == ProtocolVersion::V2025_11_25
-}
-
-/// The replies as one JSON body.
-fn whole<K: Send + Unpin + 'static>(replies: Vec<Reply>, is_batch: bool, keep: K) -> Response {
-    if is_batch {
-        let messages: Vec<Bytes> = replies.into_iter().map(|reply| reply.data).collect();
-        let array = [b"[", messages.join(&b',').as_slice(), b"]"].concat();
-        return reply::json(StatusCode::OK, array, keep);
-    }
-    match replies.into_iter().next() {
-        Some(Reply { status, data }) => reply::json(status, data, keep),
-        // An exchange has at least one request.
-        None => reply::empty(StatusCode::ACCEPTED),
-    }
-}
-
-/// Completes when an answer must not stay silent any longer.
-async fn becomes_stream(app: &App) {
-    if app.options.json_response {
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(app.options.heartbeat).await;
-}
-
-/// 503 for a call beyond the limit.
-pub(super) fn busy(id: &RequestId) -> Response {
-    reply::unavailable(Some(id), BUSY, RetryAfter::Busy)
-}
-
-/// The error of a call beyond the limit, in a batch.
+/// The error of a call beyond the limit.
 pub(super) fn busy_error() -> ErrorObject {
     ErrorObject::new(INTERNAL_ERROR, BUSY)
 }
 
+/// The error of what comes when the server stops already.
+pub(super) fn stopping_error() -> ErrorObject {
+    ErrorObject::new(INTERNAL_ERROR, STOPPING)
+}
+
+/// The error of a batch outside the sessions that have them.
+pub(super) fn no_batch() -> ErrorObject {
+    ErrorObject::new(
+        INVALID_REQUEST,
+        "Invalid request: batches are served in sessions of 2025-03-26 only",
+    )
+}
+
 const LOST: &str = "Internal error: the call was lost";
 
-const BUSY: &str = "The server is running as many calls as it may; try again later";
+pub(super) const STOPPING: &str = "The server is shutting down";
+
+pub(super) const BUSY: &str = "The server is running as many calls as it may; try again later";
 
 /// What the metrics call the error of a call.
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {

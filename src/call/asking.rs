@@ -1,12 +1,12 @@
-//! Asking the client of a session while a call runs: a request on the stream of the call, and the
-//! answer in a POST of its own.
+//! Asking the client of a session while a call runs: a request where the call speaks, and the answer
+//! in a message of its own.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::call::CallInSession;
+use super::CallInSession;
 use crate::execute::{Answer, Client};
 use crate::protocol::input::{InputRequest, NOT_ANSWERED, encode_cancelled, read_error};
 use crate::protocol::jsonrpc::ErrorObject;
@@ -14,9 +14,9 @@ use crate::stream::Outbox;
 
 /// The client of one call in a session.
 #[derive(Debug)]
-pub(super) struct Asking {
-    pub(super) call: Arc<CallInSession>,
-    pub(super) outbox: Arc<Outbox>,
+pub(crate) struct Asking {
+    pub(crate) call: Arc<CallInSession>,
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 impl Client for Asking {

@@ -1,0 +1,176 @@
+//! Requests of legacy clients, planned and run: in a session, or over HTTP perhaps without.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::asking::Asking;
+use super::{CallInSession, changes};
+use crate::app::App;
+use crate::call;
+use crate::dispatch::{self, Call, Context, Plan};
+use crate::execute::{Busy, Input, Stop};
+use crate::protocol::jsonrpc::{
+    ErrorObject, Notification, Request, RequestId, RequestKey, Response,
+};
+use crate::protocol::mcp::Method;
+use crate::protocol::version::ProtocolVersion;
+use crate::session::SessionGuard;
+use crate::stream::Outbox;
+
+/// Takes note of a notification. Those that mean nothing here are ignored.
+pub(crate) fn notified(session: &SessionGuard, notification: &Notification) {
+    let Some(key) = cancelled(notification) else {
+        return;
+    };
+    let cancelled = session.session().cancel_calls(&key);
+    tracing::debug!(session = %session.session().id(), cancelled, "cancelled by the client");
+}
+
+/// The request that a notification gives up, if it does that.
+pub(crate) fn cancelled(notification: &Notification) -> Option<RequestKey> {
+    if notification.method != "notifications/cancelled" {
+        return None;
+    }
+    let id = notification.params.get("requestId")?;
+    RequestKey::from_value(id)
+}
+
+/// Hands the answer to whoever asked. One that nobody waits for is ignored.
+pub(crate) fn answered(session: &SessionGuard, response: Response) {
+    let session = session.session();
+    let is_awaited = session.answer_request(&response.id.key(), response.outcome);
+    tracing::debug!(session = %session.id(), is_awaited, "answered by the client");
+}
+
+/// What is left to do about a request.
+pub(crate) enum Planned {
+    Answer(Result<Box<RawValue>, ErrorObject>),
+    Call(Box<Call>),
+}
+
+/// The client of one request, as far as that is known.
+#[derive(Debug)]
+pub(crate) struct Peer<'a> {
+    pub(crate) app: &'a Arc<App>,
+    pub(crate) session: Option<&'a SessionGuard>,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) context: Context<'a>,
+    /// When the request came.
+    pub(crate) started: Instant,
+    /// It can leave and come back for what is sent meanwhile.
+    pub(crate) resumes: bool,
+    /// Something waits for the reply to a call although the client gave the call up.
+    pub(crate) awaits_cancelled: bool,
+}
+
+impl Peer<'_> {
+    /// Plans a request, and does at once what needs no waiting.
+    pub(crate) fn plan(&self, mut request: Request) -> Planned {
+        let mut context = self.context;
+        let method = Method::named(&request.method);
+        if let Some(session) = self.session {
+            context.legacy_level = session.session().log_level();
+            session.session().note_request(method);
+        }
+        let mut plan = dispatch::plan(&context, &mut request);
+        if let Plan::Remember(wish) = plan {
+            plan = Plan::Reply(changes::remember(self.app, self.session, wish));
+        }
+        if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
+            session.session().note_call();
+        }
+        call::count((self.app, self.started), method, self.version, &plan);
+        match plan {
+            Plan::Call(call) => Planned::Call(call),
+            Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
+            Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
+                Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
+            }
+        }
+    }
+
+    /// Starts a call. `keep` is dropped when its reply is in the outbox.
+    pub(crate) fn run<K: Send + 'static>(
+        &self,
+        id: RequestId,
+        call: Call,
+        outbox: Arc<Outbox>,
+        keep: K,
+    ) -> Result<(), NotStarted> {
+        let app = self.app;
+        let number = app.executor.number();
+        let ended = self.session.map(|guard| guard.session().ended());
+        let stop = Stop {
+            client: CancellationToken::new(),
+            session: ended.unwrap_or_default(),
+        };
+        let registered = match self.session {
+            None => None,
+            Some(guard) => {
+                let session = guard.session();
+                let another = guard.another().ok_or_else(|| {
+                    if session.ended().is_cancelled() {
+                        NotStarted::Ended
+                    } else {
+                        NotStarted::Busy
+                    }
+                })?;
+                if session.register_call(number, id.key(), stop.client.clone()) {
+                    app.metrics.duplicate_request_id();
+                }
+                Some(CallInSession::new(number, another))
+            }
+        };
+        let input = match &registered {
+            _ if app.options.json_response => {
+                Input::Nobody("the client cannot be asked: this server answers with JSON alone")
+            }
+            None => Input::Nobody("the client cannot be asked: it has no session"),
+            Some(call) => Input::Live(Box::new(Asking {
+                call: Arc::clone(call),
+                outbox: Arc::clone(&outbox),
+            })),
+        };
+        let log_level = call.client.log_level;
+        let from = call::From {
+            number,
+            id,
+            version: self.version,
+            outbox,
+            log_level,
+            resumes: self.resumes,
+            given_up: (!self.awaits_cancelled).then(|| stop.client.clone()),
+        };
+        call::start(app, from, (call, input), stop, (registered, keep))?;
+        if let Some(session) = self.session {
+            session.session().note_call();
+        }
+        Ok(())
+    }
+}
+
+/// True for what was answered at once, though it might have been a call.
+fn is_use(method: Method, plan: &Plan) -> bool {
+    let is_use = matches!(
+        method,
+        Method::GetPrompt | Method::ReadResource | Method::Complete | Method::Subscribe
+    );
+    is_use && matches!(plan, Plan::Reply(Ok(_)))
+}
+
+/// Why a call was not started.
+pub(crate) enum NotStarted {
+    /// The server runs as many calls as it may.
+    Busy,
+    /// The session ended meanwhile.
+    Ended,
+}
+
+impl From<Busy> for NotStarted {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
+    }
+}
