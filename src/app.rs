@@ -130,6 +130,7 @@ impl App {
             page_size: self.options.page_size,
             legacy_level: Level::DEFAULT,
             hears_changes: era == Era::Modern || self.sessions.is_some(),
+            keeps_tasks: era == Era::Modern,
         }
     }
 }

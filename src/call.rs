@@ -250,8 +250,18 @@ impl<K> Answering<K> {
         let app = &self.app;
         let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
         let message = match outcome {
-            Outcome::Result { result, .. } => return finish(dispatch::Answer::Result(result)),
-            Outcome::Messages(messages) => return finish(dispatch::Answer::Messages(messages)),
+            Outcome::Result { mut result, .. } => {
+                for piece in &mut result.content {
+                    piece.suit(self.from.version);
+                }
+                return finish(dispatch::Answer::Result(result));
+            }
+            Outcome::Messages(mut messages) => {
+                for message in &mut messages {
+                    message.content.suit(self.from.version);
+                }
+                return finish(dispatch::Answer::Messages(messages));
+            }
             Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
             Outcome::InputRequired(required) => {
                 let sealing = (&app.seal, SystemTime::now());

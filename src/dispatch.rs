@@ -1,7 +1,7 @@
 //! From a request to what is to be done about it.
 //!
 //! Synchronous and without I/O: whole protocol behaviours are tested with no runtime, socket or
-//! process. Only a [`Plan::Call`] meets the outside world.
+//! process.
 
 mod capabilities;
 mod completion;
@@ -197,6 +197,8 @@ pub struct Context<'a> {
     pub legacy_level: Level,
     /// The client can be told what changes: a legacy one in its session, a modern one always.
     pub hears_changes: bool,
+    /// A call can become a task that its client comes back for.
+    pub keeps_tasks: bool,
     /// The most items on a page of a list.
     pub page_size: usize,
 }
@@ -466,6 +468,7 @@ tools:
             now: SystemTime::now(),
             legacy_level: Level::Warning,
             hears_changes: true,
+            keeps_tasks: true,
             page_size: 1000,
         }
     }

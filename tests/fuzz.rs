@@ -39,7 +39,7 @@ use mcp_serve::protocol::jsonrpc::{
     encode_error, encode_result, parse,
 };
 use mcp_serve::protocol::logging::Level;
-use mcp_serve::protocol::modern::{check_headers, check_meta};
+use mcp_serve::protocol::modern::{check_argument, check_headers, check_meta};
 use mcp_serve::protocol::version::{Era, Served, classify};
 use mcp_serve::seal::Seal;
 use serde_json::Value;
@@ -50,13 +50,34 @@ use mutate::Mutator;
 /// How many inputs are tried without a time.
 const INPUTS: usize = 20_000;
 
+/// Something under each name that the corpus uses.
 const TOOLS: &str = "
 tools:
   plain: {description: Takes nothing., exec: /bin/true}
+  job: {description: Takes long., exec: /bin/true, task: optional}
+  routed:
+    description: Repeats an argument in a header.
+    exec: /bin/echo {region}
+    params: {region: {type: string, x-mcp-header: Region}}
   greet:
     description: Says hello.
     exec: /bin/echo hello -- {name} [--times={times}]
     params: {name: {type: string, maxLength: 10}, times: optional integer}
+    confirm: Greet {name}?
+prompts:
+  review:
+    description: Reviews.
+    text: Review {code}.
+    params: {code: string}
+    complete: {code: [one, two]}
+resources:
+  text: {uri: 'test://text', description: A text., text: x}
+resource_templates:
+  items:
+    uri: test://items/{id}
+    description: An item.
+    text: Item {id}.
+    params: {id: {type: string, pattern: '^[a-z]*$'}}
 ";
 
 /// What a client may say about its version beside the body.
@@ -158,8 +179,14 @@ fn serve(input: &[u8], message: Message) {
             now: SystemTime::now(),
             legacy_level: Level::DEFAULT,
             hears_changes: true,
+            keeps_tasks: true,
             page_size: 2,
         };
+        if era == Era::Modern {
+            for (name, argument) in dispatch::mirrored(&context, &request) {
+                check_argument(name, Some("=?base64?ZXU=?="), argument).ok();
+            }
+        }
         match dispatch::plan(&context, &mut planned) {
             Plan::Reply(reply) | Plan::Refused(_, reply) => {
                 check_reply(input, era, &request.id, &reply);

@@ -33,9 +33,15 @@ pub struct Prompt {
 pub struct PromptArgument<'a>(&'a Parameter);
 
 impl Prompt {
-    /// Returns the arguments in the order of the file.
+    /// Returns the arguments in the order of the file, without what the user is asked for.
     pub fn arguments(&self) -> impl Iterator<Item = PromptArgument<'_>> {
-        self.tool.parts.parameters.iter().map(PromptArgument)
+        let properties = self.tool.input_schema().get("properties");
+        let properties = properties.and_then(Value::as_object);
+        let is_argument = move |parameter: &&Parameter| {
+            properties.is_some_and(|properties| properties.contains_key(&parameter.name))
+        };
+        let parameters = self.tool.parts.parameters.iter();
+        parameters.filter(is_argument).map(PromptArgument)
     }
 }
 

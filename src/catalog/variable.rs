@@ -50,6 +50,8 @@ const DANGEROUS_PREFIXES: &[&str] = &["BASH_FUNC_", "DYLD_", "GIT_", "LD_", "PYT
 
 /// The family of variables that tell a program of the call it runs for; only the server sets them.
 const RESERVED_PREFIX: &str = "MCP_";
+/// The trace of a call, which must not be taken from the server's own environment.
+const RESERVED: &[&str] = &["TRACEPARENT", "TRACESTATE"];
 
 /// Checks that a name is `[A-Za-z_][A-Za-z0-9_]*`, as anything else means another variable, or
 /// none, and that the name is not the server's own.
@@ -63,10 +65,10 @@ pub(crate) fn check_name(name: &str, span: Span, report: &mut Report) -> bool {
         report.add(Problem::error(Code::Name, span, message).help(help));
     }
     // A program that trusts the name would take the definition's word for the caller.
-    let reserved = name.starts_with(RESERVED_PREFIX);
+    let reserved = name.starts_with(RESERVED_PREFIX) || RESERVED.contains(&name);
     if reserved {
         let message = format!(
-            "`{name}` is for the server to set: names that start with `{RESERVED_PREFIX}` say who calls"
+            "`{name}` is for the server to set, as are all names that start with `{RESERVED_PREFIX}`"
         );
         let help = "use a variable of your own";
         report.add(Problem::error(Code::DangerousEnvironment, span, message).help(help));

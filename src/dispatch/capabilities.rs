@@ -3,7 +3,6 @@
 use super::{Context, tasks};
 use crate::catalog::Catalog;
 use crate::protocol::mcp::{Extensions, Listed, Offered, ServerCapabilities, Subscribable};
-use crate::protocol::version::Era;
 
 /// The capabilities of this server, for `initialize` and `server/discover`: tools always, and the
 /// rest as far as the file has it.
@@ -27,7 +26,7 @@ pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
 
 /// The extensions that are served, which only 2026-07-28 has.
 fn extensions(context: &Context<'_>) -> Option<Extensions> {
-    let has_tasks = context.era == Era::Modern && tasks::are_served(context.catalog);
+    let has_tasks = context.keeps_tasks && tasks::are_served(context.catalog);
     has_tasks.then(|| Extensions {
         tasks: Some(Offered::default()),
     })

@@ -208,6 +208,7 @@ fn asked(text: &str) -> Line {
     }
 }
 
+/// Checks that every key was taken out of an object.
 fn refuse_others(object: &Map<String, Value>, known: &str) -> Result<(), String> {
     match object.keys().next() {
         None => Ok(()),
@@ -237,7 +238,6 @@ fn result(text: &str) -> Result<Line, String> {
     })))
 }
 
-/// Checks that every key was taken out of an object.
 fn prompt_messages(messages: Value) -> Result<Vec<PromptMessage>, String> {
     let Value::Array(messages) = messages else {
         return Err("`messages` must be an array".to_owned());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::media::MediaType;
+use super::version::ProtocolVersion;
 
 type Meta = Option<Map<String, Value>>;
 
@@ -156,6 +157,16 @@ impl Content {
             Self::ResourceLink { uri, .. } => *uri = new,
             Self::Resource { resource, .. } => resource.uri = new,
             Self::Text { .. } | Self::Image { .. } | Self::Audio { .. } => {}
+        }
+    }
+
+    /// Makes a piece that the version does not have one that it has: before 2025-06-18 a link is a
+    /// text.
+    pub fn suit(&mut self, version: ProtocolVersion) {
+        if let Self::ResourceLink { uri, name, .. } = self
+            && version < ProtocolVersion::V2025_06_18
+        {
+            *self = Self::text(format!("{name}: {}", uri.as_str()));
         }
     }
 
@@ -410,6 +421,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn links_are_texts_where_there_are_none() {
+        let link = json!({"type": "resource_link", "uri": "a:b", "name": "n", "size": 3});
+        for (version, expected) in [
+            (
+                ProtocolVersion::V2025_03_26,
+                json!({"type": "text", "text": "n: a:b"}),
+            ),
+            (ProtocolVersion::V2025_06_18, link.clone()),
+            (ProtocolVersion::V2026_07_28, link.clone()),
+        ] {
+            let mut piece = Content::read(link.clone()).unwrap();
+            piece.suit(version);
+            assert_eq!(serde_json::to_value(&piece).unwrap(), expected, "{version}");
+        }
+    }
 
     #[test]
     fn what_is_valid_is_sent_as_it_was_read() {

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth::{Caller, Principal};
 use crate::call::legacy::{NotStarted, Peer, Planned, answered, cancelled, notified};
 use crate::call::{self, changes};
-use crate::dispatch::{self, Call, Listening, Plan};
+use crate::dispatch::{self, Call, Context, Listening, Plan};
 use crate::execute::{Busy, Stop};
 use crate::metrics::{ErrorType, RequestEra};
 use crate::protocol::jsonrpc::{
@@ -201,7 +201,12 @@ impl Client {
         }
         let started = Instant::now();
         let in_flight = self.app.metrics.request_started(RequestEra::Stateless);
-        let plan = dispatch::plan(&self.app.context(Era::Modern, &self.caller), &mut request);
+        let context = Context {
+            // The one client of a process has nowhere to come back to.
+            keeps_tasks: false,
+            ..self.app.context(Era::Modern, &self.caller)
+        };
+        let plan = dispatch::plan(&context, &mut request);
         let method = Method::named(&request.method);
         let version = ProtocolVersion::V2026_07_28;
         call::count((&self.app, started), method, version, &plan);

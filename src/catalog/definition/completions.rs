@@ -69,7 +69,9 @@ impl Scope<'_> {
         report: &mut Report,
     ) -> Option<CandidateProgram> {
         let mut action = Action::default();
-        let is_known = |key: &&str| *key != "params" && !NOT_OF_TOOLS.contains(key);
+        // Nobody is asked on each key that is pressed.
+        let no_use = ["params", "confirm", "ask", "confirm_fallback"];
+        let is_known = |key: &&str| !no_use.contains(key) && !NOT_OF_TOOLS.contains(key);
         for entry in entries {
             let name = entry.key.text.as_str();
             if !is_known(&name) || !action.read(entry, report) {
