@@ -22,6 +22,9 @@ pub const PACE: Duration = Duration::from_millis(100);
 /// The most resources that one listener is subscribed to.
 pub const MAX_SUBSCRIPTIONS: usize = 1000;
 
+/// The most bytes of their URIs, which a client makes up where there are templates.
+pub const MAX_SUBSCRIBED_BYTES: usize = 128 << 10;
+
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
@@ -218,13 +221,14 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`TooMany`] beyond [`MAX_SUBSCRIPTIONS`].
+    /// [`TooMany`] beyond [`MAX_SUBSCRIPTIONS`] and [`MAX_SUBSCRIBED_BYTES`].
     pub fn subscribe(&self, uri: &str) -> Result<(), TooMany> {
         let mut state = self.news.state.lock();
         if state.subscribed.contains(uri) {
             return Ok(());
         }
-        if state.subscribed.len() >= MAX_SUBSCRIPTIONS {
+        let bytes: usize = state.subscribed.iter().map(|uri| uri.len()).sum();
+        if state.subscribed.len() >= MAX_SUBSCRIPTIONS || bytes + uri.len() > MAX_SUBSCRIBED_BYTES {
             return Err(TooMany);
         }
         let uri = Arc::from(uri);

@@ -191,8 +191,8 @@ pub struct Sessions {
     #[arg(default_value = "30m")]
     pub session_idle_timeout: Timeout,
 
-    /// End an idle session that has called no tool this long after its start. Must be shorter
-    /// than the idle timeout.
+    /// End an idle session that has called, read and subscribed to nothing this long after its
+    /// start. Must be shorter than the idle timeout.
     #[arg(
         long,
         env = "MCP_SERVE_SESSION_UNUSED_TIMEOUT",

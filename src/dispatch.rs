@@ -268,9 +268,11 @@ fn perform(
         return Err(ErrorObject::new(INVALID_REQUEST, missing));
     }
     let progress_token = ProgressToken::read(&request.params)?;
-    let work = tool.work(&arguments);
+    // What the user is asked for is not known yet.
+    let work = (!tool.asks_for_values()).then(|| tool.work(&arguments));
+    let work = work.transpose();
     match work.map_err(|error| invalid_arguments(&error))? {
-        Work::Answer(pieces) => {
+        Some(Work::Answer(pieces)) => {
             let answer = Answer::Result(CallToolResult {
                 content: pieces,
                 structured_content: None,
@@ -279,7 +281,7 @@ fn perform(
             let reply = finish(context.era, &purpose, answer, context.catalog);
             Ok(Plan::Reply(reply))
         }
-        Work::Run(_) | Work::Read(_) => Ok(Plan::Call(Box::new(Call {
+        None | Some(Work::Run(_) | Work::Read(_)) => Ok(Plan::Call(Box::new(Call {
             purpose,
             tool: Arc::clone(tool),
             arguments,

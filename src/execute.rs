@@ -75,6 +75,8 @@ pub struct Executor {
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
     numbers: AtomicU64,
+    /// In milliseconds, over all tools that were ever called.
+    longest_grace: AtomicU64,
     stop: CancellationToken,
     kill: CancellationToken,
 }
@@ -208,6 +210,7 @@ impl Executor {
             permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
+            longest_grace: AtomicU64::new(0),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
         }
@@ -237,6 +240,8 @@ impl Executor {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Busy)?;
+        let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
+        self.longest_grace.fetch_max(grace, Ordering::Relaxed);
         let call = CallTask {
             number: request.number,
             variables: identity::variables(&request),
@@ -267,6 +272,11 @@ impl Executor {
             listener.done(outcome);
         });
         Ok(())
+    }
+
+    /// How long the processes of the calls so far may take at most to end when they are asked to.
+    pub fn longest_grace(&self) -> Duration {
+        Duration::from_millis(self.longest_grace.load(Ordering::Relaxed))
     }
 
     /// How many calls run now.
@@ -444,6 +454,7 @@ impl From<Unanswered> for Outcome {
             Unanswered::Required(required) => Self::InputRequired(required),
             Unanswered::Missing(missing) => Self::MissingCapabilities(missing),
             Unanswered::TooOften => report::asked_too_often(),
+            Unanswered::Unread => report::asked_unread(),
             Unanswered::TooLarge => report::answered_too_much(),
         }
     }

@@ -244,7 +244,12 @@ impl Server {
         };
         closing.cancel();
         tasks.close();
-        tasks.wait().await;
+        if tokio::time::timeout(FLUSH_TIMEOUT, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some work behind the scenes does not end");
+        }
         if let Some(sessions) = &self.app.sessions {
             sessions.end_all(EndReason::Shutdown);
         }
@@ -404,13 +409,7 @@ async fn drain(app: &App, connections: &TaskTracker, timeout: Duration) -> usize
 
 /// Waits for stopped calls to be gone: for the longest grace of a tool, then without.
 async fn end_processes(app: &App) {
-    let grace = app
-        .catalog
-        .tools()
-        .iter()
-        .map(|tool| tool.cancel.grace)
-        .max();
-    let grace = grace.unwrap_or_default();
+    let grace = app.executor.longest_grace();
     if tokio::time::timeout(grace, app.executor.finished())
         .await
         .is_err()

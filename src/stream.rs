@@ -192,7 +192,9 @@ impl Outbox {
     /// the rest.
     pub fn close(&self) {
         let mut state = self.state.lock();
-        if state.reader.is_none() {
+        let mut waiting = state.queue.iter();
+        let is_closing = waiting.any(|queued| matches!(queued.content, Content::Close));
+        if state.reader.is_none() || is_closing {
             return;
         }
         let (id, content) = (None, Content::Close);

@@ -25,6 +25,8 @@ use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS};
 const MAX_OPEN: usize = 16;
 /// The most messages of one call that ask something: its deadline stands still while they are open.
 const MAX_ASKED: usize = 256;
+/// The most lines that wait to be told to a program: one that asks and does not read is stopped.
+const MAX_READY: usize = 2 * MAX_ASKED;
 /// How often a client may be sent away for answers: more rounds are a program that never has
 /// enough, or a client whose answers never fit.
 pub const MAX_ROUNDS: u8 = 16;
@@ -61,6 +63,8 @@ pub(super) enum Unanswered {
     Missing(Vec<Capability>),
     /// The client was asked too often.
     TooOften,
+    /// The program asks, and reads no answers.
+    Unread,
     /// The answers are larger than what a client can carry.
     TooLarge,
 }
@@ -91,6 +95,14 @@ pub(super) struct Conversation {
 /// The answers to one message, in the order of its requests.
 type Replies = Vec<Answer>;
 
+/// What became of a question.
+enum Started {
+    /// The answers are there already.
+    Known(Replies),
+    /// Somebody has to give them.
+    Open(BoxFuture<'static, Replies>),
+}
+
 impl Conversation {
     /// Nothing has been asked.
     pub(super) fn new(capabilities: ClientCapabilities, input: Input, bound: Duration) -> Self {
@@ -115,15 +127,19 @@ impl Conversation {
 
     /// Asks what a program wants to know.
     pub(super) fn ask(&mut self, ask: Ask) {
+        if self.unanswered.is_some() {
+            // The call ends. What else it wants to know, it asks when it runs again.
+            return;
+        }
         self.asked += 1;
         if self.asked > MAX_ASKED || self.open.len() >= MAX_OPEN {
             let text = "the tool asks too much: nobody is asked any more";
             let answers = vec![Err(ErrorObject::new(NOT_ANSWERED, text)); ask.requests.len()];
-            self.ready.push_back(ask.line(answers));
-            return;
+            return self.tell(ask.line(answers));
         }
         match self.start(&ask, Trust::Anything) {
-            Ok(replies) => self
+            Ok(Started::Known(replies)) => self.tell(ask.line(replies)),
+            Ok(Started::Open(replies)) => self
                 .open
                 .push(Box::pin(async move { ask.line(replies.await) })),
             Err(unanswered) => self.unanswered = Some(unanswered),
@@ -133,8 +149,10 @@ impl Conversation {
     /// Asks in the name of the definition, and waits for the answers. In a later round only those
     /// count that this server has asked for.
     pub(super) async fn ask_first(&mut self, ask: &Ask) -> Result<Replies, Unanswered> {
-        let replies = self.start(ask, Trust::OnlyAsked)?;
-        Ok(replies.await)
+        match self.start(ask, Trust::OnlyAsked)? {
+            Started::Known(replies) => Ok(replies),
+            Started::Open(replies) => Ok(replies.await),
+        }
     }
 
     /// What the definition asks is answered; what is asked next, the program asks.
@@ -148,15 +166,24 @@ impl Conversation {
 
     /// Tells a program this line, in place of an answer.
     pub(super) fn tell(&mut self, line: Vec<u8>) {
-        self.ready.push_back(line);
+        if self.ready.len() < MAX_READY {
+            self.ready.push_back(line);
+        } else {
+            self.unanswered.get_or_insert(Unanswered::Unread);
+        }
     }
 
-    /// True while somebody is asked or something is to be told.
+    /// True while somebody is asked.
     pub(super) fn is_asking(&self) -> bool {
-        !self.open.is_empty() || !self.ready.is_empty()
+        !self.open.is_empty()
     }
 
-    /// The next line for the program. Must only be awaited while [`Conversation::is_asking`].
+    /// True while there is something to tell, or will be.
+    pub(super) fn has_answers(&self) -> bool {
+        self.is_asking() || !self.ready.is_empty()
+    }
+
+    /// The next line for the program. Must only be awaited while [`Conversation::has_answers`].
     ///
     /// # Cancel safety
     ///
@@ -178,20 +205,14 @@ impl Conversation {
         self.unanswered
     }
 
-    fn start(
-        &mut self,
-        ask: &Ask,
-        trust: Trust,
-    ) -> Result<BoxFuture<'static, Replies>, Unanswered> {
+    fn start(&mut self, ask: &Ask, trust: Trust) -> Result<Started, Unanswered> {
         let replies = match &self.input {
             Input::Retry(_) | Input::RetryThenLive(..) => {
-                let replies = self.replay(ask, trust)?;
-                return Ok(Box::pin(async move { replies }));
+                return self.replay(ask, trust).map(Started::Known);
             }
             Input::Nobody(reason) => {
                 let error = ErrorObject::new(MISSING_CLIENT_CAPABILITY, *reason);
-                let replies = vec![Err(error); ask.requests.len()];
-                return Ok(Box::pin(async move { replies }));
+                return Ok(Started::Known(vec![Err(error); ask.requests.len()]));
             }
             Input::Live(client) => (ask.requests.iter()).map(|(_, request)| {
                 if !self.capabilities.has(request.capability()) {
@@ -200,7 +221,8 @@ impl Conversation {
                 within(self.bound, request.clone(), client.ask(request))
             }),
         };
-        Ok(Box::pin(join_all(replies.collect::<Vec<_>>())))
+        let replies = join_all(replies.collect::<Vec<_>>());
+        Ok(Started::Open(Box::pin(replies)))
     }
 
     /// Answers with what is known, if it is all known.
@@ -363,7 +385,7 @@ mod tests {
             if conversation.must_end() {
                 break;
             }
-            while conversation.is_asking() {
+            while conversation.has_answers() {
                 let line = conversation.answered().await;
                 told.push(serde_json::from_slice(&line).unwrap());
             }
@@ -421,6 +443,40 @@ mod tests {
         assert_eq!(unanswered, None);
         let names = lines.iter().map(|line| &line["content"]["name"]);
         assert_eq!(names.collect::<Vec<_>>(), ["x", "y", "z"]);
+    }
+
+    /// They come in one read when a program does not wait for its answers.
+    #[tokio::test]
+    async fn what_is_asked_after_an_open_question_waits_for_the_next_round() {
+        let can = capabilities(&json!({"elicitation": {}}));
+        let rounds = [
+            (json!({}), "a", json!({})),
+            (json!({"a": accept("x")}), "b", json!({"a": accept("x")})),
+        ];
+        for (known, key, answers) in rounds {
+            let input = retry(1, &known, true);
+            let mut conversation = Conversation::new(can.clone(), input, Duration::from_mins(1));
+            for id in ["a", "b", "c"] {
+                conversation.ask(asked(name_form(id)));
+            }
+            let found = required(conversation.unanswered());
+            assert_eq!(found, (vec![key.to_owned()], 2, answers), "{known}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_asks_on_and_on_is_stopped() {
+        let reason = "nobody is there";
+        let (can, bound) = (capabilities(&json!({})), Duration::from_mins(1));
+        let mut conversation = Conversation::new(can, Input::Nobody(reason), bound);
+        for number in 0..MAX_READY {
+            conversation.ask(asked(name_form("a")));
+            assert!(!conversation.must_end(), "{number}");
+            assert!(!conversation.is_asking(), "its time runs on");
+        }
+        assert!(conversation.has_answers());
+        conversation.tell(Vec::new());
+        assert_eq!(conversation.unanswered(), Some(Unanswered::Unread));
     }
 
     #[tokio::test]

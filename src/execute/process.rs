@@ -208,8 +208,8 @@ impl Process {
             if stdout.must_end() {
                 return Ok(Finished::Asked);
             }
-            let is_asking = stdout.is_asking();
-            deadline.set_paused(is_asking, Instant::now());
+            deadline.set_paused(stdout.is_asking(), Instant::now());
+            let has_answers = stdout.has_answers();
             let held_back = stdout.due();
             tokio::select! {
                 read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open => {
@@ -230,7 +230,7 @@ impl Process {
                     window = Some(Instant::now() + PIPE_WINDOW);
                 }
                 () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
-                line = stdout.answered(), if is_asking => self.stdin.push(&line),
+                line = stdout.answered(), if has_answers => self.stdin.push(&line),
                 () = self.stdin.write(), if self.stdin.is_due() => {}
                 () = sleep_until(deadline.at().unwrap_or_else(Instant::now)), if deadline.at().is_some() => {
                     return Ok(Finished::TimedOut);

@@ -193,6 +193,12 @@ pub(super) fn asked_too_often() -> Outcome {
     failed(text, "asked too often")
 }
 
+/// The outcome of a call whose program asks on and on, and reads nothing.
+pub(super) fn asked_unread() -> Outcome {
+    let text = "the tool asked for more and more without reading the answers, and was stopped";
+    failed(text, "asked without reading")
+}
+
 /// The outcome of a call whose answers no client can carry.
 pub(super) fn answered_too_much() -> Outcome {
     let text = format!(

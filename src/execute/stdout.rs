@@ -129,7 +129,13 @@ impl<'a> Stdout<'a> {
         talk.is_some_and(|talk| talk.conversation.is_asking())
     }
 
-    /// The next line that answers the tool. Must only be awaited while [`Stdout::is_asking`].
+    /// True while there is something to tell the tool, or will be.
+    pub(super) fn has_answers(&self) -> bool {
+        let talk = self.talk.as_ref();
+        talk.is_some_and(|talk| talk.conversation.has_answers())
+    }
+
+    /// The next line that answers the tool. Must only be awaited while [`Stdout::has_answers`].
     ///
     /// # Cancel safety
     ///
@@ -198,14 +204,16 @@ impl Talk<'_> {
                 self.conversation.ask(ask);
             }
             Line::Ask(Err(unusable)) => {
-                let reason = unusable.reason;
-                tracing::warn!(
-                    call,
-                    tool,
-                    line = number,
-                    reason,
-                    "a tool asked what cannot be asked"
-                );
+                if first(&mut self.warned.unusable) {
+                    let reason = unusable.reason;
+                    tracing::warn!(
+                        call,
+                        tool,
+                        line = number,
+                        reason,
+                        "a tool asked what cannot be asked"
+                    );
+                }
                 self.conversation.tell(unusable.line);
             }
             Line::Result(_) | Line::Messages(_) | Line::Error(_) if self.result.is_some() => {

@@ -390,6 +390,7 @@ async fn forward(mut reader: Reader, outbox: Arc<Outbox>) {
         });
     }
     while let Next::Event(event) = reader.next().await {
+        outbox.room(MAX_WAITING).await;
         outbox.demand(event.data);
     }
 }

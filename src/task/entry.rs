@@ -56,7 +56,10 @@ impl Ending {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Completed(result) => result.get().len(),
-            Self::Failed(error) => error.message.len(),
+            Self::Failed(error) => {
+                let data = error.data.as_ref().map(ToString::to_string);
+                error.message.len() + data.map_or(0, |data| data.len())
+            }
             Self::Cancelled => 0,
         }
     }

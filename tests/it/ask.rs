@@ -100,6 +100,16 @@ tools:
     confirm: Delete {name}?
     confirm_fallback: allow
     params: {name: string}
+  floods:
+    description: Asks what cannot be asked, on and on.
+    exec: ./floods.sh
+prompts:
+  about:
+    description: Asks its user what it is about.
+    messages: false
+    exec: printf %s/%s {first} {second}
+    params: {first: string}
+    ask: {second: {message: What else?}}
 ";
 
 const NAME: &str = r#"echo '{"mcp":"ask","id":"user_name","message":"Who?","schema":{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}}'; read -r answer"#;
@@ -142,6 +152,7 @@ fn scripts(prepare: &mut Prepare<'_>) {
             "leave.sh",
             r#"echo '{"mcp":"log","level":"error","data":1}'; echo '{"mcp":"close_stream"}'; until [ -e go ]; do sleep 0.02; done; echo '{"mcp":"log","level":"error","data":2}'; printf end"#.to_owned(),
         ),
+        ("floods.sh", r#"yes '{"mcp":"ask"}'"#.to_owned()),
         ("wipe.sh", "echo \"$@\" >>wiped; printf '%s ' wiped \"$@\"".to_owned()),
         (
             "reads.sh",
@@ -500,13 +511,57 @@ fn a_program_that_does_not_read_holds_nothing_up() {
     assert_eq!(events.text(), json!("done\n"));
 }
 
+#[test]
+fn a_program_that_asks_on_and_on_is_stopped() {
+    let server = start(&[]);
+    for era in [Era::Legacy, Era::Modern] {
+        let error = server.client(era).call_error("floods", &json!({}));
+        assert!(error.contains("without reading"), "{era:?}: {error}");
+    }
+}
+
+#[test]
+fn a_prompt_asks_its_user() {
+    let server = start(&[]);
+    let client = server.client(Era::Modern);
+    let list = client.request("prompts/list", &json!({})).json();
+    let arguments = json!([{"name": "first", "required": true}]);
+    assert_eq!(list["result"]["prompts"][0]["arguments"], arguments);
+    let get = |more: &Value| {
+        let mut params = json!({"name": "about", "arguments": {"first": "one"}});
+        for (key, value) in more.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        let response = modern_request(&server, "prompts/get", &everything(), &params);
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()["result"].clone()
+    };
+    let first = get(&json!({}));
+    assert_eq!(first["resultType"], "input_required", "{first}");
+    let answer = json!({"action": "accept", "content": {"second": "two"}});
+    let last = get(&json!({
+        "requestState": first["requestState"],
+        "inputResponses": {"second": answer},
+    }));
+    assert_eq!(last["messages"][0]["content"]["text"], "one/two", "{last}");
+}
+
 /// Calls a tool of a modern client with these capabilities.
 fn modern(server: &TestServer, capabilities: &Value, params: &Value) -> Response {
+    modern_request(server, "tools/call", capabilities, params)
+}
+
+fn modern_request(
+    server: &TestServer,
+    method: &str,
+    capabilities: &Value,
+    params: &Value,
+) -> Response {
     let mut meta = modern_meta();
     meta["io.modelcontextprotocol/clientCapabilities"] = capabilities.clone();
     let mut params = params.clone();
     params["_meta"] = meta;
-    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     server.client(Era::Modern).post_message(&message)
 }
 
