@@ -539,11 +539,11 @@ fn a_prompt_asks_its_user() {
     let first = get(&json!({}));
     assert_eq!(first["resultType"], "input_required", "{first}");
     let answer = json!({"action": "accept", "content": {"second": "two"}});
-    let last = get(&json!({
+    let done = get(&json!({
         "requestState": first["requestState"],
         "inputResponses": {"second": answer},
     }));
-    assert_eq!(last["messages"][0]["content"]["text"], "one/two", "{last}");
+    assert_eq!(done["messages"][0]["content"]["text"], "one/two", "{done}");
 }
 
 /// Calls a tool of a modern client with these capabilities.
