@@ -2,7 +2,7 @@
 //!
 //! A client comes back for what its task has to say, as often as it likes, and with answers to what
 //! the task asks. A task belongs to the principal that created it; for everybody else there is no
-//! such task. The [`Store`] is plain data that is told the time; this module gives it a lock, a
+//! such task. The `Store` is plain data that is told the time; this module gives it a lock, a
 //! clock, and a hold for the call that a task stands for.
 
 mod entry;

@@ -39,7 +39,7 @@ pub struct Limits {
     pub max_age: Option<Duration>,
     /// The most sessions at once.
     pub max_sessions: usize,
-    /// The most sessions at once with the same [`Bucket`](super::Bucket).
+    /// The most sessions at once with the same [`Bucket`].
     pub max_sessions_per_principal: Option<NonZeroUsize>,
     /// What a limit on the number of sessions does.
     pub when_full: WhenFull,
