@@ -120,11 +120,17 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     }
     log(&config.auth_warnings);
     let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
-    if catalog.tools().is_empty() {
-        tracing::warn!(file = %config.tools.display(), "no tool is served: the file defines none, or all are hidden");
-    }
     log(&warnings);
+    if serves_nothing(&catalog) {
+        tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");
+    }
     Ok(catalog)
+}
+
+fn serves_nothing(catalog: &Catalog) -> bool {
+    let has_tools = !catalog.tools().is_empty();
+    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
+    !has_tools && !has_resources && catalog.prompts().is_empty()
 }
 
 /// Logs what is doubtful in a file.
@@ -153,6 +159,9 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             tools = catalog.tools().len(),
+            prompts = catalog.prompts().len(),
+            resources = catalog.resources().len(),
+            templates = catalog.templates().len(),
             file = %config.tools.display(),
             "starting"
         );

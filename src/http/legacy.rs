@@ -207,7 +207,8 @@ impl NoSession {
                 StatusCode::BAD_REQUEST,
                 ErrorObject::new(
                     INVALID_REQUEST,
-                    "Invalid request: the Mcp-Session-Id header is missing; call initialize first",
+                    "Invalid request: the Mcp-Session-Id header is missing; call initialize first, or \
+                     name a version without sessions in MCP-Protocol-Version",
                 ),
             ),
             Self::Unknown => (StatusCode::NOT_FOUND, not_found()),
