@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::page::page;
 use super::{Context, Plan, Purpose, cacheable, input, invalid_arguments, perform, take_arguments};
 use crate::catalog::{Prompt, PromptArgument};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
-use crate::protocol::prompts;
+use crate::protocol::{mcp, prompts};
 
 pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
     #[derive(Serialize)]
@@ -55,11 +54,7 @@ fn argument(argument: PromptArgument<'_>) -> prompts::Argument<'_> {
 /// them is an error and no result.
 pub(super) fn get(context: &Context<'_>, request: &mut Request) -> Result<Plan, ErrorObject> {
     let arguments = take_arguments(request)?;
-    let name = request
-        .params
-        .get("name")
-        .and_then(Value::as_str)
-        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
+    let name = mcp::text(&request.params, "name")?;
     let prompt = context.catalog.prompts().get(name);
     let prompt = prompt.ok_or_else(|| unknown(name))?;
     let client = input::client(context, request, name, arguments.as_ref())?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::page::page;
 use super::{Context, Plan, Purpose, Reading, cacheable, input, perform};
@@ -13,8 +13,8 @@ use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
 use crate::protocol::media::MediaType;
 use crate::protocol::modern::{CacheScope, Caching};
-use crate::protocol::resources;
 use crate::protocol::version::Era;
+use crate::protocol::{mcp, resources};
 
 pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawValue>, ErrorObject> {
     #[derive(Serialize)]
@@ -80,11 +80,7 @@ fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'
 }
 
 pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
-    let text = request
-        .params
-        .get("uri")
-        .and_then(Value::as_str)
-        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"uri\" must be a string"))?;
+    let text = mcp::text(&request.params, "uri")?;
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, about, arguments) = find(context.catalog, text).ok_or_else(not_found)?;

@@ -67,11 +67,7 @@ pub(super) fn call(
         catalog, caller, ..
     } = *context;
     let arguments = take_arguments(request)?;
-    let name = request
-        .params
-        .get("name")
-        .and_then(Value::as_str)
-        .ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"name\" must be a string"))?;
+    let name = mcp::text(&request.params, "name")?;
     let progress_token = ProgressToken::read(&request.params)?;
     let tool = catalog
         .tool(name)

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::content::{Content, Icon};
+use super::jsonrpc::ErrorObject;
 
 /// `_meta` key: the protocol version of a modern request.
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -117,6 +118,17 @@ impl Method {
 /// The `_meta` object of a request's params.
 pub fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
     params.get("_meta").and_then(Value::as_object)
+}
+
+/// A param that must be a string, such as the `name` of what is called.
+///
+/// # Errors
+///
+/// `-32602` without it.
+pub fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, ErrorObject> {
+    params.get(name).and_then(Value::as_str).ok_or_else(|| {
+        ErrorObject::invalid_params(format!("Invalid params: \"{name}\" must be a string"))
+    })
 }
 
 /// Name and version of an implementation: `serverInfo` and `clientInfo`.

@@ -78,11 +78,7 @@ pub fn check_headers(
         "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return Ok(()),
     };
-    let Some(body) = request.params.get(source).and_then(Value::as_str) else {
-        return Err(ErrorObject::invalid_params(format!(
-            "Invalid params: \"{source}\" must be a string"
-        )));
-    };
+    let body = mcp::text(&request.params, source)?;
     let name = name.map(decode).transpose()?;
     mirrored("Mcp-Name", name.as_deref(), body)
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::jsonrpc::ErrorObject;
+use super::mcp;
 
 /// The name of the extension.
 pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -100,8 +101,7 @@ pub enum Detail {
 ///
 /// `-32602` without one.
 pub fn task_id(params: &Map<String, Value>) -> Result<&str, ErrorObject> {
-    let id = params.get("taskId").and_then(Value::as_str);
-    id.ok_or_else(|| ErrorObject::invalid_params("Invalid params: \"taskId\" must be a string"))
+    mcp::text(params, "taskId")
 }
 
 /// Takes the answers out of the params of `tasks/update`.

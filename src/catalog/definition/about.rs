@@ -1,4 +1,4 @@
-//! What clients are told of a prompt or resource, and how messages name it.
+//! What clients are told of a tool, prompt or resource, and how messages name it.
 
 use std::fmt;
 
@@ -72,6 +72,9 @@ fn description(subject: Subject<'_>, entry: &Entry, report: &mut Report) -> Opti
 
 fn no_description(subject: Subject<'_>, span: Span) -> Problem {
     let message = format!("{subject} has no description");
-    let help = "say what it holds or does and when to use it: people and models choose by it";
+    let help = match subject.kind {
+        "tool" => "say what it does and when to use it: it is all the model sees",
+        _ => "say what it holds or does and when to use it: people and models choose by it",
+    };
     Problem::error(Code::Description, span, message).help(help)
 }

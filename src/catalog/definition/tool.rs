@@ -2,25 +2,23 @@
 
 use std::collections::HashSet;
 
+use super::about::{self, About, Subject};
 use super::action::Action;
-use super::{Context, check_name, icons, unknown_key};
+use super::{Context, check_name, unknown_key};
 use crate::catalog::settings::Settings;
 use crate::catalog::{Task, Tool};
-use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
 use crate::protocol::capabilities::Capability;
-use crate::protocol::content::Icon;
 
 /// The keys that only a tool has.
-const KEYS: &[&str] = &["title", "description", "icons", "content", "task"];
+const KEYS: &[&str] = &["content", "task"];
 
 /// A tool's keys as they stand in the file.
 #[derive(Default)]
 struct Definition<'a> {
-    title: Option<String>,
-    description: Option<String>,
-    icons: Vec<Icon>,
+    about: About,
     task: Option<Task>,
     action: Action<'a>,
 }
@@ -40,46 +38,41 @@ pub(super) fn read(
         return None;
     };
     let definition = read_definition(key, entries, report);
+    let about = definition.about;
     let mut tool = definition.action.build(key, defaults, context, report)?;
     if definition.task == Some(Task::Required) {
         tool.needs.insert(Capability::Tasks);
     }
     Some(Tool {
-        title: definition.title,
-        description: definition.description?,
-        icons: definition.icons,
+        title: about.title,
+        description: about.description?,
+        icons: about.icons,
         task: definition.task,
         ..tool
     })
 }
 
 fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> Definition<'a> {
-    let name = &key.text;
-    let place = format!("tool `{name}`");
-    let known: Vec<_> = KEYS.iter().copied().chain(Action::keys()).collect();
+    let subject = Subject { kind: "tool", key };
+    let own = about::KEYS.iter().chain(KEYS).copied();
+    let known: Vec<_> = own.chain(Action::keys()).collect();
     let mut definition = Definition::default();
     let mut meant = HashSet::new();
-    let mut described = false;
     for entry in entries {
         match entry.key.text.as_str() {
-            "title" => definition.title = reader::text(entry, report),
-            "description" => {
-                described = true;
-                definition.description = description(name, entry, report);
-            }
-            "icons" => definition.icons = icons::read(entry, report),
             "task" => {
                 let choices = [("optional", Task::Optional), ("required", Task::Required)];
                 definition.task = reader::choice(entry, &choices, report);
             }
             "content" => definition.action.content = Some(entry),
+            _ if definition.about.read(subject, entry, report) => {}
             _ if definition.action.read(entry, report) => {}
-            _ => unknown_key(entry, &place, &known, &mut meant, report),
+            _ => unknown_key(entry, &subject.to_string(), &known, &mut meant, report),
         }
     }
     check_kind(key, &definition.action, &meant, report);
-    if !described && !meant.contains("description") {
-        report.add(no_description(name, key.span));
+    if !meant.contains("description") {
+        definition.about.check(subject, report);
     }
     definition
 }
@@ -100,20 +93,4 @@ fn check_kind(key: &Key, action: &Action<'_>, meant: &HashSet<&str>, report: &mu
         }
         _ => {}
     }
-}
-
-fn description(name: &str, entry: &Entry, report: &mut Report) -> Option<String> {
-    let is_empty = (entry.value.scalar())
-        .is_some_and(|scalar| scalar.is_null() || scalar.text.trim().is_empty());
-    if is_empty {
-        report.add(no_description(name, entry.key.span));
-        return None;
-    }
-    reader::text(entry, report)
-}
-
-fn no_description(name: &str, span: Span) -> Problem {
-    let message = format!("tool `{name}` has no description");
-    let help = "say what it does and when to use it: it is all the model sees";
-    Problem::error(Code::Description, span, message).help(help)
 }
