@@ -568,6 +568,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_is_let_go_once() {
+        let outbox = outbox(1, 100);
+        let mut reader = outbox.read();
+        for _ in 0..10 {
+            outbox.close();
+        }
+        say(&outbox, "after");
+        assert_eq!(reader.next().await, Next::Closed);
+        assert!(matches!(reader.next().await, Next::Event(event) if event.data == "after"));
+    }
+
+    #[tokio::test]
     async fn nothing_waits_for_nobody() {
         let outbox = outbox(2, 100);
         say(&outbox, "lost");

@@ -50,8 +50,10 @@ fn too_many() -> ErrorObject {
     ErrorObject::new(
         INVALID_REQUEST,
         format!(
-            "Too many subscriptions: a session has at most {}; unsubscribe from some",
-            changes::MAX_SUBSCRIPTIONS
+            "Too many subscriptions: a session has at most {}, with {} bytes of URIs; unsubscribe \
+             from some",
+            changes::MAX_SUBSCRIPTIONS,
+            changes::MAX_SUBSCRIBED_BYTES
         ),
     )
 }

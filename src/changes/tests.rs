@@ -152,6 +152,20 @@ fn subscriptions_are_bounded() {
     assert_eq!(changes.subscriptions(), MAX_SUBSCRIPTIONS);
 }
 
+#[test]
+fn the_uris_of_subscriptions_are_bounded() {
+    let changes = Changes::default();
+    let listener = changes.listen(Lists::default());
+    let long = |number: usize| format!("{number:02}{}", "x".repeat(MAX_SUBSCRIBED_BYTES / 64 - 2));
+    for number in 0..64 {
+        listener.subscribe(&long(number)).unwrap();
+    }
+    assert_eq!(listener.subscribe("x"), Err(TooMany));
+    listener.unsubscribe(&long(0));
+    assert_eq!(listener.subscribe("x"), Ok(()));
+    assert_eq!(listener.subscribe(&long(0)), Err(TooMany));
+}
+
 #[derive(Debug, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 

@@ -364,6 +364,15 @@ fn callers_without_a_bucket_share_the_limit_of_all_only() {
 }
 
 #[test]
+fn what_an_error_carries_takes_room() {
+    let mut stage = Stage::new(LIMITS);
+    stage.create(1, "a").unwrap();
+    let error = ErrorObject::new(1, "no").with_data(json!("why"));
+    stage.store.end(id(1), Ending::Failed(error), stage.now);
+    assert_eq!(stage.store.bytes, 2 + 5);
+}
+
+#[test]
 fn results_make_room_for_newer_ones() {
     let mut stage = Stage::new(LIMITS);
     for (number, owner) in [(1, "a"), (2, "a"), (3, "b"), (4, "b")] {
