@@ -49,6 +49,23 @@ impl Caller {
         }
     }
 
+    /// Its subject; empty for an anonymous caller.
+    pub fn subject(&self) -> &str {
+        let identity = self.principal.identity();
+        identity.map_or("", |identity| &identity.subject)
+    }
+
+    /// Its tenant; empty for a caller without one.
+    pub fn tenant(&self) -> &str {
+        let tenant = (self.principal.identity()).and_then(|identity| identity.tenant.as_deref());
+        tenant.unwrap_or_default()
+    }
+
+    /// Its scopes, with one space between two (RFC 6749, section 3.3).
+    pub fn scopes_text(&self) -> String {
+        self.scopes.join(" ")
+    }
+
     fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }

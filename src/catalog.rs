@@ -129,6 +129,7 @@ impl Catalog {
     ///
     /// ```
     /// use std::path::Path;
+    /// use mcp_serve::auth::{Caller, Principal};
     /// use mcp_serve::catalog::{Catalog, Environment};
     ///
     /// let text = "
@@ -143,7 +144,9 @@ impl Catalog {
     /// let tool = loaded.catalog.tool("greet").unwrap();
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
-    /// let command = tool.work(&tool.arguments(arguments)?)?.command().unwrap();
+    /// let caller = Caller::new(Principal::Anonymous);
+    /// let work = tool.work(&tool.arguments(arguments)?, &caller)?;
+    /// let command = work.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

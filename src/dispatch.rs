@@ -269,7 +269,7 @@ fn perform(
     }
     let progress_token = ProgressToken::read(&request.params)?;
     // What the user is asked for is not known yet.
-    let work = (!tool.asks_for_values()).then(|| tool.work(&arguments));
+    let work = (!tool.asks_for_values()).then(|| tool.work(&arguments, context.caller));
     let work = work.transpose();
     match work.map_err(|error| invalid_arguments(&error))? {
         Some(Work::Answer(pieces)) => {
@@ -603,7 +603,7 @@ tools:
             let Plan::Call(call) = planned(era, "tools/call", &params) else {
                 panic!("{era:?}: not a call");
             };
-            let work = call.tool.work(&call.arguments).unwrap();
+            let work = call.tool.work(&call.arguments, &call.caller).unwrap();
             let command = work.command().unwrap();
             assert_eq!(command.arguments, ["hello", "--", "you"]);
             assert!(matches!(

@@ -247,6 +247,7 @@ impl Executor {
             variables: identity::variables(&request),
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
+            caller: request.caller,
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
@@ -264,7 +265,7 @@ impl Executor {
             tracing::info!(
                 call = call.number,
                 tool = call.tool.name,
-                principal = %request.caller.principal,
+                principal = %call.caller.principal,
                 outcome = report::label(&outcome),
                 duration_seconds = started.elapsed().as_secs_f64(),
                 "call"
@@ -309,6 +310,7 @@ struct CallTask {
     /// What the tool is told of the call.
     variables: Vec<(OsString, OsString)>,
     tool: Arc<Tool>,
+    caller: Arc<Caller>,
     deadline: Duration,
     stop: Stop,
     shutdown: CancellationToken,
@@ -325,14 +327,14 @@ impl CallTask {
         listener: &mut dyn Listener,
     ) -> Outcome {
         let asked = tokio::select! {
-            asked = before::ask(&self.tool, arguments, &mut conversation) => asked,
+            asked = before::ask(&self.tool, arguments, &self.caller, &mut conversation) => asked,
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
         };
         let arguments = match asked {
             Ok(arguments) => arguments,
             Err(outcome) => return outcome,
         };
-        let mut command = match self.tool.work(&arguments) {
+        let mut command = match self.tool.work(&arguments, &self.caller) {
             Ok(Work::Run(command)) => command,
             Ok(Work::Answer(content)) => return report::answered(content),
             Ok(Work::Read(path)) => return self.read(path, permit).await,

@@ -202,6 +202,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::auth::{Caller, Principal};
     use crate::catalog::{Catalog, Environment, Work};
 
     #[test]
@@ -229,7 +230,8 @@ tools:
         let arguments = tool
             .arguments(json!({"name": "x"}).as_object().cloned())
             .unwrap();
-        let questions = tool.questions(&arguments).unwrap();
+        let caller = Caller::new(Principal::Anonymous);
+        let questions = tool.questions(&arguments, &caller).unwrap();
         let shown: Vec<_> = (questions.iter())
             .map(|question| {
                 (
@@ -262,7 +264,7 @@ tools:
             json!({"times": 3, "name": "other"}),
         ];
         let filled = tool.filled(&arguments, &forms);
-        let Ok(Work::Run(command)) = tool.work(&filled) else {
+        let Ok(Work::Run(command)) = tool.work(&filled, &caller) else {
             panic!("a command");
         };
         assert_eq!(command.arguments, ["x", "--reason=-", "--times=3"]);

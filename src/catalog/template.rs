@@ -11,6 +11,8 @@
 //! - `{name}` is one value, `{name...}` an array that becomes one word for each item, where `name`
 //!   is `[A-Za-z_][A-Za-z0-9_-]*`. All other braces are literal: `{.items[*]}` stays as it is, and
 //!   white space inside single braces still separates words.
+//! - `{caller.subject}`, `{caller.tenant}` and `{caller.scopes}` are values too, where a template may
+//!   name the caller; elsewhere they are errors.
 //! - `{{` starts literal text that goes on to the next `}}`, whatever it holds: white space,
 //!   quotes, brackets, shell syntax, names. The braces stay, both of them: `{{json .}}` is the one
 //!   word `{{json .}}`. A `{{` without a `}}` is an error.
@@ -30,6 +32,7 @@ mod render;
 mod split;
 
 use super::interpreter;
+use crate::auth::Caller;
 use crate::document::diagnostic::Span;
 pub(crate) use check::{check, check_declared};
 pub(crate) use list::words_of_list;
@@ -79,11 +82,50 @@ pub(crate) enum Segment {
     Spread(Slot),
 }
 
-/// A place that a parameter fills.
+/// A place that a parameter fills, or the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
+    /// The name of a parameter, or that of a [`CallerFact`].
     pub(crate) name: String,
     pub(crate) span: Span,
+}
+
+/// What a definition can say of whoever makes a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallerFact {
+    Subject,
+    Tenant,
+    Scopes,
+}
+
+impl CallerFact {
+    /// The names, which no parameter can have.
+    pub(crate) const NAMES: &[(&str, Self)] = &[
+        ("caller.subject", Self::Subject),
+        ("caller.tenant", Self::Tenant),
+        ("caller.scopes", Self::Scopes),
+    ];
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, fact)| *fact)
+    }
+
+    /// The text for a caller; what it lacks is empty.
+    pub(crate) fn of(self, caller: &Caller) -> String {
+        match self {
+            Self::Subject => caller.subject().to_owned(),
+            Self::Tenant => caller.tenant().to_owned(),
+            Self::Scopes => caller.scopes_text(),
+        }
+    }
+}
+
+impl Slot {
+    /// What the caller fills in, if it is no parameter.
+    pub(crate) fn caller(&self) -> Option<CallerFact> {
+        CallerFact::parse(&self.name)
+    }
 }
 
 impl Template {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Annotations, Catalog, Command, Environment, LoadError, Tool};
+use crate::auth::{Caller, Principal};
 
 /// A tool that runs `/bin/cat` with these words and parameters.
 fn tool(words: &str, params: &str) -> Arc<Tool> {
@@ -29,9 +30,13 @@ fn parse(text: &str) -> Result<Catalog, LoadError> {
 fn command(tool: &Tool, arguments: &Value) -> Result<Command, String> {
     let arguments = tool.arguments(arguments.as_object().cloned());
     arguments
-        .and_then(|arguments| tool.work(&arguments))
+        .and_then(|arguments| tool.work(&arguments, &anonymous()))
         .map(|work| work.command().unwrap())
         .map_err(|error| error.to_string())
+}
+
+fn anonymous() -> Caller {
+    Caller::new(Principal::Anonymous)
 }
 
 /// The words of a call, or the lines of its error after the first.

@@ -16,6 +16,7 @@ use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::settings::Variable;
 use super::template::{Renderer, Template};
+use crate::auth::Caller;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
 
@@ -122,8 +123,12 @@ impl Tool {
     /// # Errors
     ///
     /// As [`Tool::work`].
-    pub fn questions(&self, arguments: &Arguments) -> Result<Vec<Question>, ArgumentError> {
-        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+    pub fn questions(
+        &self,
+        arguments: &Arguments,
+        caller: &Caller,
+    ) -> Result<Vec<Question>, ArgumentError> {
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
         self.parts.questions.render(renderer)
     }
 
@@ -141,15 +146,15 @@ impl Tool {
         filled
     }
 
-    /// Renders what one call does.
+    /// Renders what one call does for a caller.
     ///
     /// # Errors
     ///
     /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
     /// be given: 120 KiB for a word, 1 MiB in all. The same sizes bound the texts of content. The
     /// error is for the model.
-    pub fn work(&self, arguments: &Arguments) -> Result<Work, ArgumentError> {
-        let renderer = Renderer::new(&self.parts.parameters, &arguments.0);
+    pub fn work(&self, arguments: &Arguments, caller: &Caller) -> Result<Work, ArgumentError> {
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
         match &self.parts.kind {
             Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),

@@ -8,6 +8,7 @@ use super::Outcome;
 use super::ask::{Answer, Ask};
 use super::conversation::Conversation;
 use super::report;
+use crate::auth::Caller;
 use crate::catalog::{Arguments, Fallback, Question, Tool};
 use crate::protocol::input::InputRequest;
 
@@ -16,16 +17,17 @@ use crate::protocol::input::InputRequest;
 pub(super) async fn ask<'a>(
     tool: &Tool,
     arguments: &'a Arguments,
+    caller: &Caller,
     conversation: &mut Conversation,
 ) -> Result<Cow<'a, Arguments>, Outcome> {
-    let questions = tool.questions(arguments);
+    let questions = tool.questions(arguments, caller);
     let questions = questions.map_err(|error| report::refused(&error))?;
     if questions.is_empty() {
         return Ok(Cow::Borrowed(arguments));
     }
     if !tool.asks_for_values() {
         // A call that cannot run anyway is not worth a question.
-        tool.work(arguments)
+        tool.work(arguments, caller)
             .map_err(|error| report::refused(&error))?;
     }
     let requests = questions.iter().map(request).collect::<Result<_, _>>();

@@ -17,14 +17,11 @@ pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(OsS
 /// nothing of the server's own environment. Definitions cannot set names that start with `MCP_`.
 pub(super) fn variables(request: &CallRequest) -> Vec<(OsString, OsString)> {
     let caller = &request.caller;
-    let identity = caller.principal.identity();
-    let subject = identity.map(|identity| identity.subject.clone());
-    let tenant = identity.and_then(|identity| identity.tenant.clone());
     let from = &request.from;
     let mut variables = vec![
-        ("MCP_CALLER_SUBJECT", subject.unwrap_or_default()),
-        ("MCP_CALLER_TENANT", tenant.unwrap_or_default()),
-        ("MCP_CALLER_SCOPES", caller.scopes.join(" ")),
+        ("MCP_CALLER_SUBJECT", caller.subject().to_owned()),
+        ("MCP_CALLER_TENANT", caller.tenant().to_owned()),
+        ("MCP_CALLER_SCOPES", caller.scopes_text()),
         ("MCP_REQUEST_ID", request.number.to_string()),
         ("MCP_TOOL_NAME", request.tool.name.clone()),
         ("MCP_PROTOCOL_VERSION", from.version.as_str().to_owned()),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use mcp_serve::auth::{Caller, Principal};
 use mcp_serve::catalog::{Catalog, Environment};
 use serde_json::{Value, json};
 
@@ -573,6 +574,7 @@ fn each_wrapper_has_a_separator_of_its_own() {
         write_script(folder.path(), program, "exit 0");
     }
     let environment: Environment = [("PATH", folder.path())].into_iter().collect();
+    let caller = Caller::new(Principal::Anonymous);
     for (template, allowed) in cases {
         let template = template.replace(
             "/usr/bin/sudo",
@@ -585,7 +587,7 @@ fn each_wrapper_has_a_separator_of_its_own() {
         let tool = loaded.catalog.tool("t").unwrap();
         for (value, expected) in [("plain", true), ("--output=x", allowed), ("-rf", allowed)] {
             let arguments = json!({"x": value}).as_object().cloned();
-            let work = tool.work(&tool.arguments(arguments).unwrap());
+            let work = tool.work(&tool.arguments(arguments).unwrap(), &caller);
             assert_eq!(work.is_ok(), expected, "{template} with {value}");
         }
     }

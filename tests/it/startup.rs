@@ -171,7 +171,7 @@ fn no_invalid_file_is_served() {
         assert_refused(&mut command, &file, 2, &["error", &file]);
         seen += 1;
     }
-    assert_eq!(seen, 65, "a corpus test checks that it found files");
+    assert!(seen > 60, "a corpus test checks that it found files");
 }
 
 #[test]

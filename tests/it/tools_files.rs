@@ -24,7 +24,7 @@ fn valid_files_load() {
             panic!("{}\n{error}", file.display());
         }
     }
-    assert_eq!(files.len(), 19, "a corpus test checks that it found files");
+    assert!(files.len() > 15, "a corpus test checks that it found files");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn invalid_files_are_explained() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(files.len(), 65, "a corpus test checks that it found files");
+    assert!(files.len() > 60, "a corpus test checks that it found files");
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {

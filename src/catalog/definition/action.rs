@@ -240,7 +240,8 @@ impl Scope<'_> {
     }
 
     fn check_variables(&self, report: &mut Report) {
-        for slot in self.variables().flat_map(|variable| variable.value.slots()) {
+        let slots = self.variables().flat_map(|variable| variable.value.slots());
+        for slot in slots.filter(|slot| slot.caller().is_none()) {
             let parameter = template::check_declared(slot, self.name, self.parameters, report);
             if parameter.is_some_and(|parameter| parameter.kind.is_array()) {
                 let message = format!("`{}` is an array, and a variable is one text", slot.name);

@@ -41,13 +41,23 @@ pub(crate) fn check(
     }
 }
 
-/// Checks that a placeholder names a parameter.
+/// Checks that a placeholder names a parameter, where nothing can name the caller.
 pub(crate) fn check_declared<'a>(
     slot: &Slot,
     tool: &str,
     parameters: &'a Parameters,
     report: &mut Report,
 ) -> Option<&'a Parameter> {
+    if slot.caller().is_some() {
+        let (name, field) = (&slot.name, slot.name.rsplit('.').next().unwrap_or_default());
+        let message = format!("`{{{name}}}` has no place here");
+        let help = format!(
+            "it may stand in `env` and in headers; elsewhere, bind it to a parameter with \
+             `{field}: {{from: {name}}}`"
+        );
+        report.add(Problem::error(Code::Undeclared, slot.span, message).help(help));
+        return None;
+    }
     let parameter = parameters.get(&slot.name);
     if parameter.is_none() && !parameters.is_broken(&slot.name) {
         let message = format!("`{{{}}}` is not a parameter of `{tool}`", slot.name);

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde_json::{Map, Value};
 
 use super::{Group, Item, Segment, Slot, Template, Word};
+use crate::auth::Caller;
 use crate::catalog::argument_error::{ArgumentError, Violation};
 use crate::catalog::params::{Kind, Parameters};
 
@@ -24,6 +25,7 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 pub(crate) struct Renderer<'a> {
     parameters: &'a Parameters,
     arguments: &'a Map<String, Value>,
+    caller: &'a Caller,
     /// How many literal `--` are still to come before what follows cannot be an option.
     separators: usize,
     total: usize,
@@ -31,10 +33,15 @@ pub(crate) struct Renderer<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    pub(crate) fn new(parameters: &'a Parameters, arguments: &'a Map<String, Value>) -> Self {
+    pub(crate) fn new(
+        parameters: &'a Parameters,
+        arguments: &'a Map<String, Value>,
+        caller: &'a Caller,
+    ) -> Self {
         Self {
             parameters,
             arguments,
+            caller,
             separators: 1,
             total: 0,
             violations: Vec::new(),
@@ -106,7 +113,8 @@ impl<'a> Renderer<'a> {
 
     fn is_present(&self, slot: &Slot) -> bool {
         match self.value(slot) {
-            None | Some(Value::Null) => false,
+            // What a caller lacks is an empty text.
+            None | Some(Value::Null) => slot.caller().is_some(),
             Some(Value::Array(items)) => !items.is_empty(),
             Some(_) => true,
         }
@@ -173,7 +181,11 @@ impl<'a> Renderer<'a> {
 
     fn slot(&mut self, slot: &Slot) -> String {
         let kind = self.parameters.get(&slot.name).map(|p| p.kind);
+        let fact = slot.caller().map(|fact| fact.of(self.caller));
         let result = match self.value(slot) {
+            None | Some(Value::Null) if fact.is_some() => {
+                text_of(&Value::String(fact.unwrap_or_default()), Kind::String)
+            }
             None | Some(Value::Null) => Err("is needed, and has no value"),
             Some(value) => text_of(value, kind.unwrap_or(Kind::Unknown)),
         };

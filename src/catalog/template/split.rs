@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Group, Item, Segment, Slot, Template, Word, is_parameter_name};
+use super::{CallerFact, Group, Item, Segment, Slot, Template, Word, is_parameter_name};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::yaml::Scalar;
 
@@ -344,14 +344,15 @@ impl Splitter<'_> {
     }
 }
 
-/// Recognizes `{name}` and `{name...}` at the start of a text.
+/// Recognizes `{name}`, `{name...}` and `{caller.…}` at the start of a text.
 fn placeholder(text: &str) -> Option<(&str, bool)> {
     let (inner, _) = text.strip_prefix('{')?.split_once('}')?;
     let (name, spread) = match inner.strip_suffix("...") {
         Some(name) => (name, true),
         None => (inner, false),
     };
-    is_parameter_name(name).then_some((name, spread))
+    let is_fact = !spread && CallerFact::parse(name).is_some();
+    (is_parameter_name(name) || is_fact).then_some((name, spread))
 }
 
 /// The length of the shell syntax at the start of a text, if there is some.

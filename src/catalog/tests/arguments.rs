@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{command, parse, tool, words};
+use super::{anonymous, command, parse, tool, words};
 
 #[test]
 fn arguments_are_checked_and_explained() {
@@ -110,7 +110,9 @@ fn errors_hold_no_values_and_end() {
 #[test]
 fn absent_arguments_are_an_empty_object() {
     let tool = tool("{a}", "{a: string = x}");
-    let work = tool.work(&tool.arguments(None).unwrap()).unwrap();
+    let work = tool
+        .work(&tool.arguments(None).unwrap(), &anonymous())
+        .unwrap();
     let command = work.command().unwrap();
     assert_eq!(command.arguments, ["x"]);
 }
