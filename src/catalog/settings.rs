@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::output::Output;
+use super::question::Fallback;
 use super::template::{Word, segments};
 use super::tool::{Effect, ExitRules, Signal, Stdin};
 use super::variable;
@@ -29,6 +30,7 @@ pub(crate) const KEYS: &[&str] = &[
     "env",
     "inherit_env",
     "cancel",
+    "confirm_fallback",
 ];
 
 /// A variable of the child's environment, with placeholders.
@@ -57,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) inherit_env: Vec<String>,
     pub(crate) signal: Option<Signal>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) confirm_fallback: Option<Fallback>,
 }
 
 impl Settings {
@@ -88,6 +91,10 @@ impl Settings {
             "env" => self.env = env(entry, report),
             "inherit_env" => self.inherit_env = inherit_env(entry, report),
             "cancel" => self.cancel(entry, report),
+            "confirm_fallback" => {
+                let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
+                self.confirm_fallback = reader::choice(entry, &choices, report);
+            }
             _ => return false,
         }
         true
@@ -120,6 +127,7 @@ impl Settings {
             inherit_env,
             signal: self.signal.or(defaults.signal),
             grace: self.grace.or(defaults.grace),
+            confirm_fallback: self.confirm_fallback.or(defaults.confirm_fallback),
         }
     }
 

@@ -28,7 +28,6 @@ const KEYS: &[&str] = &[
     "unsafe_code",
     "confirm",
     "ask",
-    "confirm_fallback",
 ];
 /// What every child gets of the server's environment, if it is set.
 const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -50,7 +49,7 @@ pub(super) struct Action<'a> {
     unsafe_code: bool,
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
-    confirm_fallback: Fallback,
+    confirm_fallback: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -91,8 +90,8 @@ impl<'a> Action<'a> {
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
             "confirm_fallback" => {
-                let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
-                self.confirm_fallback = reader::choice(entry, &choices, report).unwrap_or_default();
+                self.confirm_fallback = Some(entry);
+                return self.settings.read(entry, report);
             }
             _ => return self.settings.read(entry, report),
         }
@@ -125,6 +124,7 @@ impl<'a> Action<'a> {
         // Before the values that the user is asked for are among them.
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
+        self.check_fallback(report);
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -151,10 +151,28 @@ impl<'a> Action<'a> {
             input: input?,
             questions,
         };
-        Some(Tool {
-            confirm_fallback: self.confirm_fallback,
-            ..tool(name.clone(), settings, parts)
-        })
+        Some(tool(name.clone(), settings, parts))
+    }
+
+    /// Reports leave to run unasked that no call could ever use.
+    fn check_fallback(&self, report: &mut Report) {
+        let Some(entry) = self.confirm_fallback else {
+            return;
+        };
+        let (reason, help) = match (self.confirm, self.ask) {
+            _ if self.settings.confirm_fallback != Some(Fallback::Allow) => return,
+            (Some(_), None) => return,
+            (None, None) => (
+                "there is no `confirm`",
+                "add `confirm` with the question, or remove the fallback",
+            ),
+            (_, Some(_)) => (
+                "nothing can run without the values of `ask`",
+                "remove the fallback",
+            ),
+        };
+        let message = format!("`confirm_fallback: allow` has no effect: {reason}");
+        report.add(Problem::error(Code::Value, entry.key.span, message).help(help));
     }
 
     /// Reads what the caller of this brings.
@@ -193,7 +211,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         output: output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
-        confirm_fallback: Fallback::default(),
+        confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {
