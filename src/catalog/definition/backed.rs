@@ -10,7 +10,7 @@ use super::{Context, unknown_key};
 use crate::catalog::Tool;
 use crate::catalog::output::Output;
 use crate::catalog::params::{Kind, Parameters};
-use crate::catalog::settings::Settings;
+use crate::catalog::settings::{ACCESS_KEYS, Settings};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -108,7 +108,7 @@ impl<'a> Definition<'a> {
         } else if self.about.read(self.subject, entry, report) {
             // It is in `about` now.
         } else if self.shape.acts(name) && self.action.read(entry, report) {
-            if !matches!(name, "exec" | "params") {
+            if !matches!(name, "exec" | "params") && !ACCESS_KEYS.contains(&name) {
                 self.of_program.push(entry);
             }
         } else {
