@@ -119,7 +119,10 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
         tracing::warn!("{warning}");
     }
     log(&config.auth_warnings);
-    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
+    let loaded = Catalog::load(&config.tools, &Environment::from_process())?;
+    let Loaded {
+        catalog, warnings, ..
+    } = loaded;
     log(&warnings);
     if serves_nothing(&catalog) {
         tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");
