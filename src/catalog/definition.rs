@@ -8,6 +8,7 @@ mod defaults;
 mod icons;
 mod prompts;
 mod resources;
+mod source;
 mod tool;
 
 use std::collections::HashSet;
