@@ -14,6 +14,7 @@ mod allow;
 mod argument_error;
 mod completions;
 mod content;
+mod current;
 mod definition;
 mod environment;
 mod file;
@@ -33,9 +34,11 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod toolset;
 mod uri_template;
 mod variable;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -44,6 +47,7 @@ use std::sync::Arc;
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use current::{Current, Endpoint};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
@@ -57,6 +61,7 @@ pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
 };
+pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Problem, Report, Source};
@@ -72,6 +77,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    toolsets: BTreeMap<String, Toolset>,
 }
 
 /// What the server says of itself.
@@ -183,6 +189,13 @@ impl Catalog {
 
     fn new(contents: Contents) -> Self {
         Self {
+            toolsets: (contents.toolsets.into_iter())
+                .map(|toolset| {
+                    let catalog = Arc::new(Self::new(toolset.contents));
+                    let allow = toolset.allow;
+                    (toolset.name, Toolset { catalog, allow })
+                })
+                .collect(),
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -218,6 +231,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the toolset with this name.
+    pub fn toolset(&self, name: &str) -> Option<&Toolset> {
+        self.toolsets.get(name)
     }
 
     /// Returns the tool with this name; names compare by bytes.
