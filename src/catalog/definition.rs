@@ -7,6 +7,7 @@ mod completions;
 mod icons;
 mod prompts;
 mod resources;
+mod source;
 mod tool;
 mod toolsets;
 

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Context;
+use super::source::Source;
 use crate::catalog::content::{self, Piece};
-use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
@@ -35,9 +35,11 @@ const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 /// The keys of what runs, as they stand in the file.
 #[derive(Default)]
 pub(super) struct Action<'a> {
-    pub(super) exec: Option<&'a Entry>,
-    /// For the caller to read: not everything that runs can be fixed content.
-    pub(super) content: Option<&'a Entry>,
+    /// What it is made of; one, unless there are errors. `content` is for the caller to add: not
+    /// everything that runs can be fixed.
+    pub(super) sources: Vec<(Source, &'a Entry)>,
+    /// The entries of the other keys that are read here, `params` and `input_schema` apart.
+    pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
@@ -68,9 +70,20 @@ impl<'a> Action<'a> {
     /// Reads one key; returns whether it is one of ours.
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
-            "exec" => self.exec = Some(entry),
+            "exec" => self.sources.push((Source::Exec, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
+            _ => {
+                let is_ours = self.read_of_source(entry, report);
+                self.of_source.extend(is_ours.then_some(entry));
+                return is_ours;
+            }
+        }
+        true
+    }
+
+    fn read_of_source(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
+        match entry.key.text.as_str() {
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
@@ -123,15 +136,17 @@ impl<'a> Action<'a> {
             may_ignore: self.may_ignore,
             context,
         };
-        let kind = match (self.exec, self.content, self.given) {
-            (Some(entry), ..) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
-            (None, Some(entry), _) => scope.content(entry, report).map(Kind::Content),
-            (None, None, Some(Given::Content(pieces))) => {
+        let kind = match (self.sources.first(), self.given) {
+            (Some((Source::Exec, entry)), _) => {
+                scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
+            }
+            (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
+            (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);
                 Some(Kind::Content(pieces))
             }
-            (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
-            (None, None, None) => None,
+            (None, Some(Given::File(path))) => Some(Kind::File(path)),
+            (None, None) => None,
         };
         let parts = Parts {
             kind: kind?,
@@ -181,10 +196,12 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let effect = settings.effect.unwrap_or(match parts.kind {
-        Kind::Exec(_) => Effect::Destructive,
-        Kind::Content(_) | Kind::File(_) => Effect::Read,
-    });
+    let (effect, output) = match parts.kind {
+        Kind::Exec(_) => (Effect::Destructive, settings.output),
+        // What `defaults` say of an output is not meant for it.
+        Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
+    };
+    let effect = settings.effect.unwrap_or(effect);
     Tool {
         name,
         title: None,
@@ -194,7 +211,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
         icons: Vec::new(),
         stdin: settings.stdin.unwrap_or_default(),
-        output: settings.output.unwrap_or_default(),
+        output: output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
         confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
@@ -244,12 +261,6 @@ impl Scope<'_> {
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
         let pieces = content::read(entry, self.context.folder, report)?;
         self.check_content(&pieces, report);
-        let schema = self.settings.output.as_ref().and_then(Output::schema);
-        if schema.is_some() {
-            let message = "`content` gives no structured content that could match a schema";
-            let problem = Problem::error(Code::OutputClash, entry.key.span, message);
-            report.add(problem.help("run a program, or remove the `schema` of `output`"));
-        }
         Some(pieces)
     }
 

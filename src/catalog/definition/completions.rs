@@ -80,7 +80,7 @@ impl Scope<'_> {
                 reader::unknown_key(entry, "a completion", &known, report);
             }
         }
-        if action.exec.is_none() {
+        if action.sources.is_empty() {
             let message = format!("the completion of `{}` has nothing to run", entry.key.text);
             let help = "add `exec` with a program that prints one candidate on each line";
             report.add(Problem::error(Code::Kind, entry.key.span, message).help(help));
