@@ -14,6 +14,7 @@ mod allow;
 mod argument_error;
 mod completions;
 mod content;
+mod current;
 mod definition;
 mod documents;
 mod environment;
@@ -34,15 +35,18 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod toolset;
 mod uri_template;
 mod variable;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use current::{Current, Endpoint};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
@@ -56,6 +60,7 @@ pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
 };
+pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::Report;
@@ -72,6 +77,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    toolsets: BTreeMap<String, Toolset>,
 }
 
 /// What the server says of itself.
@@ -178,6 +184,13 @@ impl Catalog {
 
     fn new(contents: Contents) -> Self {
         Self {
+            toolsets: (contents.toolsets.into_iter())
+                .map(|toolset| {
+                    let catalog = Arc::new(Self::new(toolset.contents));
+                    let allow = toolset.allow;
+                    (toolset.name, Toolset { catalog, allow })
+                })
+                .collect(),
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -213,6 +226,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the toolset with this name.
+    pub fn toolset(&self, name: &str) -> Option<&Toolset> {
+        self.toolsets.get(name)
     }
 
     /// Returns the tool with this name; names compare by bytes.

@@ -47,3 +47,4 @@ mod streams;
 mod subscriptions;
 mod tasks;
 mod tools_files;
+mod toolsets;
