@@ -15,6 +15,7 @@ mod completions;
 mod content;
 mod definition;
 mod environment;
+mod exec;
 mod file;
 mod interpreter;
 mod list;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
+pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
@@ -49,8 +51,8 @@ pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
-    Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
+    Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
+    Origin, Signal, Stdin, Task, Tool, Work,
 };
 pub use uri_template::UriTemplate;
 

@@ -4,9 +4,11 @@ mod about;
 mod action;
 mod backed;
 mod completions;
+mod exec;
 mod icons;
 mod prompts;
 mod resources;
+mod scope;
 mod source;
 mod tool;
 
