@@ -125,6 +125,9 @@ impl<'a> Action<'a> {
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
+        if let Some(allow) = &self.settings.allow {
+            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+        }
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -223,6 +226,8 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
+        allow: settings.allow.unwrap_or_default(),
+        tags: settings.tags,
         parts,
     }
 }
