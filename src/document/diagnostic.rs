@@ -53,6 +53,8 @@ pub enum Code {
     FixedGroup,
     /// E014: shell syntax in a template that no shell will see.
     ShellSyntax,
+    /// E015: a placeholder in a script.
+    ScriptPlaceholder,
     /// E016: a placeholder in the place of the program.
     ProgramPlaceholder,
     /// E017: a program that does not exist or cannot be executed.
@@ -103,6 +105,7 @@ impl Code {
             Self::OptionalOutsideGroup => "E012",
             Self::FixedGroup => "E013",
             Self::ShellSyntax => "E014",
+            Self::ScriptPlaceholder => "E015",
             Self::ProgramPlaceholder => "E016",
             Self::ProgramMissing => "E017",
             Self::ArrayInWord => "E018",

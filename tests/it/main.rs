@@ -40,6 +40,7 @@ mod protocol;
 mod real_client;
 mod requests;
 mod resources;
+mod scripts;
 mod sessions;
 mod startup;
 mod stdio;
