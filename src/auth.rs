@@ -130,6 +130,8 @@ enum Rule {
 #[derive(Debug)]
 struct Tokens {
     callers: HashMap<SecretDigest, Arc<Caller>>,
+    /// The same callers, in the order in which they were given.
+    list: Vec<Arc<Caller>>,
     /// Until when each principal has a token; `None` for ever.
     latest: HashMap<Principal, Option<SystemTime>>,
 }
@@ -143,6 +145,7 @@ impl Authenticator {
     /// Lets in these tokens, and nobody without one.
     pub fn tokens(tokens: impl IntoIterator<Item = (SecretDigest, Caller)>) -> Self {
         let mut callers = HashMap::new();
+        let mut list = Vec::new();
         let mut latest: HashMap<Principal, Option<SystemTime>> = HashMap::new();
         for (digest, caller) in tokens {
             let principal = caller.principal.clone();
@@ -154,9 +157,15 @@ impl Authenticator {
                         .map(|(one, other)| one.max(other));
                 })
                 .or_insert(caller.expires);
-            callers.insert(digest, Arc::new(caller));
+            let caller = Arc::new(caller);
+            list.push(Arc::clone(&caller));
+            callers.insert(digest, caller);
         }
-        Self(Rule::Tokens(Tokens { callers, latest }))
+        Self(Rule::Tokens(Tokens {
+            callers,
+            list,
+            latest,
+        }))
     }
 
     /// Lets in the one token of a token file. White space around it is ignored.
@@ -219,6 +228,15 @@ impl Authenticator {
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
         matches!(self.0, Rule::Open(_))
+    }
+
+    /// Whom the tokens stand for that are good at this time, in the order of the file.
+    pub fn callers(&self, now: SystemTime) -> impl Iterator<Item = &Arc<Caller>> {
+        let callers = match &self.0 {
+            Rule::Open(_) => &[],
+            Rule::Tokens(tokens) => tokens.list.as_slice(),
+        };
+        callers.iter().filter(move |caller| !caller.is_expired(now))
     }
 
     /// Checks the value of an `Authorization` header at this time of the wall clock, which is the

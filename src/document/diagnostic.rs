@@ -372,6 +372,14 @@ impl Diagnostic {
         Some((self.source.line(span), self.source.column(span)))
     }
 
+    /// Returns the line and column right after the place, counted as those of
+    /// [`Diagnostic::position`].
+    pub fn end(&self) -> Option<(usize, usize)> {
+        let end = self.problem.span?.end;
+        let span = Span { start: end, end };
+        Some((self.source.line(span), self.source.column(span)))
+    }
+
     /// Draws the problem with its source line; `color` adds terminal colors.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
