@@ -10,12 +10,14 @@
 //! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::work`] makes it
 //! words.
 
+mod allow;
 mod argument_error;
 mod completions;
 mod content;
 mod definition;
 mod environment;
 mod file;
+mod grants;
 mod interpreter;
 mod list;
 mod output;
@@ -26,6 +28,7 @@ mod question;
 mod resource;
 mod schema;
 mod settings;
+mod tags;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -38,10 +41,12 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
+pub use grants::Grants;
 pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
 pub use prompt::{Prompt, PromptArgument};

@@ -16,36 +16,36 @@ mod token;
 
 use std::path::Path;
 
-use crate::catalog::{Catalog, Environment, Loaded};
+use crate::catalog::{Catalog, Environment, Grants, Loaded};
 use crate::cli::{self, Command, Parsed};
 use crate::console::{self, Console};
 use crate::document::LoadError;
 use crate::failure::Failure;
 
 /// What every command has to work with.
-struct Setting<'a> {
+struct Setting {
     parsed: Parsed,
-    environment: &'a Environment,
+    environment: Environment,
     console: Console,
 }
 
-impl Setting<'_> {
+impl Setting {
     /// The file of definitions.
     fn tools(&self) -> &Path {
         &self.parsed.cli.serve.tools
     }
 
-    /// Reads the definitions.
-    fn load(&self) -> Result<Loaded, LoadError> {
-        Catalog::load(self.tools(), self.environment)
+    /// Reads the definitions, for a server on which these can call.
+    fn load(&self, grants: Grants) -> Result<Loaded, LoadError> {
+        Catalog::load(self.tools(), &self.environment.clone().granting(grants))
     }
 
     /// Reads the definitions for a command that uses them, and says what is doubtful.
-    fn catalog(&self) -> Result<Catalog, LoadError> {
+    fn catalog(&self, grants: Grants) -> Result<Catalog, LoadError> {
         for warning in self.unknown_variables() {
             console::tell(&format!("warning: {warning}"));
         }
-        let Loaded { catalog, warnings } = self.load()?;
+        let Loaded { catalog, warnings } = self.load(grants)?;
         for warning in &warnings {
             self.console.diagnostic(warning);
         }
@@ -62,7 +62,7 @@ impl Setting<'_> {
 pub(crate) fn run(
     command: Command,
     parsed: Parsed,
-    environment: &Environment,
+    environment: Environment,
     console: Console,
 ) -> Result<u8, Failure> {
     let setting = Setting {

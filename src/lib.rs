@@ -71,7 +71,7 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, Loaded};
+use catalog::{Environment, Grants, Loaded};
 use cli::Parsed;
 use console::Console;
 use document::{Diagnostic, LoadError};
@@ -111,8 +111,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let environment = Environment::from_process();
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
-        None => run_server(parsed, &environment),
-        Some(command) => command::run(command, parsed, &environment, console),
+        None => run_server(parsed, environment),
+        Some(command) => command::run(command, parsed, environment, console),
     };
     done.unwrap_or_else(|failure| {
         for error in &failure.errors {
@@ -122,7 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
-fn run_server(parsed: Parsed, environment: &Environment) -> Result<u8, Failure> {
+fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
     logging::start(&parsed.cli.log, environment.allows_color());
     for warning in cli::unknown_variables(environment.names()) {
         tracing::warn!("{warning}");
@@ -139,12 +139,13 @@ fn run_server(parsed: Parsed, environment: &Environment) -> Result<u8, Failure> 
     }
 }
 
-fn load(config: &Config, environment: &Environment) -> Result<Catalog, LoadError> {
+fn load(config: &Config, environment: Environment) -> Result<Catalog, LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     log(&config.auth_warnings);
-    let Loaded { catalog, warnings } = Catalog::load(&config.tools, environment)?;
+    let environment = environment.granting(Grants::of(&config.authenticator));
+    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &environment)?;
     log(&warnings);
     if catalog.is_empty() {
         tracing::warn!(file = %config.tools.display(), "{SERVES_NOTHING}");
@@ -165,7 +166,7 @@ fn log(warnings: &[Diagnostic]) {
     }
 }
 
-fn serve(config: Config, environment: &Environment) -> anyhow::Result<server::Stopped> {
+fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Stopped> {
     execute::prepare_children().context("cannot set the limits of the tools")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

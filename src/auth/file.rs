@@ -162,11 +162,11 @@ struct Definition {
 impl Definition {
     fn token(self) -> Option<(SecretDigest, Caller)> {
         let (digest, _) = self.digest?;
+        let principal = Principal::user(Issuer::AuthFile, self.subject?, self.tenant);
         let caller = Caller {
-            principal: Principal::user(Issuer::AuthFile, self.subject?, self.tenant),
-            scopes: self.scopes,
             roles: self.roles,
             expires: self.expires.map(|(expires, _)| expires),
+            ..Caller::new(principal).with_scopes(self.scopes)
         };
         Some((digest, caller))
     }

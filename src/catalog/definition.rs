@@ -7,6 +7,7 @@ mod completions;
 mod icons;
 mod prompts;
 mod resources;
+mod source;
 mod tool;
 
 use std::collections::HashSet;
@@ -106,7 +107,7 @@ pub(crate) fn read(
             "title" => server.title = reader::text(entry, report),
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
-            "defaults" => defaults = read_defaults(entry, report),
+            "defaults" => defaults = read_defaults(entry, context, report),
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -211,12 +212,16 @@ fn check_name(key: &Key, kind: &str, report: &mut Report) {
     }
 }
 
-fn read_defaults(entry: &Entry, report: &mut Report) -> Settings {
+fn read_defaults(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Settings {
     let mut settings = Settings::default();
     for entry in reader::mapping(entry, report).unwrap_or_default() {
         if !settings.read(entry, report) {
             reader::unknown_key(entry, "`defaults`", settings::KEYS, report);
         }
+    }
+    if let Some(allow) = &settings.allow {
+        let subject = "what has no `allow` of its own";
+        allow.check(subject, context.environment.grants(), report);
     }
     settings
 }

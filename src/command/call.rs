@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use super::runner::{self, Runner};
 use super::{Setting, caller, result};
 use crate::auth::{Caller, Principal};
-use crate::catalog::{Arguments, Catalog, Tool};
+use crate::catalog::{Arguments, Catalog, Guarded as _, Tool};
 use crate::cli;
 use crate::console;
 use crate::document::suggest::did_you_mean;
@@ -22,11 +22,13 @@ use crate::protocol::input::missing_capabilities;
 use terminal::Terminal;
 
 /// Calls a tool, or says what the call would do.
-pub(super) fn run(options: &cli::Call, setting: &Setting<'_>) -> Result<u8, Failure> {
-    let catalog = setting.catalog()?;
+pub(super) fn run(options: &cli::Call, setting: &Setting) -> Result<u8, Failure> {
+    let (caller, grants) = caller::find(options.subject.as_deref(), setting)?;
+    let catalog = setting.catalog(grants)?;
     let tool = find(&options.tool, &catalog)?;
-    let caller = match &options.subject {
-        Some(subject) => caller::find(subject, setting)?,
+    let caller = match caller {
+        Some(caller) if tool.allow().permits(&caller) => caller,
+        Some(caller) => return Err(not_allowed(&caller, tool)),
         None => Arc::new(Caller::new(Principal::Anonymous)),
     };
     let arguments = arguments::read(options, tool.input_schema())?;
@@ -52,6 +54,14 @@ fn find<'a>(name: &str, catalog: &'a Catalog) -> Result<&'a Arc<Tool>, Failure> 
     })
 }
 
+/// Clients are told that there is no such tool. Whoever has the file may know better.
+fn not_allowed(caller: &Caller, tool: &Tool) -> Failure {
+    let (subject, name) = (caller.subject(), &tool.name);
+    Failure::usage([anyhow!(
+        "`{subject}` may not use `{name}`: the `allow` of it asks for something else"
+    )])
+}
+
 fn bad_arguments(tool: &Tool, error: &impl ToString) -> Failure {
     let error = error.to_string();
     Failure::usage([anyhow!("{} cannot be called with this\n{error}", tool.name)])
@@ -59,7 +69,7 @@ fn bad_arguments(tool: &Tool, error: &impl ToString) -> Failure {
 
 fn call(
     options: &cli::Call,
-    setting: &Setting<'_>,
+    setting: &Setting,
     (tool, arguments, caller): (&Arc<Tool>, Arguments, Arc<Caller>),
 ) -> Result<u8, Failure> {
     let reads_arguments = options.arguments.as_deref() == Some(arguments::STDIN);

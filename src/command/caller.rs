@@ -3,33 +3,44 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::anyhow;
+use anyhow::bail;
 
 use super::Setting;
-use crate::auth::Caller;
+use crate::auth::{Authenticator, Caller};
+use crate::catalog::Grants;
 use crate::config;
 use crate::console;
 use crate::document::suggest::did_you_mean;
 use crate::failure::Failure;
 
-/// Finds a subject among the tokens that serving would let in. Of several tokens the first counts.
-pub(super) fn find(subject: &str, setting: &Setting<'_>) -> Result<Arc<Caller>, Failure> {
-    let usage = |text: String| Failure::usage([anyhow!(text)]);
+/// In whose name, and who can call at all. Without a subject nobody is meant, and nothing is known
+/// of who can call.
+pub(super) fn find(
+    subject: Option<&str>,
+    setting: &Setting,
+) -> Result<(Option<Arc<Caller>>, Grants), Failure> {
+    let Some(subject) = subject else {
+        return Ok((None, Grants::Any));
+    };
     let access = &setting.parsed.cli.access;
-    let (authenticator, _) =
-        config::authenticator(access).map_err(|error| Failure::usage([error]))?;
-    if authenticator.is_open() {
-        let text = format!("--as {subject} needs a file that says who that is: set --auth");
-        return Err(usage(text));
-    }
-    let callers: Vec<_> = authenticator.callers(SystemTime::now()).collect();
+    let read = config::authenticator(access);
+    let (authenticator, _) = read.map_err(|error| Failure::usage([error]))?;
+    let caller = named(subject, &authenticator).map_err(|error| Failure::usage([error]))?;
+    Ok((Some(caller), Grants::of(&authenticator)))
+}
+
+/// Finds a subject among the tokens that serving would let in. Of several tokens the first counts.
+fn named(subject: &str, authenticator: &Authenticator) -> anyhow::Result<Arc<Caller>> {
+    let Some(callers) = authenticator.callers() else {
+        bail!("--as {subject} needs a file that says who that is: set --auth");
+    };
+    let now = SystemTime::now();
+    let callers: Vec<_> = callers.filter(|caller| !caller.is_expired(now)).collect();
     let mut same = callers.iter().filter(|caller| caller.subject() == subject);
     let Some(first) = same.next() else {
         let known = callers.iter().map(|caller| caller.subject());
         let hint = did_you_mean(subject, known).map_or(String::new(), |hint| format!("; {hint}"));
-        return Err(usage(format!(
-            "no token that is good now stands for `{subject}`{hint}"
-        )));
+        bail!("no token that is good now stands for `{subject}`{hint}");
     };
     if same.any(|caller| caller != first) {
         console::tell(&format!(

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Setting, table};
-use crate::catalog::{Catalog, Loaded};
+use crate::catalog::{Catalog, Grants, Loaded};
 use crate::cli::{self, Check, CheckFormat, Source};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::console::{self, Console};
 use crate::document::{Diagnostic, LoadError, Severity};
 use crate::failure::Failure;
 
 /// Checks everything, and returns the exit code that serving would end with before it listens.
-pub(super) fn run(options: &Check, setting: Setting<'_>) -> Result<u8, Failure> {
+pub(super) fn run(options: &Check, setting: Setting) -> Result<u8, Failure> {
     let console = setting.console;
     let verdict = Verdict::new(setting);
     match options.format {
@@ -45,7 +45,7 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(setting: Setting<'_>) -> Self {
+    fn new(setting: Setting) -> Self {
         let mut verdict = Self {
             file: setting.tools().to_owned(),
             errors: Vec::new(),
@@ -55,7 +55,12 @@ impl Verdict {
             catalog: None,
             settings: setting.parsed.settings.clone(),
         };
-        let loaded = setting.load();
+        // Also when something else is wrong with the options.
+        let grants = match config::authenticator(&setting.parsed.cli.access) {
+            Ok((authenticator, _)) => Grants::of(&authenticator),
+            Err(_) => Grants::Any,
+        };
+        let loaded = setting.load(grants);
         match Config::new(setting.parsed) {
             Ok(config) => {
                 verdict.notes.extend(config.warnings);

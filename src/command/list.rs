@@ -1,20 +1,21 @@
 //! `list`: what is served, in lines or as JSON.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{Setting, caller, table};
-use crate::catalog::{Annotations, Catalog};
-use crate::cli::List;
+use crate::auth::Caller;
+use crate::catalog::{Annotations, Catalog, Guarded, List};
+use crate::cli;
 use crate::console;
 use crate::failure::Failure;
 
 /// Prints what is served.
-pub(super) fn run(options: &List, setting: &Setting<'_>) -> Result<u8, Failure> {
-    let catalog = setting.catalog()?;
-    if let Some(subject) = &options.subject {
-        caller::find(subject, setting)?;
-    }
-    let items = items(&catalog);
+pub(super) fn run(options: &cli::List, setting: &Setting) -> Result<u8, Failure> {
+    let (caller, grants) = caller::find(options.subject.as_deref(), setting)?;
+    let catalog = setting.catalog(grants)?;
+    let items = items(&catalog, caller.as_deref());
     if options.json {
         let text = serde_json::to_string_pretty(&items).unwrap_or_default();
         console::print(text + "\n")?;
@@ -43,26 +44,27 @@ struct Item<'a> {
     description: &'a str,
 }
 
-fn items(catalog: &Catalog) -> Vec<Item<'_>> {
-    let tools = catalog.tools().iter().map(|tool| Item {
+/// Everything, or what a caller may use.
+fn items<'a>(catalog: &'a Catalog, caller: Option<&Caller>) -> Vec<Item<'a>> {
+    let tools = usable(catalog.tools(), caller).map(|tool| Item {
         kind: "tool",
         name: &tool.name,
         effect: Some(effect(tool.annotations)),
         description: &tool.description,
     });
-    let prompts = catalog.prompts().iter().map(|prompt| Item {
+    let prompts = usable(catalog.prompts(), caller).map(|prompt| Item {
         kind: "prompt",
         name: &prompt.name,
         effect: None,
         description: &prompt.description,
     });
-    let resources = catalog.resources().iter().map(|resource| Item {
+    let resources = usable(catalog.resources(), caller).map(|resource| Item {
         kind: "resource",
         name: resource.uri.as_str(),
         effect: None,
         description: &resource.about.description,
     });
-    let templates = catalog.templates().iter().map(|template| Item {
+    let templates = usable(catalog.templates(), caller).map(|template| Item {
         kind: "template",
         name: template.uri.as_str(),
         effect: None,
@@ -73,6 +75,15 @@ fn items(catalog: &Catalog) -> Vec<Item<'_>> {
         .chain(resources)
         .chain(templates)
         .collect()
+}
+
+/// The items of a list that a caller may use, as the server decides it.
+fn usable<'a, T: Guarded>(
+    list: &'a List<T>,
+    caller: Option<&Caller>,
+) -> impl Iterator<Item = &'a Arc<T>> {
+    let may_use = move |item: &&Arc<T>| caller.is_none_or(|caller| item.allow().permits(caller));
+    list.iter().filter(may_use)
 }
 
 /// The word of the definition for what clients are told.

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Context;
+use super::source::Source;
 use crate::catalog::content::{self, Piece};
-use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
@@ -28,7 +28,6 @@ const KEYS: &[&str] = &[
     "unsafe_code",
     "confirm",
     "ask",
-    "confirm_fallback",
 ];
 /// What every child gets of the server's environment, if it is set.
 const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -36,9 +35,11 @@ const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 /// The keys of what runs, as they stand in the file.
 #[derive(Default)]
 pub(super) struct Action<'a> {
-    pub(super) exec: Option<&'a Entry>,
-    /// For the caller to read: not everything that runs can be fixed content.
-    pub(super) content: Option<&'a Entry>,
+    /// What it is made of; one, unless there are errors. `content` is for the caller to add: not
+    /// everything that runs can be fixed.
+    pub(super) sources: Vec<(Source, &'a Entry)>,
+    /// The entries of the other keys that are read here, `params` and `input_schema` apart.
+    pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
@@ -48,7 +49,7 @@ pub(super) struct Action<'a> {
     unsafe_code: bool,
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
-    confirm_fallback: Fallback,
+    confirm_fallback: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -69,17 +70,28 @@ impl<'a> Action<'a> {
     /// Reads one key; returns whether it is one of ours.
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
-            "exec" => self.exec = Some(entry),
+            "exec" => self.sources.push((Source::Exec, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
+            _ => {
+                let is_ours = self.read_of_source(entry, report);
+                self.of_source.extend(is_ours.then_some(entry));
+                return is_ours;
+            }
+        }
+        true
+    }
+
+    fn read_of_source(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
+        match entry.key.text.as_str() {
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
             "confirm_fallback" => {
-                let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
-                self.confirm_fallback = reader::choice(entry, &choices, report).unwrap_or_default();
+                self.confirm_fallback = Some(entry);
+                return self.settings.read(entry, report);
             }
             _ => return self.settings.read(entry, report),
         }
@@ -112,6 +124,10 @@ impl<'a> Action<'a> {
         // Before the values that the user is asked for are among them.
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
+        self.check_fallback(report);
+        if let Some(allow) = &self.settings.allow {
+            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+        }
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -120,15 +136,17 @@ impl<'a> Action<'a> {
             may_ignore: self.may_ignore,
             context,
         };
-        let kind = match (self.exec, self.content, self.given) {
-            (Some(entry), ..) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
-            (None, Some(entry), _) => scope.content(entry, report).map(Kind::Content),
-            (None, None, Some(Given::Content(pieces))) => {
+        let kind = match (self.sources.first(), self.given) {
+            (Some((Source::Exec, entry)), _) => {
+                scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
+            }
+            (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
+            (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);
                 Some(Kind::Content(pieces))
             }
-            (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
-            (None, None, None) => None,
+            (None, Some(Given::File(path))) => Some(Kind::File(path)),
+            (None, None) => None,
         };
         let parts = Parts {
             kind: kind?,
@@ -136,10 +154,28 @@ impl<'a> Action<'a> {
             input: input?,
             questions,
         };
-        Some(Tool {
-            confirm_fallback: self.confirm_fallback,
-            ..tool(name.clone(), settings, parts)
-        })
+        Some(tool(name.clone(), settings, parts))
+    }
+
+    /// Reports leave to run unasked that no call could ever use.
+    fn check_fallback(&self, report: &mut Report) {
+        let Some(entry) = self.confirm_fallback else {
+            return;
+        };
+        let (reason, help) = match (self.confirm, self.ask) {
+            _ if self.settings.confirm_fallback != Some(Fallback::Allow) => return,
+            (Some(_), None) => return,
+            (None, None) => (
+                "there is no `confirm`",
+                "add `confirm` with the question, or remove the fallback",
+            ),
+            (_, Some(_)) => (
+                "nothing can run without the values of `ask`",
+                "remove the fallback",
+            ),
+        };
+        let message = format!("`confirm_fallback: allow` has no effect: {reason}");
+        report.add(Problem::error(Code::Value, entry.key.span, message).help(help));
     }
 
     /// Reads what the caller of this brings.
@@ -160,10 +196,12 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let effect = settings.effect.unwrap_or(match parts.kind {
-        Kind::Exec(_) => Effect::Destructive,
-        Kind::Content(_) | Kind::File(_) => Effect::Read,
-    });
+    let (effect, output) = match parts.kind {
+        Kind::Exec(_) => (Effect::Destructive, settings.output),
+        // What `defaults` say of an output is not meant for it.
+        Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
+    };
+    let effect = settings.effect.unwrap_or(effect);
     Tool {
         name,
         title: None,
@@ -173,16 +211,18 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
         icons: Vec::new(),
         stdin: settings.stdin.unwrap_or_default(),
-        output: settings.output.unwrap_or_default(),
+        output: output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
-        confirm_fallback: Fallback::default(),
+        confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
+        allow: settings.allow.unwrap_or_default(),
+        tags: settings.tags,
         parts,
     }
 }
@@ -221,12 +261,6 @@ impl Scope<'_> {
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
         let pieces = content::read(entry, self.context.folder, report)?;
         self.check_content(&pieces, report);
-        let schema = self.settings.output.as_ref().and_then(Output::schema);
-        if schema.is_some() {
-            let message = "`content` gives no structured content that could match a schema";
-            let problem = Problem::error(Code::OutputClash, entry.key.span, message);
-            report.add(problem.help("run a program, or remove the `schema` of `output`"));
-        }
         Some(pieces)
     }
 
