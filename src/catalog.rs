@@ -12,6 +12,7 @@
 
 mod argument_error;
 mod completions;
+mod concurrency;
 mod content;
 mod definition;
 mod environment;
@@ -21,6 +22,7 @@ mod list;
 mod output;
 mod params;
 mod program;
+mod progress;
 mod prompt;
 mod question;
 mod resource;
@@ -40,10 +42,12 @@ use std::sync::Arc;
 
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use concurrency::{Concurrency, DEFAULT_MAX, DEFAULT_QUEUE, Rate};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use list::{Fingerprint, List};
-pub use output::{Form, Output};
+pub use output::{Form, Output, Overflow, Stderr};
+pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};

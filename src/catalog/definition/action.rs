@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use super::Context;
 use crate::catalog::content::{self, Piece};
-use crate::catalog::output::Output;
+use crate::catalog::output::{Form, Output, Stderr};
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
+use crate::catalog::progress::Channel;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings, Variable};
-use crate::catalog::template::{self, Slot, Template};
+use crate::catalog::template::{self, Slot, Template, Word};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
 };
@@ -48,6 +49,7 @@ pub(super) struct Action<'a> {
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
     confirm_fallback: Option<&'a Entry>,
+    progress: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -76,6 +78,10 @@ impl<'a> Action<'a> {
             }
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
+            "progress" => {
+                self.progress = Some(entry);
+                return self.settings.read(entry, report);
+            }
             "confirm_fallback" => {
                 self.confirm_fallback = Some(entry);
                 return self.settings.read(entry, report);
@@ -130,6 +136,8 @@ impl<'a> Action<'a> {
             (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
             (None, None, None) => None,
         };
+        scope.check_key(report);
+        scope.check_progress(self.progress, report);
         let parts = Parts {
             kind: kind?,
             parameters,
@@ -183,6 +191,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         Kind::Content(_) | Kind::File(_) => Effect::Read,
     });
     Tool {
+        identity: format!("tool `{name}`"),
         name,
         title: None,
         description: String::new(),
@@ -195,6 +204,9 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         needs: settings.needs.unwrap_or_default(),
         task: None,
         confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
+        concurrency: settings.concurrency.unwrap_or_default(),
+        rate: settings.rate,
+        progress: settings.progress,
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {
@@ -266,6 +278,38 @@ impl Scope<'_> {
                 let help = "pass it as words of `exec`";
                 report.add(Problem::error(Code::ArrayInWord, slot.span, message).help(help));
             }
+        }
+    }
+
+    /// The key of `concurrency` may also name what is known of the caller.
+    fn check_key(&self, report: &mut Report) {
+        let concurrency = self.settings.concurrency.as_ref();
+        let key = concurrency.and_then(|concurrency| concurrency.key.as_ref());
+        let slots = key.into_iter().flat_map(Word::slots);
+        for slot in slots.filter(|slot| slot.caller().is_none()) {
+            template::check_declared(slot, self.name, self.parameters, report);
+        }
+    }
+
+    /// Lines that say how far a program has come must be lines of their own.
+    fn check_progress(&self, entry: Option<&Entry>, report: &mut Report) {
+        let (Some(progress), Some(output)) = (&self.settings.progress, &self.settings.output)
+        else {
+            return;
+        };
+        let (message, help) = match (progress.from, &output.form, output.stderr) {
+            (Channel::Stderr, _, Stderr::Merge) => (
+                "with `stderr: merge` all lines are in the output",
+                "write `from: stdout`",
+            ),
+            (Channel::Stdout, Form::Media(_), _) => (
+                "bytes of a media type have no lines",
+                "write `from: stderr`",
+            ),
+            _ => return,
+        };
+        if let Some(entry) = entry {
+            report.add(Problem::error(Code::OutputClash, entry.key.span, message).help(help));
         }
     }
 
