@@ -226,9 +226,8 @@ fn select(entry: &Entry, report: &mut Report) -> Option<Arc<str>> {
     let Err(mistakes) = crate::select::check(&filter) else {
         return Some(filter.into());
     };
-    let source = Arc::clone(report.source());
     for mistake in mistakes {
-        let place = scalar.place(mistake.at, &source.text);
+        let place = scalar.place(mistake.at, report);
         let message = format!("`select` is no jq filter: {}", mistake.message);
         report.add(Problem::error(Code::Grammar, place, message));
     }

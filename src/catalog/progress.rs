@@ -150,8 +150,7 @@ fn refuse(
     help: Option<String>,
     report: &mut Report,
 ) {
-    let source = Arc::clone(report.source());
-    let place = scalar.place(at, &source.text);
+    let place = scalar.place(at, report);
     report.add(Problem::error(Code::Grammar, place, message).maybe_help(help));
 }
 
@@ -174,14 +173,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::document::diagnostic::Source;
+    use crate::catalog::{Catalog, Environment};
 
     fn lines(pattern: &str) -> ProgressLines {
-        let text = format!("progress: {{match: '{pattern}'}}");
-        let mut report = Report::new(Source::new(Path::new("tools.yaml"), text));
-        let (root, _) =
-            crate::document::yaml::parse(&mut report, &crate::catalog::definition::ADVICE).unwrap();
-        ProgressLines::read(root.get("progress").unwrap(), &mut report).unwrap()
+        let text = format!(
+            "tools: {{t: {{description: d, exec: /bin/cat, progress: {{match: '{pattern}'}}}}}}"
+        );
+        let environment = Environment::default();
+        let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment).unwrap();
+        loaded.catalog.tool("t").unwrap().progress.clone().unwrap()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::allow::Allow;
 use super::argument_error::ArgumentError;
 use super::concurrency::{Concurrency, Rate};
 use super::content::{self, Piece};
@@ -70,6 +71,10 @@ pub struct Tool {
     pub progress: Option<ProgressLines>,
     /// What nothing else of a catalog is called, tools or not; the same when it is loaded again.
     pub(crate) identity: String,
+    /// Who may use it.
+    pub allow: Allow,
+    /// Names for toolsets to choose by; no client sees them.
+    pub tags: BTreeSet<String>,
     pub(crate) parts: Parts,
 }
 

@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Context;
+use super::source::Source;
 use crate::catalog::content::{self, Piece};
-use crate::catalog::output::{Form, Output, Stderr};
+use crate::catalog::output::{Form, Stderr};
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::progress::Channel;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
-use crate::catalog::settings::{self, Settings, Variable};
+use crate::catalog::settings::{self, Settings, Variable, Workdir};
 use crate::catalog::template::{self, Slot, Template, Word};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
@@ -36,9 +37,11 @@ const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 /// The keys of what runs, as they stand in the file.
 #[derive(Default)]
 pub(super) struct Action<'a> {
-    pub(super) exec: Option<&'a Entry>,
-    /// For the caller to read: not everything that runs can be fixed content.
-    pub(super) content: Option<&'a Entry>,
+    /// What it is made of; one, unless there are errors. `content` is for the caller to add: not
+    /// everything that runs can be fixed.
+    pub(super) sources: Vec<(Source, &'a Entry)>,
+    /// The entries of the other keys that are read here, `params` and `input_schema` apart.
+    pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
@@ -70,9 +73,20 @@ impl<'a> Action<'a> {
     /// Reads one key; returns whether it is one of ours.
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
-            "exec" => self.exec = Some(entry),
+            "exec" => self.sources.push((Source::Exec, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
+            _ => {
+                let is_ours = self.read_of_source(entry, report);
+                self.of_source.extend(is_ours.then_some(entry));
+                return is_ours;
+            }
+        }
+        true
+    }
+
+    fn read_of_source(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
+        match entry.key.text.as_str() {
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
@@ -118,6 +132,9 @@ impl<'a> Action<'a> {
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
+        if let Some(allow) = &self.settings.allow {
+            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+        }
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -126,15 +143,17 @@ impl<'a> Action<'a> {
             may_ignore: self.may_ignore,
             context,
         };
-        let kind = match (self.exec, self.content, self.given) {
-            (Some(entry), ..) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
-            (None, Some(entry), _) => scope.content(entry, report).map(Kind::Content),
-            (None, None, Some(Given::Content(pieces))) => {
+        let kind = match (self.sources.first(), self.given) {
+            (Some((Source::Exec, entry)), _) => {
+                scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
+            }
+            (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
+            (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);
                 Some(Kind::Content(pieces))
             }
-            (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
-            (None, None, None) => None,
+            (None, Some(Given::File(path))) => Some(Kind::File(path)),
+            (None, None) => None,
         };
         scope.check_key(report);
         scope.check_progress(self.progress, report);
@@ -186,10 +205,12 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let effect = settings.effect.unwrap_or(match parts.kind {
-        Kind::Exec(_) => Effect::Destructive,
-        Kind::Content(_) | Kind::File(_) => Effect::Read,
-    });
+    let (effect, output) = match parts.kind {
+        Kind::Exec(_) => (Effect::Destructive, settings.output),
+        // What `defaults` say of an output is not meant for it.
+        Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
+    };
+    let effect = settings.effect.unwrap_or(effect);
     Tool {
         identity: format!("tool `{name}`"),
         name,
@@ -200,7 +221,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
         icons: Vec::new(),
         stdin: settings.stdin.unwrap_or_default(),
-        output: settings.output.unwrap_or_default(),
+        output: output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
         confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
@@ -213,6 +234,8 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
+        allow: settings.allow.unwrap_or_default(),
+        tags: settings.tags,
         parts,
     }
 }
@@ -238,25 +261,15 @@ impl Scope<'_> {
         Some(Exec {
             program: self.find_program(&template, report)?,
             template,
-            workdir: self
-                .settings
-                .workdir
-                .as_deref()
-                .map(|path| self.absolute(path)),
+            workdir: self.workdir(),
             inherited: self.inherited(),
             variables: self.settings.env.clone(),
         })
     }
 
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
-        let pieces = content::read(entry, self.context.folder, report)?;
+        let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;
         self.check_content(&pieces, report);
-        let schema = self.settings.output.as_ref().and_then(Output::schema);
-        if schema.is_some() {
-            let message = "`content` gives no structured content that could match a schema";
-            let problem = Problem::error(Code::OutputClash, entry.key.span, message);
-            report.add(problem.help("run a program, or remove the `schema` of `output`"));
-        }
         Some(pieces)
     }
 
@@ -334,11 +347,8 @@ impl Scope<'_> {
     /// Finds the program; a hidden tool's absence is a warning.
     fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
         let word = template.words().next()?;
-        let Context {
-            folder,
-            environment,
-        } = self.context;
-        let missing = match program::resolve(word.literal()?, folder, environment) {
+        let folder = self.context.folder(word.span);
+        let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
             Ok(program) => return Some(program),
             Err(missing) => missing,
         };
@@ -353,9 +363,10 @@ impl Scope<'_> {
         None
     }
 
-    fn absolute(&self, path: &str) -> PathBuf {
-        let joined = self.context.folder.join(path);
-        std::path::absolute(&joined).unwrap_or(joined)
+    fn workdir(&self) -> Option<PathBuf> {
+        let Workdir { path, place } = self.settings.workdir.as_ref()?;
+        let joined = self.context.folder(*place).join(path);
+        Some(std::path::absolute(&joined).unwrap_or(joined))
     }
 
     fn inherited(&self) -> Vec<(OsString, OsString)> {
