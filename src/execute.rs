@@ -425,6 +425,11 @@ impl CallTask {
             Ok(Entered::Later(waiting)) => waiting,
             Err(refused) => return Err(report::not_let_in(tool, &refused, now)),
         };
+        tracing::debug!(
+            call = self.number,
+            tool = tool.name,
+            "a call waits for its turn"
+        );
         drop(permit);
         let turn = async {
             let place = waiting.turn().await;
