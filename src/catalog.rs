@@ -15,9 +15,11 @@ mod argument_error;
 mod completions;
 mod concurrency;
 mod content;
+mod current;
 mod definition;
 mod documents;
 mod environment;
+mod exec;
 mod file;
 mod grants;
 mod interpreter;
@@ -36,9 +38,11 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod toolset;
 mod uri_template;
 mod variable;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,7 +50,9 @@ pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use concurrency::{Concurrency, DEFAULT_MAX, DEFAULT_QUEUE, Rate};
+pub use current::{Current, Endpoint};
 pub use environment::Environment;
+pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
@@ -57,9 +63,10 @@ pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
-    Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
+    Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
+    Origin, Signal, Stdin, Task, Tool, Work,
 };
+pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::Report;
@@ -76,6 +83,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    toolsets: BTreeMap<String, Toolset>,
 }
 
 /// What the server says of itself.
@@ -182,6 +190,13 @@ impl Catalog {
 
     fn new(contents: Contents) -> Self {
         Self {
+            toolsets: (contents.toolsets.into_iter())
+                .map(|toolset| {
+                    let catalog = Arc::new(Self::new(toolset.contents));
+                    let allow = toolset.allow;
+                    (toolset.name, Toolset { catalog, allow })
+                })
+                .collect(),
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -197,6 +212,12 @@ impl Catalog {
     /// Returns what the server says of itself.
     pub fn server(&self) -> &ServerInfo {
         &self.server
+    }
+
+    /// True if nothing is served: the file defines nothing, or all of it is hidden.
+    pub fn is_empty(&self) -> bool {
+        let has_resources = !self.resources.is_empty() || !self.templates.is_empty();
+        self.tools.is_empty() && !has_resources && self.prompts.is_empty()
     }
 
     /// Returns the tools in the order of the file.
@@ -217,6 +238,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the toolset with this name.
+    pub fn toolset(&self, name: &str) -> Option<&Toolset> {
+        self.toolsets.get(name)
     }
 
     /// Returns the tool with this name; names compare by bytes.

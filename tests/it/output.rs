@@ -158,14 +158,14 @@ fn a_filter_that_does_not_end_or_takes_too_much_hurts_nobody() {
             "failed: it gives bytes, which JSON has not",
         ),
     ];
-    let mut tools = "tools:\n".to_owned();
-    for (name, filter, _) in filters {
-        let input = if name == "far" { "[]" } else { r#""a""# };
+    let tool = |(name, filter, _): &(&str, &str, &str)| {
+        let input = if *name == "far" { "[]" } else { r#""a""# };
         let output = json!({"type": "json", "select": filter});
-        tools +=
-            &format!("  {name}: {{description: d, exec: [echo, '{input}'], output: {output}}}\n");
-    }
-    tools += "  endless: {description: d, exec: echo 1, output: {select: 'def f: f; f'}}\n";
+        format!("  {name}: {{description: d, exec: [echo, '{input}'], output: {output}}}\n")
+    };
+    let tools: String = filters.iter().map(tool).collect();
+    let endless = "  endless: {description: d, exec: echo 1, output: {select: 'def f: f; f'}}\n";
+    let tools = format!("tools:\n{tools}{endless}");
     let server = TestServer::start(&tools, &["--heartbeat", "100ms"]);
     // The longest runs while the others do.
     let mut endless = server.client(ERAS[0]).start_call(9, "endless", &json!({}));

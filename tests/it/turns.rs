@@ -124,8 +124,8 @@ fn calls_that_wait_come_in_order_and_hold_nothing() {
     // One whose time is over while it waits never runs either.
     let long = client.start_call(1, "late", &d.arguments());
     d.wait();
-    let e = Gate::new(&server, "e");
-    let waited = result(client.start_call(1, "late", &e.arguments()));
+    let never = Gate::new(&server, "never");
+    let waited = result(client.start_call(1, "late", &never.arguments()));
     let said = text(&waited["content"][0]["text"]);
     let expected = [
         // The first was stopped at its own time limit before, and so it is the second's turn.
