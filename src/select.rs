@@ -62,7 +62,7 @@ static CAN_RUN: AtomicBool = AtomicBool::new(false);
 /// What is wrong with a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// Where, in bytes of the filter. Empty at its end.
+    /// Where, in bytes of the filter; its last character, where more belongs.
     pub(crate) at: Range<usize>,
     /// What.
     pub(crate) message: String,
@@ -272,7 +272,7 @@ fn undefined(filter: &str, errors: &compile::Errors<&str, ()>) -> Vec<Mistake> {
         } else {
             match kind {
                 compile::Undefined::Filter(arity) => {
-                    format!("there is no filter `{name}` with {arity} arguments")
+                    format!("there is no filter `{name}/{arity}`")
                 }
                 _ => format!("there is no {} `{name}`", kind.as_str()),
             }
@@ -283,16 +283,18 @@ fn undefined(filter: &str, errors: &compile::Errors<&str, ()>) -> Vec<Mistake> {
 }
 
 fn expected_here(filter: &str, expected: &str, found: &str) -> Mistake {
-    let message = match found.chars().next() {
-        None => format!("it ends too early; expected here: {expected}"),
-        Some(_) => format!("expected here: {expected}"),
-    };
+    if found.is_empty() {
+        let end = filter.trim_end();
+        let last = end.char_indices().next_back().map_or(0, |(at, _)| at);
+        return Mistake {
+            at: last..end.len(),
+            message: format!("it ends too early; expected here: {expected}"),
+        };
+    }
     // What could not be read goes on to the end, and its beginning is the point.
-    let end = found
-        .char_indices()
-        .nth(1)
-        .map_or(found.len(), |(at, _)| at);
-    mistake(filter, found.get(..end).unwrap_or(found), message)
+    let end = (found.char_indices().nth(1)).map_or(found.len(), |(at, _)| at);
+    let part = found.get(..end).unwrap_or(found);
+    mistake(filter, part, format!("expected here: {expected}"))
 }
 
 /// A mistake at a part of the filter.
@@ -440,23 +442,19 @@ mod tests {
     fn mistakes_have_their_places() {
         let cases: [(&str, Range<usize>, &str); 9] = [
             ("", 0..0, "it ends too early; expected here: term"),
-            (".a | ", 5..5, "it ends too early; expected here: term"),
+            (".a | ", 3..4, "it ends too early; expected here: term"),
             (".a | )", 5..6, "expected here: token"),
             (
                 ".a | (",
-                6..6,
+                5..6,
                 "it ends too early; expected here: closing parenthesis",
             ),
-            (
-                ".[] | foo(1; 2)",
-                6..9,
-                "there is no filter `foo` with 2 arguments",
-            ),
+            (".[] | foo(1; 2)", 6..9, "there is no filter `foo/2`"),
             (". + $x", 4..6, "there is no variable `$x`"),
             ("\"a\\q\"", 3..4, "expected here: string escape sequence"),
             (
                 "if . then 1",
-                11..11,
+                10..11,
                 "it ends too early; expected here: else or end",
             ),
             ("break $x", 6..8, "there is no label `$x`"),

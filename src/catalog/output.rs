@@ -167,6 +167,7 @@ impl Output {
         if self.on_overflow == Overflow::Truncate && !is_text {
             let message = match (&self.form, &self.schema) {
                 (Form::Media(_), _) => "cut bytes would be nothing that can be used",
+                (Form::Json, None) => "JSON that was cut is no JSON",
                 (_, Some(_)) => "cut output would not match its schema",
                 (_, None) => "cut output would not be what its form says",
             };
