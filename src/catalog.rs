@@ -12,6 +12,7 @@
 
 mod allow;
 mod argument_error;
+mod binding;
 mod completions;
 mod content;
 mod definition;
@@ -27,6 +28,7 @@ mod program;
 mod prompt;
 mod question;
 mod resource;
+mod rules;
 mod schema;
 mod settings;
 mod tags;
@@ -152,7 +154,7 @@ impl Catalog {
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
     /// let caller = Caller::new(Principal::Anonymous);
-    /// let work = tool.work(&tool.arguments(arguments)?, &caller)?;
+    /// let work = tool.work(&tool.arguments(arguments, &caller)?, &caller)?;
     /// let command = work.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Signal, Stdin, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Signal, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -333,11 +333,11 @@ impl CallTask {
             Ok(arguments) => arguments,
             Err(outcome) => return outcome,
         };
-        let mut command = match self.tool.work(&arguments, &self.caller) {
+        let mut command = match self.work(&arguments).await {
             Ok(Work::Run(command)) => command,
             Ok(Work::Answer(content)) => return report::answered(content),
             Ok(Work::Read(path)) => return self.read(path, permit).await,
-            Err(error) => return report::refused(&error),
+            Err(outcome) => return outcome,
         };
         identity::set(&mut command.environment, &self.variables);
         // A call that was given up already does nothing at all.
@@ -346,7 +346,7 @@ impl CallTask {
         }
         conversation.begin();
         listener.begins();
-        let input = input_of(&self.tool, &arguments);
+        let input = input_of(&self.tool, command.input.take());
         let program = command.program.clone();
         let (mut process, folder) = match start(command, input).await {
             Ok(started) => started,
@@ -359,6 +359,19 @@ impl CallTask {
         let outcome = or_lost(self.listen(&mut process, conversation, listener)).await;
         self.clean_up(process, folder, permit);
         outcome
+    }
+
+    /// Renders what the call does, off the reactor if paths are looked up.
+    async fn work(&self, arguments: &Arguments) -> Result<Work, Outcome> {
+        let work = if self.tool.looks_up_paths() {
+            let (tool, caller) = (Arc::clone(&self.tool), Arc::clone(&self.caller));
+            let arguments = arguments.clone();
+            let working = tokio::task::spawn_blocking(move || tool.work(&arguments, &caller));
+            working.await.map_err(|_| Outcome::Lost)?
+        } else {
+            self.tool.work(arguments, &self.caller)
+        };
+        work.map_err(|error| report::refused(&error))
     }
 
     /// Reads a file, off the reactor. The permit is in use until the operating system has answered.
@@ -463,14 +476,12 @@ impl From<Unanswered> for Outcome {
 }
 
 /// What a tool is given to read: nothing, unless it wants its arguments or talks.
-fn input_of(tool: &Tool, arguments: &Arguments) -> Option<stdin::Input> {
-    let first = match tool.stdin {
-        Stdin::Empty if !tool.messages => return None,
-        Stdin::Empty => String::new(),
-        Stdin::Json => arguments.to_json() + "\n",
-    };
+fn input_of(tool: &Tool, arguments: Option<String>) -> Option<stdin::Input> {
+    if arguments.is_none() && !tool.messages {
+        return None;
+    }
     Some(stdin::Input {
-        first: first.into_bytes(),
+        first: arguments.unwrap_or_default().into_bytes(),
         is_open: tool.messages,
     })
 }
@@ -534,7 +545,6 @@ fn os_signal(signal: Signal) -> rustix::process::Signal {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -596,12 +606,13 @@ tools:
         let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
         let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &environment).unwrap();
         let tool = Arc::clone(loaded.catalog.tool("talks").unwrap());
-        let arguments = tool.arguments(json!({}).as_object().cloned()).unwrap();
+        let caller = Arc::new(Caller::new(Principal::Anonymous));
+        let arguments = tool.arguments(None, &caller).unwrap();
         CallRequest {
             number: executor.number(),
             tool,
             arguments,
-            caller: Arc::new(Caller::new(Principal::Anonymous)),
+            caller,
             from: Origin {
                 version: ProtocolVersion::V2025_11_25,
                 capabilities: ClientCapabilities::default(),
