@@ -24,6 +24,7 @@ mod interpreter;
 mod list;
 mod output;
 mod params;
+mod path_value;
 mod program;
 mod prompt;
 mod question;

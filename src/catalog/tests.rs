@@ -3,6 +3,7 @@
 
 mod arguments;
 mod guard;
+mod properties;
 mod rules;
 mod words;
 
