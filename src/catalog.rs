@@ -18,6 +18,7 @@ mod environment;
 mod file;
 mod interpreter;
 mod list;
+mod outbound;
 mod output;
 mod params;
 mod program;
@@ -43,6 +44,7 @@ pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use list::{Fingerprint, List};
+pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
 pub use output::{Form, Output};
 pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
@@ -58,6 +60,7 @@ use crate::document::diagnostic::{Problem, Report, Source};
 use crate::document::{Code, Diagnostic, LoadError, yaml};
 use crate::protocol::content::Icon;
 use definition::{Contents, Context};
+use outbound::Apis;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
@@ -160,6 +163,7 @@ impl Catalog {
         let context = Context {
             folder,
             environment,
+            apis: &Apis::default(),
         };
         let contents = match yaml::parse(&mut report, &definition::ADVICE) {
             Some((root, duplicates)) => definition::read(&root, duplicates, &context, &mut report),

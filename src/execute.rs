@@ -11,6 +11,7 @@ mod deadline;
 mod identity;
 mod lines;
 mod messages;
+mod outbound;
 mod output;
 mod pace;
 mod process;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Signal, Stdin, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Request, Signal, Stdin, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -51,6 +52,7 @@ use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
 use conversation::{Conversation, Unanswered};
 use deadline::Deadline;
+use outbound::{Errand, Outbound};
 use process::{Finished, Process, Spawn};
 use stdout::Stdout;
 
@@ -73,6 +75,7 @@ pub struct Limits {
 pub struct Executor {
     limits: Limits,
     permits: Arc<Semaphore>,
+    outbound: Arc<Outbound>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -208,6 +211,7 @@ impl Executor {
         Self {
             limits,
             permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
+            outbound: Arc::new(Outbound::new()),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -248,6 +252,8 @@ impl Executor {
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
             caller: request.caller,
+            trace: request.from.trace,
+            outbound: Arc::clone(&self.outbound),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
@@ -311,6 +317,8 @@ struct CallTask {
     variables: Vec<(OsString, OsString)>,
     tool: Arc<Tool>,
     caller: Arc<Caller>,
+    trace: Option<TraceContext>,
+    outbound: Arc<Outbound>,
     deadline: Duration,
     stop: Stop,
     shutdown: CancellationToken,
@@ -336,6 +344,10 @@ impl CallTask {
         };
         let mut command = match self.tool.work(&arguments, &self.caller) {
             Ok(Work::Run(command)) => command,
+            Ok(Work::Send(request)) => {
+                conversation.begin();
+                return self.send(&request, permit, listener).await;
+            }
             Ok(Work::Answer(content)) => return report::answered(content),
             Ok(Work::Read(path)) => return self.read(path, permit).await,
             Err(error) => return report::refused(&error),
@@ -358,6 +370,30 @@ impl CallTask {
         // What was started is ended as always, also when its words make something of ours panic.
         let outcome = or_lost(self.listen(&mut process, conversation, listener)).await;
         self.clean_up(process, folder, permit);
+        outcome
+    }
+
+    /// Sends a request. It is over when it is dropped, and so is the permit.
+    async fn send(
+        &self,
+        request: &Request,
+        permit: OwnedSemaphorePermit,
+        listener: &mut dyn Listener,
+    ) -> Outcome {
+        if let Some(stopped) = self.is_stopped() {
+            return Outcome::Stopped(stopped);
+        }
+        listener.begins();
+        let errand = Errand {
+            tool: &self.tool,
+            trace: self.trace.as_ref(),
+            time: self.deadline,
+        };
+        let outcome = tokio::select! {
+            outcome = self.outbound.send(request, errand) => outcome,
+            stopped = self.stopped() => Outcome::Stopped(stopped),
+        };
+        drop(permit);
         outcome
     }
 

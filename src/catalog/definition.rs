@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::environment::Environment;
+use super::outbound::Apis;
 use super::settings::{self, Settings};
 use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report};
@@ -36,6 +37,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "icons",
     "instructions",
     "defaults",
+    "apis",
     "tools",
     "prompts",
     "resources",
@@ -53,10 +55,13 @@ pub(crate) const ADVICE: Advice = Advice {
 };
 
 /// What a definition is read against.
+#[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     /// The folder that holds the file.
     pub(crate) folder: &'a Path,
     pub(crate) environment: &'a Environment,
+    /// The HTTP APIs of the file.
+    pub(crate) apis: &'a Apis,
 }
 
 /// What a document says.
@@ -95,6 +100,7 @@ pub(crate) fn read(
     }
     let server = &mut contents.server;
     let mut defaults = Settings::default();
+    let mut apis = Apis::default();
     let mut meant = HashSet::new();
     for entry in entries {
         match entry.key.text.as_str() {
@@ -108,6 +114,7 @@ pub(crate) fn read(
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = read_defaults(entry, report),
+            "apis" => apis = Apis::read(entry, context, report),
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -118,7 +125,11 @@ pub(crate) fn read(
             .help("add `tools:` with at least one tool");
         report.add(problem);
     }
-    read_served(root, &defaults, context, &mut contents, report);
+    let context = Context {
+        apis: &apis,
+        ..*context
+    };
+    read_served(root, &defaults, &context, &mut contents, report);
     contents
 }
 
@@ -180,6 +191,7 @@ fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
         ["prompts"] => format!("prompt `{name}`"),
         ["resources"] => format!("resource `{name}`"),
         ["resource_templates"] => format!("resource template `{name}`"),
+        ["apis"] => format!("api `{name}`"),
         _ => format!("key `{name}`"),
     };
     reader::twice(&subject, duplicate.first, duplicate.again.span, report);

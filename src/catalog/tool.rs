@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
+use super::outbound::{Http, Request};
 use super::output::Output;
 use super::params::Parameters;
 use super::question::{Fallback, Question, Questions};
@@ -77,6 +78,8 @@ pub(crate) struct Parts {
 pub(crate) enum Kind {
     /// Runs a program.
     Exec(Exec),
+    /// Sends a request.
+    Http(Http),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
     /// Answers with what a file holds then. No tool of a list does.
@@ -157,6 +160,7 @@ impl Tool {
         let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
         match &self.parts.kind {
             Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
+            Kind::Http(http) => http.request(renderer).map(Work::Send),
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
@@ -165,7 +169,7 @@ impl Tool {
     /// Returns where its answers come from.
     pub fn origin(&self) -> Origin {
         match self.parts.kind {
-            Kind::Exec(_) => Origin::Program,
+            Kind::Exec(_) | Kind::Http(_) => Origin::Program,
             Kind::Content(_) => Origin::Definition,
             Kind::File(_) => Origin::File,
         }
@@ -175,14 +179,16 @@ impl Tool {
     pub fn file(&self) -> Option<&Path> {
         match &self.parts.kind {
             Kind::File(path) => Some(path),
-            Kind::Exec(_) | Kind::Content(_) => None,
+            Kind::Exec(_) | Kind::Http(_) | Kind::Content(_) => None,
         }
     }
 
-    /// Whether the values of a parameter reach the program.
+    /// Whether the values of a parameter reach the program, or the other server.
     pub(crate) fn uses(&self, parameter: &str) -> bool {
-        let Kind::Exec(exec) = &self.parts.kind else {
-            return false;
+        let exec = match &self.parts.kind {
+            Kind::Exec(exec) => exec,
+            Kind::Http(http) => return http.slots().any(|slot| slot.name == parameter),
+            Kind::Content(_) | Kind::File(_) => return false,
         };
         let variables = exec.variables.iter();
         let mut slots =
@@ -242,7 +248,7 @@ pub enum Origin {
     Definition,
     /// A file holds them.
     File,
-    /// A program makes them.
+    /// A program makes them, or another server.
     Program,
 }
 
@@ -251,6 +257,8 @@ pub enum Origin {
 pub enum Work {
     /// It starts a process.
     Run(Command),
+    /// It sends a request.
+    Send(Request),
     /// It answers at once.
     Answer(Vec<Content>),
     /// It reads this file.
@@ -262,7 +270,7 @@ impl Work {
     pub fn command(self) -> Option<Command> {
         match self {
             Self::Run(command) => Some(command),
-            Self::Answer(_) | Self::Read(_) => None,
+            Self::Send(_) | Self::Answer(_) | Self::Read(_) => None,
         }
     }
 }

@@ -77,6 +77,12 @@ pub enum Code {
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
+    /// E050: a placeholder where the host of a URL is decided.
+    HostPlaceholder,
+    /// E051: a header that a caller must not set, or the server sets itself.
+    ProtectedHeader,
+    /// E060: the name of something that does not exist.
+    UnknownReference,
     /// E090: a file that is written for a newer release.
     Version,
 }
@@ -110,6 +116,9 @@ impl Code {
             Self::Grammar => "E033",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::HostPlaceholder => "E050",
+            Self::ProtectedHeader => "E051",
+            Self::UnknownReference => "E060",
             Self::Version => "E090",
         }
     }

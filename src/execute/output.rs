@@ -25,7 +25,7 @@ pub(super) fn result(
     note: Option<&str>,
 ) -> Result<CallToolResult, Failed> {
     let result = match &tool.output.form {
-        Form::Text | Form::Raw => text(tool, stdout, note),
+        Form::Text | Form::Response | Form::Raw => text(tool, stdout, note),
         Form::Json => structured(tool, stdout, parsed(stdout)?),
         Form::Lines => lines(tool, stdout, note),
         Form::Auto => match serde_json::from_slice(stdout) {
@@ -70,7 +70,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
         ));
     }
     let what = match &tool.output.form {
-        Form::Text | Form::Auto if tool.output.schema().is_none() => {
+        Form::Text | Form::Response | Form::Auto if tool.output.schema().is_none() => {
             let note =
                 format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
             return CallToolResult {
@@ -79,7 +79,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
                 ..text(tool, whole_characters(&printed.output), Some(&note))
             };
         }
-        Form::Text | Form::Auto | Form::Lines | Form::Raw => "",
+        Form::Text | Form::Response | Form::Auto | Form::Lines | Form::Raw => "",
         Form::Json => " of JSON",
         Form::Media(media) => &format!(" of {}", media.as_str()),
     };
@@ -171,7 +171,7 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
 }
 
 /// Text with notes on lines of their own behind it.
-fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
+pub(super) fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lossy = matches!(text, Cow::Owned(_))
         .then_some("[some bytes were not UTF-8 and are shown as \u{fffd}]");

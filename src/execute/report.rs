@@ -117,7 +117,7 @@ fn invalid(line: u64, reason: &str) -> CallToolResult {
 }
 
 /// A failure: what the model is told, and what the log is.
-fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
+pub(super) fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(text),
         how: how.into(),

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use super::Context;
 use super::source::Source;
 use crate::catalog::content::{self, Piece};
+use crate::catalog::outbound::Http;
+use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
@@ -23,6 +25,7 @@ use crate::document::yaml::{Content, Entry, Key};
 /// The keys that are read here besides those of [`Settings`].
 const KEYS: &[&str] = &[
     "exec",
+    "http",
     "params",
     "input_schema",
     "unsafe_code",
@@ -71,6 +74,7 @@ impl<'a> Action<'a> {
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
             "exec" => self.sources.push((Source::Exec, entry)),
+            "http" => self.sources.push((Source::Http, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
             _ => {
@@ -137,6 +141,7 @@ impl<'a> Action<'a> {
             (Some((Source::Exec, entry)), _) => {
                 scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
             }
+            (Some((Source::Http, entry)), _) => scope.http(entry, report).map(Kind::Http),
             (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
             (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);
@@ -193,8 +198,18 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let (effect, output) = match parts.kind {
+    let (effect, output) = match &parts.kind {
         Kind::Exec(_) => (Effect::Destructive, settings.output),
+        Kind::Http(http) => {
+            let effect = match http.is_safe() {
+                true => Effect::Read,
+                false => Effect::Destructive,
+            };
+            (
+                effect,
+                Some(settings.output.unwrap_or_else(Output::of_response)),
+            )
+        }
         // What `defaults` say of an output is not meant for it.
         Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
     };
@@ -253,6 +268,13 @@ impl Scope<'_> {
         })
     }
 
+    fn http(&self, entry: &Entry, report: &mut Report) -> Option<Http> {
+        let http = Http::read(entry, self.context.apis, report)?;
+        http.check(self.name, self.parameters, report);
+        self.check_used(http.slots(), report);
+        Some(http)
+    }
+
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
         let pieces = content::read(entry, self.context.folder, report)?;
         self.check_content(&pieces, report);
@@ -304,6 +326,7 @@ impl Scope<'_> {
         let Context {
             folder,
             environment,
+            ..
         } = self.context;
         let missing = match program::resolve(word.literal()?, folder, environment) {
             Ok(program) => return Some(program),

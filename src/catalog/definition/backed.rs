@@ -154,9 +154,14 @@ impl<'a> Definition<'a> {
             report.add(source::both(self.subject, source, other));
             return None;
         }
-        if self.action.sources.is_empty() {
-            for entry in &self.action.of_source {
-                report.add(source::of_no_use(self.subject, entry));
+        match self.action.sources.first() {
+            None => {
+                for entry in &self.action.of_source {
+                    report.add(source::of_no_use(self.subject, entry));
+                }
+            }
+            Some((source, _)) => {
+                source::check_keys(self.subject, *source, &self.action.of_source, report);
             }
         }
         Some(source)

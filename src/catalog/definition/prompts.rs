@@ -17,7 +17,7 @@ use crate::protocol::content::Role;
 const SHAPE: Shape = Shape {
     kind: "prompt",
     keys: &["text", "messages", "complete"],
-    sources: &["text", "messages", "exec"],
+    sources: &["text", "messages", "exec", "http"],
     has_arguments: true,
 };
 /// The keys of a message.

@@ -8,17 +8,23 @@ use crate::document::yaml::Entry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Exec,
+    Http,
     Content,
 }
 
 impl Source {
     /// The keys, in the order in which they are proposed.
-    pub(super) const ALL: &[(&str, Self)] = &[("exec", Self::Exec), ("content", Self::Content)];
+    pub(super) const ALL: &[(&str, Self)] = &[
+        ("exec", Self::Exec),
+        ("http", Self::Http),
+        ("content", Self::Content),
+    ];
 
     /// What to write for one.
     fn advice(self) -> &'static str {
         match self {
             Self::Exec => "`exec` with a command line",
+            Self::Http => "`http` with a request",
             Self::Content => "`content` with a fixed answer",
         }
     }
@@ -27,6 +33,7 @@ impl Source {
     fn ignores(self, key: &str) -> bool {
         match self {
             Self::Exec => false,
+            Self::Http => OF_PROGRAMS.contains(&key),
             Self::Content => OF_PROGRAMS.contains(&key) || OF_OUTPUT.contains(&key),
         }
     }

@@ -355,6 +355,12 @@ fn placeholder(text: &str) -> Option<(&str, bool)> {
     (is_parameter_name(name) || is_fact).then_some((name, spread))
 }
 
+/// Whether a text that is taken as it stands looks as if it had a placeholder.
+pub(crate) fn has_placeholder(text: &str) -> bool {
+    let mut starts = text.match_indices('{');
+    starts.any(|(at, _)| text.get(at..).and_then(placeholder).is_some())
+}
+
 /// The length of the shell syntax at the start of a text, if there is some.
 fn shell_syntax(text: &str) -> Option<usize> {
     let mut characters = text.chars();
