@@ -201,9 +201,10 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
     let (effect, output) = match &parts.kind {
         Kind::Exec(_) => (Effect::Destructive, settings.output),
         Kind::Http(http) => {
-            let effect = match http.is_safe() {
-                true => Effect::Read,
-                false => Effect::Destructive,
+            let effect = if http.is_safe() {
+                Effect::Read
+            } else {
+                Effect::Destructive
             };
             (
                 effect,
