@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::allow::Allow;
 use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
 use super::outbound::{Http, Request};
@@ -61,6 +62,10 @@ pub struct Tool {
     pub exit: ExitRules,
     /// How a call is ended early.
     pub cancel: Cancel,
+    /// Who may use it.
+    pub allow: Allow,
+    /// Names for toolsets to choose by; no client sees them.
+    pub tags: BTreeSet<String>,
     pub(crate) parts: Parts,
 }
 

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod allow;
 mod arguments;
 mod ask;
 mod auth_files;
@@ -26,6 +27,7 @@ mod documents;
 mod execution;
 mod identity;
 mod in_process;
+mod includes;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -45,3 +47,4 @@ mod streams;
 mod subscriptions;
 mod tasks;
 mod tools_files;
+mod toolsets;

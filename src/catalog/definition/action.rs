@@ -13,7 +13,7 @@ use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
-use crate::catalog::settings::{self, Settings, Variable};
+use crate::catalog::settings::{self, Settings, Variable, Workdir};
 use crate::catalog::template::{self, Slot, Template};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
@@ -129,6 +129,9 @@ impl<'a> Action<'a> {
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
+        if let Some(allow) = &self.settings.allow {
+            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+        }
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -234,6 +237,8 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
+        allow: settings.allow.unwrap_or_default(),
+        tags: settings.tags,
         parts,
     }
 }
@@ -259,11 +264,7 @@ impl Scope<'_> {
         Some(Exec {
             program: self.find_program(&template, report)?,
             template,
-            workdir: self
-                .settings
-                .workdir
-                .as_deref()
-                .map(|path| self.absolute(path)),
+            workdir: self.workdir(),
             inherited: self.inherited(),
             variables: self.settings.env.clone(),
         })
@@ -277,7 +278,7 @@ impl Scope<'_> {
     }
 
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
-        let pieces = content::read(entry, self.context.folder, report)?;
+        let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;
         self.check_content(&pieces, report);
         Some(pieces)
     }
@@ -324,12 +325,8 @@ impl Scope<'_> {
     /// Finds the program; a hidden tool's absence is a warning.
     fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
         let word = template.words().next()?;
-        let Context {
-            folder,
-            environment,
-            ..
-        } = self.context;
-        let missing = match program::resolve(word.literal()?, folder, environment) {
+        let folder = self.context.folder(word.span);
+        let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
             Ok(program) => return Some(program),
             Err(missing) => missing,
         };
@@ -344,9 +341,10 @@ impl Scope<'_> {
         None
     }
 
-    fn absolute(&self, path: &str) -> PathBuf {
-        let joined = self.context.folder.join(path);
-        std::path::absolute(&joined).unwrap_or(joined)
+    fn workdir(&self) -> Option<PathBuf> {
+        let Workdir { path, place } = self.settings.workdir.as_ref()?;
+        let joined = self.context.folder(*place).join(path);
+        Some(std::path::absolute(&joined).unwrap_or(joined))
     }
 
     fn inherited(&self) -> Vec<(OsString, OsString)> {

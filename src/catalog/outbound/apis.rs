@@ -66,7 +66,7 @@ impl Apis {
         let help = did_you_mean(&name, names)
             .unwrap_or_else(|| format!("define `{name}` under `apis`, with its `base_url`"));
         let message = format!("there is no api `{name}`");
-        report.add(Problem::error(Code::UnknownReference, entry.place(), message).help(help));
+        report.add(Problem::error(Code::UnknownName, entry.place(), message).help(help));
         None
     }
 }
@@ -380,7 +380,7 @@ fn tls(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Option<Tls>
     entry.value.mapping()?;
     let mut pem = |key| {
         let entry = entry.value.get(key)?;
-        let bytes = file::read(entry, context.folder, report)?;
+        let bytes = file::read(entry, context.folder(entry.key.span), report)?;
         Some((entry, bytes))
     };
     let (ca, cert, key) = (pem("ca"), pem("cert"), pem("key"));
