@@ -1,5 +1,7 @@
 //! Headers of requests: which a definition may set, and which may depend on a call.
 
+use std::fmt;
+
 use http::{HeaderName, HeaderValue};
 
 use super::parts::check_text;
@@ -51,7 +53,7 @@ const FIXED: &[&str] = &[
 const FIXED_PREFIX: &str = "x-forwarded-";
 
 /// A header, with placeholders in its value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Header {
     pub(super) key: Key,
     pub(super) name: HeaderName,
@@ -174,6 +176,13 @@ impl Header {
         };
         renderer.refuse(&self.value, rule);
         None
+    }
+}
+
+/// Shows no value, which may be secret.
+impl fmt::Debug for Header {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Header({})", self.name)
     }
 }
 

@@ -191,18 +191,19 @@ fn of_encryption(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// The first cause of this type. What an error of the operating system wraps is a cause too.
+/// The first cause of this type.
 fn cause<'a, T: Error + 'static>(error: &'a reqwest::Error) -> Option<&'a T> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        let wrapped = error.downcast_ref::<io::Error>();
-        if let Some(found) = wrapped.and_then(|error| error.get_ref()?.downcast_ref()) {
-            return Some(found);
-        }
-        next = error.source();
+        let io = error.downcast_ref::<io::Error>();
+        next = match io.and_then(io::Error::get_ref) {
+            // Such an error names the source of what it wraps as its own.
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }
