@@ -861,6 +861,43 @@ resource_templates:
 }
 
 #[test]
+fn a_dry_run_shows_the_request_and_sends_nothing() {
+    let upstream = json_upstream();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ", auth: {bearer: s3cr3t}, headers: {X-Secret: s3cr3t}";
+    let definitions = tools(&upstream, settings, ISSUES);
+    std::fs::write(folder.path().join("tools.yaml"), definitions).unwrap();
+    let dry_run = |options: &[&str]| {
+        let mut command = crate::support::command();
+        let arguments = [
+            "call",
+            "issue_create",
+            "project=a b",
+            "title=x",
+            "--dry-run",
+        ];
+        command
+            .args(arguments)
+            .args(options)
+            .current_dir(folder.path());
+        crate::support::run(&mut command)
+    };
+    let said = dry_run(&[]);
+    let url = upstream.url();
+    let headers = "user-agent accept content-type x-secret authorization";
+    let expected = format!(
+        "ask: Create \"x\" in a b?\nPOST {url}/api/projects/a%20b/issues\nheaders: {headers}\n\
+         body: {{\"title\":\"x\"}}\n"
+    );
+    assert_eq!(said.stdout, expected, "{said:?}");
+    let said = dry_run(&["--json"]);
+    let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(plan["body"], "{\"title\":\"x\"}");
+    assert_eq!(plan["headers"][4], "authorization");
+    assert_eq!(upstream.received().len(), 0);
+}
+
+#[test]
 fn a_url_of_its_own_needs_no_api() {
     let upstream = json_upstream();
     let url = upstream.url();

@@ -9,6 +9,7 @@ use crate::document::yaml::Entry;
 pub(super) enum Source {
     Exec,
     Http,
+    Script,
     Content,
 }
 
@@ -17,6 +18,7 @@ impl Source {
     pub(super) const ALL: &[(&str, Self)] = &[
         ("exec", Self::Exec),
         ("http", Self::Http),
+        ("script", Self::Script),
         ("content", Self::Content),
     ];
 
@@ -25,16 +27,21 @@ impl Source {
         match self {
             Self::Exec => "`exec` with a command line",
             Self::Http => "`http` with a request",
+            Self::Script => "`script` with a script",
             Self::Content => "`content` with a fixed answer",
         }
     }
 
-    /// Whether a key of what runs says nothing about this.
-    fn ignores(self, key: &str) -> bool {
+    /// The problem of a key of what runs that would say nothing about this.
+    fn check_key(self, subject: Subject<'_>, entry: &Entry) -> Option<Problem> {
+        let key = entry.key.text.as_str();
         match self {
-            Self::Exec => false,
-            Self::Http => OF_PROGRAMS.contains(&key),
-            Self::Content => OF_PROGRAMS.contains(&key) || OF_OUTPUT.contains(&key),
+            Self::Script if key == UNSAFE_CODE => Some(never_unsafe(entry)),
+            Self::Http if OF_PROGRAMS.contains(&key) => Some(of_no_use(subject, entry)),
+            Self::Content if OF_PROGRAMS.contains(&key) || OF_OUTPUT.contains(&key) => {
+                Some(of_no_use(subject, entry))
+            }
+            Self::Exec | Self::Http | Self::Script | Self::Content => None,
         }
     }
 }
@@ -44,13 +51,16 @@ const OF_PROGRAMS: &[&str] = &[
     "cancel",
     "env",
     "exit",
+    "files",
     "if_missing",
     "inherit_env",
     "messages",
     "stdin",
-    "unsafe_code",
+    UNSAFE_CODE,
     "workdir",
 ];
+/// Lets values be code.
+const UNSAFE_CODE: &str = "unsafe_code";
 /// The keys of what takes time and has an output, unlike fixed content.
 const OF_OUTPUT: &[&str] = &["max_output", "output", "timeout"];
 
@@ -93,10 +103,15 @@ pub(super) fn check_keys(
     report: &mut Report,
 ) {
     for entry in entries {
-        if source.ignores(&entry.key.text) {
-            report.add(of_no_use(subject, entry));
+        if let Some(problem) = source.check_key(subject, entry) {
+            report.add(problem);
         }
     }
+}
+
+fn never_unsafe(entry: &Entry) -> Problem {
+    let message = format!("`{UNSAFE_CODE}` has no effect: no value is ever part of a script");
+    Problem::error(Code::UnknownKey, entry.key.span, message).help("remove it")
 }
 
 /// A key that would do nothing.

@@ -95,6 +95,11 @@ impl Api {
         self.is_encrypted
     }
 
+    /// The name of the header that its authentication sets, if any.
+    pub fn auth_header_name(&self) -> Option<String> {
+        self.auth_header().map(|name| name.as_str().to_owned())
+    }
+
     /// The header that its authentication sets.
     pub(super) fn auth_header(&self) -> Option<HeaderName> {
         match &self.auth {

@@ -32,7 +32,7 @@ impl Renderer<'_> {
             None | Some(Value::Null) => return Vec::new(),
             Some(Value::Array(items)) => items,
             Some(_) => {
-                self.violate(slot, None, "must be an array");
+                self.violate(&slot.name, None, "must be an array");
                 return Vec::new();
             }
         };
@@ -44,7 +44,7 @@ impl Renderer<'_> {
                     self.check_size(slot, Some(index), &text);
                     texts.push(text);
                 }
-                Err(rule) => self.violate(slot, Some(index), rule),
+                Err(rule) => self.violate(&slot.name, Some(index), rule),
             }
         }
         texts
@@ -52,7 +52,7 @@ impl Renderer<'_> {
 
     /// Says that a value breaks a rule.
     pub(crate) fn refuse_slot(&mut self, slot: &Slot, rule: &str) {
-        self.violate(slot, None, rule);
+        self.violate(&slot.name, None, rule);
     }
 
     /// Says that the values break a rule together.
