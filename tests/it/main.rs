@@ -14,6 +14,7 @@
 )]
 
 mod support;
+mod upstream;
 
 mod allow;
 mod arguments;
@@ -28,6 +29,7 @@ mod creation;
 mod definitions;
 mod documents;
 mod execution;
+mod http_tools;
 mod identity;
 mod in_process;
 mod includes;
