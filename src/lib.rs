@@ -120,7 +120,10 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     }
     log(&config.auth_warnings);
     let environment = Environment::from_process().granting(Grants::of(&config.authenticator));
-    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &environment)?;
+    let loaded = Catalog::load(&config.tools, &environment)?;
+    let Loaded {
+        catalog, warnings, ..
+    } = loaded;
     log(&warnings);
     if serves_nothing(&catalog) {
         tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");

@@ -27,6 +27,7 @@ mod documents;
 mod execution;
 mod identity;
 mod in_process;
+mod includes;
 mod layers;
 mod lifecycle;
 mod limits;

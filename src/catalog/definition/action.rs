@@ -11,7 +11,7 @@ use crate::catalog::params::Parameters;
 use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
-use crate::catalog::settings::{self, Settings, Variable};
+use crate::catalog::settings::{self, Settings, Variable, Workdir};
 use crate::catalog::template::{self, Slot, Template};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
@@ -248,18 +248,14 @@ impl Scope<'_> {
         Some(Exec {
             program: self.find_program(&template, report)?,
             template,
-            workdir: self
-                .settings
-                .workdir
-                .as_deref()
-                .map(|path| self.absolute(path)),
+            workdir: self.workdir(),
             inherited: self.inherited(),
             variables: self.settings.env.clone(),
         })
     }
 
     fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
-        let pieces = content::read(entry, self.context.folder, report)?;
+        let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;
         self.check_content(&pieces, report);
         Some(pieces)
     }
@@ -306,11 +302,8 @@ impl Scope<'_> {
     /// Finds the program; a hidden tool's absence is a warning.
     fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
         let word = template.words().next()?;
-        let Context {
-            folder,
-            environment,
-        } = self.context;
-        let missing = match program::resolve(word.literal()?, folder, environment) {
+        let folder = self.context.folder(word.span);
+        let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
             Ok(program) => return Some(program),
             Err(missing) => missing,
         };
@@ -325,9 +318,10 @@ impl Scope<'_> {
         None
     }
 
-    fn absolute(&self, path: &str) -> PathBuf {
-        let joined = self.context.folder.join(path);
-        std::path::absolute(&joined).unwrap_or(joined)
+    fn workdir(&self) -> Option<PathBuf> {
+        let Workdir { path, place } = self.settings.workdir.as_ref()?;
+        let joined = self.context.folder(*place).join(path);
+        Some(std::path::absolute(&joined).unwrap_or(joined))
     }
 
     fn inherited(&self) -> Vec<(OsString, OsString)> {
