@@ -28,7 +28,8 @@ const MAX_PAGE_SIZE: i64 = 10_000;
 /// Loads tool definitions, serves them over Streamable HTTP to MCP clients of every current
 /// protocol revision, or over standard input and output to the client that started it, and runs
 /// until it receives SIGTERM or SIGINT. A second of these signals ends
-/// it at once. SIGUSR1 writes session statistics to the log.
+/// it at once. SIGUSR1 writes session statistics to the log, SIGHUP reads the definitions
+/// again.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mcp-serve", version, max_term_width = 100)]
 #[command(
@@ -705,6 +706,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
                  rest with an error, and end. A second one kills every call and ends at once.",
             ),
             ("SIGUSR1", "Write session statistics to the log."),
+            ("SIGHUP", "Read the definitions again, as a change of their files does."),
         ],
     ),
     (

@@ -26,7 +26,8 @@
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
+//!   reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
@@ -48,6 +49,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod reload;
 pub mod seal;
 pub mod secret;
 pub mod server;
@@ -68,8 +70,9 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, Grants, Loaded};
-use document::{Diagnostic, LoadError};
+use catalog::{Environment, Grants};
+use document::LoadError;
+use reload::Definitions;
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;
@@ -114,40 +117,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn load(config: &Config) -> Result<Catalog, LoadError> {
+fn load(config: &Config) -> Result<(Definitions, Catalog), LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    log(&config.auth_warnings);
+    reload::log(&config.auth_warnings);
     let environment = Environment::from_process().granting(Grants::of(&config.authenticator));
-    let loaded = Catalog::load(&config.tools, &environment)?;
-    let Loaded {
-        catalog, warnings, ..
-    } = loaded;
-    log(&warnings);
-    if serves_nothing(&catalog) {
-        tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");
-    }
-    Ok(catalog)
-}
-
-fn serves_nothing(catalog: &Catalog) -> bool {
-    let has_tools = !catalog.tools().is_empty();
-    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
-    !has_tools && !has_resources && catalog.prompts().is_empty()
-}
-
-/// Logs what is doubtful in a file.
-fn log(warnings: &[Diagnostic]) {
-    for warning in warnings {
-        let (line, column) = warning.position().unwrap_or_default();
-        tracing::warn!(
-            code = warning.code().as_str(),
-            place = format!("{}:{line}:{column}", warning.path()),
-            "{}",
-            warning.message()
-        );
-    }
+    let mut definitions = Definitions::new(config.tools.clone(), environment);
+    let catalog = definitions.load()?;
+    Ok((definitions, catalog))
 }
 
 fn serve(config: Config) -> anyhow::Result<server::Stopped> {
@@ -159,7 +137,7 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
     let stopped = runtime.block_on(async {
         // From here on a signal is an orderly stop, also while the definitions are read.
         let events = shutdown::events().context("cannot listen for signals")?;
-        let catalog = load(&config)?;
+        let (definitions, catalog) = load(&config)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             tools = catalog.tools().len(),
@@ -169,7 +147,7 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
             file = %config.tools.display(),
             "starting"
         );
-        let server = Server::bind(config, catalog).await?;
+        let server = Server::bind(config, definitions, catalog).await?;
         anyhow::Ok(server.serve(events).await)
     });
     runtime.shutdown_background();

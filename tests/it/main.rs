@@ -38,6 +38,7 @@ mod pages;
 mod prompts;
 mod protocol;
 mod real_client;
+mod reload;
 mod requests;
 mod resources;
 mod sessions;
