@@ -123,12 +123,12 @@ impl Changes {
     }
 
     /// Hears of every change of these lists from now on, as `view` shows them.
-    pub fn listen(&self, lists: Lists<bool>, view: Box<dyn View>) -> Listener {
+    pub fn listen(&self, lists: Lists<bool>, view: impl View + 'static) -> Listener {
         let state = State {
             told: self.counts(),
             replaced: self.0.replaced.load(Ordering::Relaxed),
             seen: view.lists(),
-            view,
+            view: Box::new(view),
             next_look: Instant::now(),
             subscribed: HashSet::new(),
             updated: BTreeSet::new(),
@@ -288,9 +288,9 @@ impl Listener {
     }
 
     /// Looks with other eyes from now on: what they see otherwise has changed for this listener.
-    pub fn look_with(&self, view: Box<dyn View>) {
+    pub fn look_with(&self, view: impl View + 'static) {
         let mut state = self.news.state.lock();
-        state.view = view;
+        state.view = Box::new(view);
         // Never the count of the hub, so that the next look compares the lists.
         state.replaced = u64::MAX;
         drop(state);

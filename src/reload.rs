@@ -48,8 +48,8 @@ impl Definitions {
             catalog, warnings, ..
         } = loaded?;
         log(&warnings);
-        if serves_nothing(&catalog) {
-            tracing::warn!(file = %self.path.display(), "nothing is served: the file defines nothing, or all of it is hidden");
+        if catalog.is_empty() {
+            tracing::warn!(file = %self.path.display(), "{}", crate::SERVES_NOTHING);
         }
         Ok(catalog)
     }
@@ -66,12 +66,6 @@ impl Definitions {
 
 fn paths(inputs: &Inputs) -> impl Iterator<Item = PathBuf> {
     inputs.files.iter().chain(&inputs.folders).cloned()
-}
-
-fn serves_nothing(catalog: &Catalog) -> bool {
-    let has_tools = !catalog.tools().is_empty();
-    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
-    !has_tools && !has_resources && catalog.prompts().is_empty()
 }
 
 /// Logs what is doubtful in a file.

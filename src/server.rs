@@ -196,14 +196,7 @@ impl Server {
             tracing::info!(address = listener.address(), "metrics");
             tasks.spawn(monitor.clone().accept(listener, closing.clone()));
         }
-        for address in addresses {
-            let path = &self.app.options.path;
-            if address.starts_with("unix:") {
-                tracing::info!(%address, path, "listening");
-            } else {
-                tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
-            }
-        }
+        name_addresses(&self.app, addresses);
         // Cancelled when the one client is gone for whom all this is.
         let left = CancellationToken::new();
         if let Some(streams) = self.stdio {
@@ -282,6 +275,18 @@ impl Server {
             tracing::debug!("some readers of metrics did not take their answer");
         }
         drained
+    }
+}
+
+/// Says in the log where clients connect.
+fn name_addresses(app: &App, addresses: Vec<String>) {
+    for address in addresses {
+        let path = &app.options.path;
+        if address.starts_with("unix:") {
+            tracing::info!(%address, path, "listening");
+        } else {
+            tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
+        }
     }
 }
 

@@ -69,12 +69,12 @@ pub(crate) struct Eyes {
 }
 
 impl Eyes {
-    pub(crate) fn new(app: &App, endpoint: &Endpoint, caller: &Arc<Caller>) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn new(app: &App, endpoint: &Endpoint, caller: &Arc<Caller>) -> Self {
+        Self {
             current: app.catalog.clone(),
             endpoint: endpoint.clone(),
             caller: Arc::clone(caller),
-        })
+        }
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Ar
 }
 
 /// Hears of what a filter names.
-pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Box<Eyes>) -> Listener {
+pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
     let lists = Lists {
         tools: filter.tools_list_changed,
         prompts: filter.prompts_list_changed,

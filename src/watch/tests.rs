@@ -54,9 +54,7 @@ impl Watching {
     }
 
     fn listener(&self, names: &[&str]) -> Listener {
-        let listener = self
-            .changes
-            .listen(Lists::default(), Box::new(AlwaysTheSame));
+        let listener = self.changes.listen(Lists::default(), AlwaysTheSame);
         for name in names {
             listener.subscribe(name).unwrap();
         }

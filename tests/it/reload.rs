@@ -315,6 +315,9 @@ toolsets:
     )
 }
 
+/// Whether those hear of something who may see the tool for all, and the secret one.
+type Hears = fn((bool, bool)) -> bool;
+
 #[test]
 fn those_are_told_whose_list_has_changed() {
     let auth = format!(
@@ -345,7 +348,6 @@ fn those_are_told_whose_list_has_changed() {
         let done = || (server.log().iter().filter(is_reload).count() >= reloads).then_some(());
         assert!(eventually(done).is_some());
     };
-    type Hears = fn((bool, bool)) -> bool;
     let steps: [([&str; 3], Hears, &str); 3] = [
         (["a", "b", "a"], |(_, secret)| secret, "tools"),
         (["b", "b", "a"], |(shown, _)| shown, "tools"),
