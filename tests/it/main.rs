@@ -44,6 +44,7 @@ mod pages;
 mod prompts;
 mod protocol;
 mod real_client;
+mod reload;
 mod requests;
 mod resources;
 mod scripts;
