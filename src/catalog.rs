@@ -12,6 +12,7 @@
 
 mod allow;
 mod argument_error;
+mod case;
 mod completions;
 mod content;
 mod definition;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
+pub use case::{Case, Expectation};
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
@@ -72,6 +74,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    cases: Vec<Case>,
 }
 
 /// What the server says of itself.
@@ -192,6 +195,7 @@ impl Catalog {
             templates: List::new("templates", contents.templates, |template| {
                 template.uri.as_str()
             }),
+            cases: contents.cases,
         }
     }
 
@@ -224,6 +228,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the tests of the file, in its order.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 
     /// Returns the tool with this name; names compare by bytes.

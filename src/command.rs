@@ -12,6 +12,7 @@ mod print;
 mod result;
 mod runner;
 mod table;
+mod test;
 mod token;
 
 use std::path::Path;
@@ -74,6 +75,8 @@ pub(crate) fn run(
         Command::List(options) => list::run(&options, &setting),
         Command::Call(options) => call::run(&options, &setting),
         Command::Check(options) => check::run(&options, setting),
+        Command::Test(options) => test::run(&options, &setting),
+        Command::Schema(options) => print::schema(&options),
         Command::Init(options) => init::run(&options),
         Command::Token(token) => token::run(token),
         Command::Completions(options) => print::completions(&options),

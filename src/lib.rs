@@ -28,6 +28,7 @@
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
+//! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
@@ -49,6 +50,7 @@ pub mod execute;
 mod failure;
 pub mod host;
 pub mod http;
+mod language;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;

@@ -3,6 +3,7 @@
 mod about;
 mod action;
 mod backed;
+mod cases;
 mod completions;
 mod icons;
 mod prompts;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use super::environment::Environment;
 use super::settings::{self, Settings};
-use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
+use super::{Case, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::suggest::nearest;
@@ -40,6 +41,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "prompts",
     "resources",
     "resource_templates",
+    "tests",
 ];
 /// The keys of what is served; a file has at least one of them.
 const SERVED_KEYS: &[&str] = &["tools", "prompts", "resources", "resource_templates"];
@@ -67,6 +69,7 @@ pub(crate) struct Contents {
     pub(crate) prompts: Vec<Arc<Prompt>>,
     pub(crate) resources: Vec<Arc<Resource>>,
     pub(crate) templates: Vec<Arc<ResourceTemplate>>,
+    pub(crate) cases: Vec<Case>,
 }
 
 /// Reads a whole document; all its problems are reported.
@@ -108,6 +111,7 @@ pub(crate) fn read(
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = read_defaults(entry, context, report),
+            "tests" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -142,6 +146,16 @@ fn read_served(
     if let Some(entry) = root.get("resource_templates") {
         contents.templates = resources::read_templates(entry, defaults, context, report);
     }
+    if let Some(entry) = root.get("tests") {
+        contents.cases = cases::read(entry, &tool_names(root), &contents.tools, report);
+    }
+}
+
+/// The names of all tools, those included that have errors or are hidden.
+fn tool_names(root: &Node) -> Vec<&str> {
+    let tools = root.get("tools").and_then(|entry| entry.value.mapping());
+    let entries = tools.unwrap_or_default().iter();
+    entries.map(|entry| entry.key.text.as_str()).collect()
 }
 
 fn newer_version(root: &Node) -> Option<Problem> {

@@ -167,7 +167,9 @@ fn every_file_of_the_corpus_gets_the_verdict_of_serving() {
             .is_some_and(|extension| extension == "yaml")
         {
             let file = file.display().to_string();
-            let said = run(command().args(["check", "--tools", &file]));
+            let mut command = command();
+            command.args(["check", "--tools", &file, "--insecure-permissions"]);
+            let said = run(command.args(["--auth", "tests/it/tools/auth.yaml"]));
             let said = assert_code(said, 2, &file);
             assert!(said.stderr.contains("error["), "{file}: {}", said.stderr);
             seen += 1;

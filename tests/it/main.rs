@@ -48,4 +48,5 @@ mod stdio;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod tests_key;
 mod tools_files;
