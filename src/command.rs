@@ -46,11 +46,11 @@ impl Setting {
         for warning in self.unknown_variables() {
             console::tell(&format!("warning: {warning}"));
         }
-        let Loaded { catalog, warnings } = self.load(grants)?;
-        for warning in &warnings {
+        let loaded = self.load(grants)?;
+        for warning in &loaded.warnings {
             self.console.diagnostic(warning);
         }
-        Ok(catalog)
+        Ok(loaded.catalog)
     }
 
     /// What is wrong with the names of our variables.

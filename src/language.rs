@@ -38,6 +38,7 @@ enum Takes {
     /// A text that a pattern describes, or that a reference gives.
     Form(&'static str),
     Boolean,
+    Number(u8),
     Word(&'static [&'static str]),
     List(&'static Self),
     /// A mapping of names that the author makes up. The pattern is what they are made of.
@@ -94,7 +95,7 @@ impl Object {
 }
 
 /// The JSON Schema (2020-12) of tools.yaml.
-pub fn tools_schema() -> Value {
+pub(crate) fn tools_schema() -> Value {
     document(
         &tools::FILE,
         "The definitions that mcp-serve serves: tools.yaml",
@@ -102,7 +103,7 @@ pub fn tools_schema() -> Value {
 }
 
 /// The JSON Schema (2020-12) of the auth file.
-pub fn auth_schema() -> Value {
+pub(crate) fn auth_schema() -> Value {
     document(&auth::FILE, "Who may call mcp-serve: the auth file")
 }
 
@@ -111,21 +112,14 @@ fn document(root: &'static Object, title: &str) -> Value {
     let mut schema = object(root, &mut definitions);
     let reference = json!({"type": "string", "pattern": REFERENCE});
     definitions.insert(REFERENCE_NAME.to_owned(), reference);
-    if let Value::Object(schema) = &mut schema {
-        let head = [
-            (
-                "$schema",
-                json!("https://json-schema.org/draft/2020-12/schema"),
-            ),
-            ("title", json!(title)),
-            ("$defs", Value::Object(definitions)),
-        ];
-        schema.extend(head.map(|(name, value)| (name.to_owned(), value)));
-    }
-    schema
+    let dialect = "https://json-schema.org/draft/2020-12/schema";
+    schema.insert("$schema".to_owned(), dialect.into());
+    schema.insert("title".to_owned(), title.into());
+    schema.insert("$defs".to_owned(), Value::Object(definitions));
+    Value::Object(schema)
 }
 
-fn object(object: &'static Object, definitions: &mut Map<String, Value>) -> Value {
+fn object(object: &'static Object, definitions: &mut Map<String, Value>) -> Map<String, Value> {
     let properties: Map<String, Value> = object
         .keys()
         .map(|key| {
@@ -136,16 +130,19 @@ fn object(object: &'static Object, definitions: &mut Map<String, Value>) -> Valu
             (key.name.to_owned(), schema)
         })
         .collect();
-    let mut schema = json!({"type": "object", "properties": properties});
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), Value::Object(properties));
     if !object.required.is_empty() {
-        schema["required"] = json!(object.required);
+        schema.insert("required".to_owned(), json!(object.required));
     }
     if !object.one_of.is_empty() {
-        let choices = object.one_of.iter().map(|name| json!({"required": [name]}));
-        schema["oneOf"] = choices.collect();
+        let choices = object.one_of.iter();
+        let choices = choices.map(|name| json!({"required": [name]}));
+        schema.insert("oneOf".to_owned(), choices.collect());
     }
     if !object.is_open {
-        schema["additionalProperties"] = json!(false);
+        schema.insert("additionalProperties".to_owned(), json!(false));
     }
     schema
 }
@@ -157,6 +154,7 @@ fn takes(value: &'static Takes, definitions: &mut Map<String, Value>) -> Value {
             or_reference(&json!({"type": ["string", "number"], "pattern": pattern}))
         }
         Takes::Boolean => or_reference(&json!({"type": "boolean"})),
+        Takes::Number(number) => json!({"enum": [number, number.to_string()]}),
         Takes::Word(words) => or_reference(&json!({"enum": words})),
         Takes::List(items) => json!({"type": "array", "items": takes(items, definitions)}),
         Takes::Named(pattern, inner) => json!({
@@ -169,7 +167,7 @@ fn takes(value: &'static Takes, definitions: &mut Map<String, Value>) -> Value {
                 // Noted first: a definition may contain itself.
                 definitions.insert(inner.name.to_owned(), Value::Null);
                 let schema = object(inner, definitions);
-                definitions.insert(inner.name.to_owned(), schema);
+                definitions.insert(inner.name.to_owned(), Value::Object(schema));
             }
             json!({"$ref": format!("#/$defs/{}", inner.name)})
         }

@@ -147,7 +147,10 @@ fn load(config: &Config, environment: Environment) -> Result<Catalog, LoadError>
     }
     log(&config.auth_warnings);
     let environment = environment.granting(Grants::of(&config.authenticator));
-    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &environment)?;
+    let loaded = Catalog::load(&config.tools, &environment)?;
+    let Loaded {
+        catalog, warnings, ..
+    } = loaded;
     log(&warnings);
     if catalog.is_empty() {
         tracing::warn!(file = %config.tools.display(), "{SERVES_NOTHING}");

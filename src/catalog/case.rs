@@ -13,7 +13,7 @@ use crate::protocol::mcp::CallToolResult;
 /// A call, and what is expected of it.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The name for people.
+    /// The name for people; default that of the tool.
     pub name: String,
     /// The name of the tool that is called.
     pub call: String,

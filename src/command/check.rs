@@ -69,7 +69,9 @@ impl Verdict {
             Err(errors) => verdict.errors.extend(errors),
         }
         match loaded {
-            Ok(Loaded { catalog, warnings }) => {
+            Ok(Loaded {
+                catalog, warnings, ..
+            }) => {
                 verdict.diagnostics.extend(warnings);
                 if catalog.is_empty() {
                     verdict.warnings.push(crate::SERVES_NOTHING.to_owned());

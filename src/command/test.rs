@@ -36,24 +36,32 @@ pub(super) fn run(options: &Test, setting: &Setting) -> Result<u8, Failure> {
             Verdict::Failed(_) => "FAILED",
             Verdict::Skipped => "skipped",
         };
-        console::print(format!("{word:<8}{}: {}\n", case.call, case.name))?;
+        console::print(format!("{word} {}\n", case.name))?;
         match verdict {
             Verdict::Passed => passed += 1,
             Verdict::Skipped => skipped += 1,
             Verdict::Failed(differences) => {
                 failed += 1;
                 for difference in differences {
-                    let lines = difference.replace('\n', "\n            ");
-                    console::print(format!("          {lines}\n"))?;
+                    let lines = difference.replace('\n', "\n    ");
+                    console::print(format!("  {lines}\n"))?;
                 }
             }
         }
     }
-    let skipped = match skipped {
-        0 => String::new(),
-        count => format!(", {count} skipped: the tool is left out on this machine"),
-    };
-    console::print(format!("{passed} passed, {failed} failed{skipped}\n"))?;
+    let counts = [
+        (passed, "passed"),
+        (failed, "failed"),
+        (
+            skipped,
+            "skipped, since their tools are left out on this machine",
+        ),
+    ];
+    let counts: Vec<_> = (counts.into_iter().enumerate())
+        .filter(|(at, (count, _))| *at == 0 || *count > 0)
+        .map(|(_, (count, word))| format!("{count} {word}"))
+        .collect();
+    console::print(counts.join(", ") + "\n")?;
     Ok(if failed == 0 {
         crate::EXIT_CLEAN
     } else {

@@ -3,7 +3,7 @@
 use super::Takes::{Form, List, Object as Of, Text};
 use super::{Object, key};
 
-pub(super) static FILE: Object = Object::new(
+pub(super) const FILE: Object = Object::new(
     "auth file",
     &[&[key(
         "tokens",
@@ -13,7 +13,7 @@ pub(super) static FILE: Object = Object::new(
 )
 .with_required(&["tokens"]);
 
-static TOKEN: Object = Object::new(
+const TOKEN: Object = Object::new(
     "token",
     &[&[
         key(

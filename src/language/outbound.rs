@@ -11,7 +11,7 @@ const PATH: &str = "The path below base_url, in which {x} is one segment.";
 
 pub(super) const APIS: Takes = Named("^.+$", &Of(&API));
 
-static API: Object = Object::new(
+const API: Object = Object::new(
     "api",
     &[&[
         key(
@@ -37,7 +37,7 @@ static API: Object = Object::new(
 )
 .with_required(&["base_url"]);
 
-static AUTH: Object = Object::new(
+const AUTH: Object = Object::new(
     "auth",
     &[&[
         key(
@@ -52,7 +52,7 @@ static AUTH: Object = Object::new(
 )
 .with_one_of(&["bearer", "basic", "header", "oauth2"]);
 
-static BASIC: Object = Object::new(
+const BASIC: Object = Object::new(
     "basic",
     &[&[
         key("username", Text, "The user."),
@@ -61,7 +61,7 @@ static BASIC: Object = Object::new(
 )
 .with_required(&["username", "password"]);
 
-static HEADER: Object = Object::new(
+const HEADER: Object = Object::new(
     "header",
     &[&[
         key("name", Text, "The name of the header."),
@@ -70,7 +70,7 @@ static HEADER: Object = Object::new(
 )
 .with_required(&["name", "value"]);
 
-static OAUTH2: Object = Object::new(
+const OAUTH2: Object = Object::new(
     "oauth2",
     &[&[
         key("token_url", Text, "Where tokens are issued."),
@@ -82,7 +82,7 @@ static OAUTH2: Object = Object::new(
 )
 .with_required(&["token_url", "client_id", "client_secret"]);
 
-static TLS: Object = Object::new(
+const TLS: Object = Object::new(
     "tls",
     &[&[
         key(
@@ -95,7 +95,7 @@ static TLS: Object = Object::new(
     ]],
 );
 
-pub(super) static HTTP: Object = Object::new(
+pub(super) const HTTP: Object = Object::new(
     "http",
     &[&[
         key("api", Text, "One of `apis`."),

@@ -9,9 +9,11 @@ pub(super) const PROMPTS: Takes = Named(NAME, &Of(&PROMPT));
 pub(super) const RESOURCES: Takes = Named("^.+$", &Of(&RESOURCE));
 pub(super) const TEMPLATES: Takes = Named("^.+$", &Of(&TEMPLATE));
 
-static PROMPT: Object = Object::new(
+const PROMPT: Object = Object::new(
     "prompt",
     &[
+        // First: `messages` means more here.
+        SETTINGS,
         ABOUT,
         &[
             key("text", Text, "One message of the user's, with {x}."),
@@ -24,12 +26,11 @@ static PROMPT: Object = Object::new(
         COMPLETE,
         SOURCES,
         ACTION,
-        SETTINGS,
     ],
 )
 .with_required(&["description"]);
 
-static MESSAGE: Object = Object::new(
+const MESSAGE: Object = Object::new(
     "message",
     &[&[
         key("role", Word(&["user", "assistant"]), "Whose it is."),
@@ -45,12 +46,12 @@ const COMPLETE: &[Key] = &[key(
     "What may be proposed for each argument: a list, or a program that prints one candidate on each line.",
 )];
 
-static CANDIDATES: Object = Object::new("candidates", &[SOURCES, SETTINGS, ACTION]);
+const CANDIDATES: Object = Object::new("candidates", &[SOURCES, SETTINGS, ACTION]);
 
-static RESOURCE: Object = Object::new("resource", &[ABOUT, PLACE, BODY, SOURCES, ACTION, SETTINGS])
+const RESOURCE: Object = Object::new("resource", &[ABOUT, PLACE, BODY, SOURCES, ACTION, SETTINGS])
     .with_required(&["uri", "description"]);
 
-static TEMPLATE: Object = Object::new(
+const TEMPLATE: Object = Object::new(
     "template",
     &[ABOUT, PLACE, COMPLETE, BODY, SOURCES, ACTION, SETTINGS],
 )
@@ -84,7 +85,7 @@ const BODY: &[Key] = &[
     ),
 ];
 
-static ANNOTATIONS: Object = Object::new(
+const ANNOTATIONS: Object = Object::new(
     "annotations",
     &[&[
         key(

@@ -19,7 +19,7 @@ const CAPABILITIES: &[&str] = &[
     "extensions.io.modelcontextprotocol/tasks",
 ];
 
-static CANCEL: Object = Object::new(
+const CANCEL: Object = Object::new(
     "cancel",
     &[&[
         key(
@@ -35,7 +35,7 @@ static CANCEL: Object = Object::new(
     ]],
 );
 
-static CONCURRENCY: Object = Object::new(
+const CONCURRENCY: Object = Object::new(
     "concurrency",
     &[&[
         key("max", Form(COUNT), "The most calls at once; default 64."),
@@ -48,7 +48,7 @@ static CONCURRENCY: Object = Object::new(
     ]],
 );
 
-static OUTPUT: Object = Object::new(
+const OUTPUT: Object = Object::new(
     "output",
     &[&[
         key(
@@ -84,7 +84,7 @@ static OUTPUT: Object = Object::new(
     ]],
 );
 
-static PROGRESS: Object = Object::new(
+const PROGRESS: Object = Object::new(
     "progress",
     &[&[
         key(

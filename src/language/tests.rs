@@ -115,7 +115,9 @@ fn json_of(text: &str) -> Value {
         too_large: "",
     };
     let mut report = Report::new(Source::new(Path::new("x.yaml"), text.to_owned()));
-    let (root, _) = yaml::parse(&mut report, &ADVICE).unwrap_or_else(|| panic!("{report:?}"));
+    let source = std::sync::Arc::clone(report.sources().root());
+    let parsed = yaml::parse(&source, &mut yaml::Size::default(), &ADVICE, &mut report);
+    let (root, _) = parsed.unwrap_or_else(|| panic!("{report:?}"));
     root.json().unwrap()
 }
 

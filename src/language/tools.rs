@@ -1,7 +1,7 @@
 //! tools.yaml: its top level, and tools.
 
 use super::Takes::{
-    Anything, Boolean, Either, Form, List, Mapping, Named, Object as Of, Text, Word,
+    Anything, Boolean, Either, Form, List, Mapping, Named, Number, Object as Of, Text, Word,
 };
 use super::outbound::{APIS, HTTP};
 use super::served::{PROMPTS, RESOURCES, TEMPLATES};
@@ -13,13 +13,13 @@ pub(super) const NAME: &str = "^[A-Za-z0-9_.-]{1,128}$";
 pub(super) const PARAMETER: &str = "^[A-Za-z_][A-Za-z0-9_-]*$";
 const SHORTHAND: &str = r"^\s*(optional\s+)?(string|integer|number|boolean)(\.\.\.)?\s*(=.*)?$";
 
-pub(super) static FILE: Object = Object::new(
+pub(super) const FILE: Object = Object::new(
     "file",
     &[&[
-        key("version", Form("^1$"), "The version of this language: 1."),
+        key("version", Number(1), "The version of this language: 1."),
         key(
             "include",
-            Either(&[Text, List(&Text)]),
+            List(&Text),
             "More files, such as tools.d/*.yaml; the first file names them.",
         ),
         key(
@@ -70,7 +70,7 @@ pub(super) static FILE: Object = Object::new(
     ]],
 );
 
-static DEFAULTS: Object = Object::new("defaults", &[SETTINGS]);
+const DEFAULTS: Object = Object::new("defaults", &[SETTINGS]);
 
 pub(super) const ABOUT: &[Key] = &[
     key("title", Text, "The name for people."),
@@ -78,7 +78,7 @@ pub(super) const ABOUT: &[Key] = &[
     key("icons", List(&Of(&ICON)), "Pictures for people."),
 ];
 
-static ICON: Object = Object::new(
+const ICON: Object = Object::new(
     "icon",
     &[&[
         key(
@@ -101,7 +101,7 @@ static ICON: Object = Object::new(
 )
 .with_required(&["src"]);
 
-static TOOL: Object = Object::new(
+const TOOL: Object = Object::new(
     "tool",
     &[
         &[key(
@@ -149,7 +149,7 @@ pub(super) const SOURCES: &[Key] = &[
 ];
 pub(super) const EXEC: super::Takes = Either(&[Text, List(&Anything)]);
 
-static SCRIPT: Object = Object::new(
+const SCRIPT: Object = Object::new(
     "script",
     &[&[
         key(
@@ -206,7 +206,7 @@ pub(super) const ACTION: &[Key] = &[
     ),
 ];
 
-static PARAM: Object = Object::new(
+const PARAM: Object = Object::new(
     "parameter",
     &[&[
         key("type", Anything, "string, integer, number, boolean, array, object, or path."),
@@ -231,7 +231,7 @@ static PARAM: Object = Object::new(
 )
 .open();
 
-static ASK: Object = Object::new(
+const ASK: Object = Object::new(
     "question",
     &[&[
         key("message", Text, "What the user is asked, with {x}."),
@@ -240,7 +240,7 @@ static ASK: Object = Object::new(
 )
 .with_required(&["message"]);
 
-static TOOLSET: Object = Object::new(
+const TOOLSET: Object = Object::new(
     "toolset",
     &[&[
         key(
@@ -255,7 +255,7 @@ static TOOLSET: Object = Object::new(
 )
 .with_required(&["match"]);
 
-static TEST: Object = Object::new(
+const TEST: Object = Object::new(
     "test",
     &[&[
         key("name", Text, "What is tested, for people."),
@@ -275,7 +275,7 @@ static TEST: Object = Object::new(
 )
 .with_required(&["call"]);
 
-static TEST_CALLER: Object = Object::new(
+const TEST_CALLER: Object = Object::new(
     "caller",
     &[&[
         key("subject", Text, "Who it is; default test."),
@@ -285,7 +285,7 @@ static TEST_CALLER: Object = Object::new(
     ]],
 );
 
-static EXPECTATION: Object = Object::new(
+const EXPECTATION: Object = Object::new(
     "expectation",
     &[&[
         key(
@@ -307,7 +307,7 @@ static EXPECTATION: Object = Object::new(
     ]],
 );
 
-static TEXT: Object = Object::new(
+const TEXT: Object = Object::new(
     "text",
     &[&[
         key("contains", Text, "What stands in it."),

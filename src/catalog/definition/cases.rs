@@ -26,16 +26,15 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Vec<Case> {
     let nodes = reader::list(entry, report).unwrap_or_default();
-    let cases = nodes.iter().enumerate();
-    cases
-        .filter_map(|(at, node)| {
-            let case = read_case(node, at + 1, report)?;
+    (nodes.iter())
+        .filter_map(|node| {
+            let case = read_case(node, report)?;
             find_tool(case, node, (names, tools), report)
         })
         .collect()
 }
 
-fn read_case(node: &Node, number: usize, report: &mut Report) -> Option<Case> {
+fn read_case(node: &Node, report: &mut Report) -> Option<Case> {
     let Some(entries) = node.mapping() else {
         let kind = node.kind();
         let message = format!("a test must be a mapping with `call` and `expect`, not {kind}");
@@ -44,7 +43,7 @@ fn read_case(node: &Node, number: usize, report: &mut Report) -> Option<Case> {
     };
     let errors = report.errors();
     let mut case = Case {
-        name: format!("#{number}"),
+        name: String::new(),
         call: String::new(),
         tool: None,
         arguments: Map::new(),
@@ -64,6 +63,9 @@ fn read_case(node: &Node, number: usize, report: &mut Report) -> Option<Case> {
     if node.get("call").is_none() {
         let problem = Problem::error(Code::Value, node.span, "a test needs `call`");
         report.add(problem.help("name the tool to call"));
+    }
+    if case.name.trim().is_empty() {
+        case.name.clone_from(&case.call);
     }
     (report.errors() == errors).then_some(case)
 }
