@@ -175,10 +175,9 @@ impl Diagnostic {
     /// Returns the line and column right after the place, counted as those of
     /// [`Diagnostic::position`].
     pub fn end(&self) -> Option<(usize, usize)> {
-        let end = self.problem.place()?.end;
-        let span = Span { start: end, end };
+        let end = Span::at(self.problem.place()?.end);
         let source = self.source();
-        Some((source.line(span), source.column(span)))
+        Some((source.line(end), source.column(end)))
     }
 
     /// Draws the problem with its source line; `color` adds terminal colors.

@@ -168,8 +168,12 @@ fn every_file_of_the_corpus_gets_the_verdict_of_serving() {
         {
             let file = file.display().to_string();
             let mut command = command();
-            command.args(["check", "--tools", &file, "--insecure-permissions"]);
-            let said = run(command.args(["--auth", "tests/it/tools/auth.yaml"]));
+            command.args([
+                "--auth",
+                "tests/it/tools/auth.yaml",
+                "--insecure-permissions",
+            ]);
+            let said = run(command.args(["check", "--tools", &file]));
             let said = assert_code(said, 2, &file);
             assert!(said.stderr.contains("error["), "{file}: {}", said.stderr);
             seen += 1;
