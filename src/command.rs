@@ -24,13 +24,13 @@ use crate::document::LoadError;
 use crate::failure::Failure;
 
 /// What every command has to work with.
-struct Setting {
+struct Setup {
     parsed: Parsed,
     environment: Environment,
     console: Console,
 }
 
-impl Setting {
+impl Setup {
     /// The file of definitions.
     fn tools(&self) -> &Path {
         &self.parsed.cli.serve.tools
@@ -66,16 +66,16 @@ pub(crate) fn run(
     environment: Environment,
     console: Console,
 ) -> Result<u8, Failure> {
-    let setting = Setting {
+    let setup = Setup {
         parsed,
         environment,
         console,
     };
     match command {
-        Command::List(options) => list::run(&options, &setting),
-        Command::Call(options) => call::run(&options, &setting),
-        Command::Check(options) => check::run(&options, setting),
-        Command::Test(options) => test::run(&options, &setting),
+        Command::List(options) => list::run(&options, &setup),
+        Command::Call(options) => call::run(&options, &setup),
+        Command::Check(options) => check::run(&options, setup),
+        Command::Test(options) => test::run(&options, &setup),
         Command::Schema(options) => print::schema(&options),
         Command::Init(options) => init::run(&options),
         Command::Token(token) => token::run(token),

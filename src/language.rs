@@ -39,6 +39,8 @@ enum Takes {
     Form(&'static str),
     Boolean,
     Number(u8),
+    /// A whole number, zero included.
+    Whole,
     Word(&'static [&'static str]),
     List(&'static Self),
     /// A mapping of names that the author makes up. The pattern is what they are made of.
@@ -150,11 +152,10 @@ fn object(object: &'static Object, definitions: &mut Map<String, Value>) -> Map<
 fn takes(value: &'static Takes, definitions: &mut Map<String, Value>) -> Value {
     match value {
         Takes::Text => json!({"type": ["string", "number", "boolean"]}),
-        Takes::Form(pattern) => {
-            or_reference(&json!({"type": ["string", "number"], "pattern": pattern}))
-        }
+        Takes::Form(pattern) => or_reference(&json!({"type": "string", "pattern": pattern})),
         Takes::Boolean => or_reference(&json!({"type": "boolean"})),
         Takes::Number(number) => json!({"enum": [number, number.to_string()]}),
+        Takes::Whole => or_reference(&json!({"type": "integer", "minimum": 0})),
         Takes::Word(words) => or_reference(&json!({"enum": words})),
         Takes::List(items) => json!({"type": "array", "items": takes(items, definitions)}),
         Takes::Named(pattern, inner) => json!({

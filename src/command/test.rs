@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::Setting;
+use super::Setup;
 use super::runner::{self, Runner};
 use crate::auth::{Caller, Principal};
 use crate::catalog::{Case, Grants, Guarded as _, Tool};
@@ -19,15 +19,15 @@ use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::mcp::CallToolResult;
 
 /// Runs the tests, and prints a line for each and what differs.
-pub(super) fn run(options: &Test, setting: &Setting) -> Result<u8, Failure> {
-    let catalog = setting.catalog(Grants::Any)?;
+pub(super) fn run(options: &Test, setup: &Setup) -> Result<u8, Failure> {
+    let catalog = setup.catalog(Grants::Any)?;
     let cases: Vec<_> = (catalog.cases().iter())
         .filter(|case| is_chosen(case, options.filter.as_deref()))
         .collect();
     if let (Some(filter), []) = (&options.filter, cases.as_slice()) {
         return Err(Failure::usage([anyhow!("no test holds `{filter}`")]));
     }
-    let runner = Runner::new(&setting.parsed, setting.environment.allows_color())?;
+    let runner = Runner::new(&setup.parsed, setup.environment.allows_color())?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in cases {
         let verdict = verdict(case, &runner)?;

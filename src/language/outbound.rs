@@ -7,7 +7,7 @@ use super::{Object, key};
 /// A word of a header (RFC 9110, section 5.6.2).
 const TOKEN: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-const PATH: &str = "The path below base_url, in which {x} is one segment.";
+const PATH: &str = "The path below base_url, or a whole URL without an api; {x} is one segment.";
 
 pub(super) const APIS: Takes = Named("^.+$", &Of(&API));
 
@@ -121,5 +121,4 @@ pub(super) const HTTP: Object = Object::new(
         key("body", Text, "A text."),
     ]],
 )
-.with_required(&["api"])
 .with_one_of(METHODS);

@@ -1,12 +1,11 @@
 //! The keys that a tool shares with everything else that runs, and that `defaults` takes.
 
-use super::Takes::{Boolean, Either, Form, List, Named, Object as Of, Text, Word};
+use super::Takes::{Boolean, Either, Form, List, Named, Object as Of, Text, Whole, Word};
 use super::{Key, Object, key};
 
 pub(super) const DURATION: &str = "^([0-9]+(ms|s|m|h|d))+$";
 pub(super) const SIZE: &str = "^[0-9]+(KiB|MiB|GiB)?$";
 const RATE: &str = "^[0-9]+/(s|min|h)$";
-const COUNT: &str = "^[0-9]+$";
 /// A name of a variable of the environment.
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const SIGNALS: &[&str] = &["TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2"];
@@ -38,8 +37,8 @@ const CANCEL: Object = Object::new(
 const CONCURRENCY: Object = Object::new(
     "concurrency",
     &[&[
-        key("max", Form(COUNT), "The most calls at once; default 64."),
-        key("queue", Form(COUNT), "How many more may wait; default 64."),
+        key("max", Whole, "The most calls at once; default 64."),
+        key("queue", Whole, "How many more may wait; default 64."),
         key(
             "key",
             Text,
@@ -113,12 +112,12 @@ pub(super) const SETTINGS: &[Key] = &[
     ),
     key(
         "max_output",
-        Form(SIZE),
+        Either(&[Whole, Form(SIZE)]),
         "How much of the output is kept, such as 256KiB, the default.",
     ),
     key(
         "concurrency",
-        Either(&[Form(COUNT), Of(&CONCURRENCY)]),
+        Either(&[Whole, Of(&CONCURRENCY)]),
         "How many calls of it may run at once.",
     ),
     key(
