@@ -30,6 +30,7 @@
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
 //!   reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
+//! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
@@ -51,6 +52,7 @@ pub mod execute;
 mod failure;
 pub mod host;
 pub mod http;
+mod language;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;

@@ -54,6 +54,7 @@ mod stdio;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod tests_key;
 mod tools_files;
 mod toolsets;
 mod turns;
