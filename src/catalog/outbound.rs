@@ -31,7 +31,7 @@ use path::Path;
 
 use super::argument_error::ArgumentError;
 use super::params::Parameters;
-use super::template::{Renderer, Segment, Slot, Word, segments};
+use super::template::{Renderer, Segment, Slot, segments};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::Entry;
@@ -89,9 +89,11 @@ impl Http {
             check_key(entry, report);
         }
         let get = |key| entry.value.get(key);
-        let api = get("api").map(|entry| apis.named(entry, report));
         let (method, target) = method(entry, report)?;
-        let (api, path) = target_of(target, api, report)?;
+        let (api, path) = match get("api") {
+            Some(api) => path_of_api(target, apis.named(api, report), report)?,
+            None => own_url(target, report)?,
+        };
         let query = get("query").map(|entry| Parts::read(entry, report));
         let headers = get("headers").map(|entry| header::read(entry, report));
         let body = body(entry, method, report);
@@ -229,17 +231,14 @@ fn method<'a>(entry: &'a Entry, report: &mut Report) -> Option<(&'static Method,
     Some(first)
 }
 
-/// Where a request goes: to a path of an api, or to a URL of its own.
-fn target_of(
+/// Reads a path of an api; `None` is one with errors.
+fn path_of_api(
     entry: &Entry,
-    api: Option<Option<Arc<Api>>>,
+    api: Option<Arc<Api>>,
     report: &mut Report,
 ) -> Option<(Arc<Api>, Path)> {
     reader::text(entry, report)?;
     let word = segments(entry.value.scalar()?, report);
-    let Some(api) = api else {
-        return own_url(entry, word, report);
-    };
     if let Some(slot) = word.slots().next().filter(|_| word.prefix().is_empty()) {
         report.add(path::in_host(slot));
         return None;
@@ -255,7 +254,9 @@ fn target_of(
 }
 
 /// Takes a URL apart: where the server is, and the path.
-fn own_url(entry: &Entry, mut word: Word, report: &mut Report) -> Option<(Arc<Api>, Path)> {
+fn own_url(entry: &Entry, report: &mut Report) -> Option<(Arc<Api>, Path)> {
+    reader::text(entry, report)?;
+    let mut word = segments(entry.value.scalar()?, report);
     let prefix = word.prefix().to_owned();
     let authority = prefix.find("://").map_or(0, |at| at + 3);
     let after = prefix.get(authority..).unwrap_or_default();

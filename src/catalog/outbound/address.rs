@@ -46,7 +46,7 @@ struct Network<A>(A, u32);
 const V4: &[(Network<Ipv4Addr>, Reach)] = &[
     (Network(Ipv4Addr::new(127, 0, 0, 0), 8), Reach::Loopback),
     // "This network".
-    (Network(Ipv4Addr::new(0, 0, 0, 0), 8), Reach::Never),
+    (Network(Ipv4Addr::UNSPECIFIED, 8), Reach::Never),
     // Link-local, with the metadata of most clouds.
     (Network(Ipv4Addr::new(169, 254, 0, 0), 16), Reach::Never),
     // The metadata of Alibaba, the services of Azure, and among protocols the metadata of Oracle.
@@ -117,17 +117,17 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
 /// The IPv4 address that packets to this address end at.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (high, low) = match address.segments() {
-        // Mapped (::ffff:0:0/96), translated (::ffff:0:0:0/96), and compatible (::/96), which is
-        // neither :: nor ::1.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => (high, low),
+        // :: and ::1 are no compatible addresses (::/96).
         [0, 0, 0, 0, 0, 0, 0, 0..=1] => return None,
-        [0, 0, 0, 0, 0, 0, high, low] => (high, low),
-        // NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), 6to4 (2002::/16).
-        [0x64, 0xff9b, 0 | 1, .., high, low] | [0x2002, high, low, ..] => (high, low),
+        // Compatible, mapped (::ffff:0:0/96), translated (::ffff:0:0:0/96); NAT64 (64:ff9b::/96 and
+        // 64:ff9b:1::/48); 6to4 (2002::/16); ISATAP (RFC 5214).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0 | 1, .., high, low]
+        | [0x2002, high, low, ..]
+        | [.., 0 | 0x200, 0x5efe, high, low] => (high, low),
         // Teredo (2001::/32) hides the client's address by inverting it.
         [0x2001, 0, .., high, low] => (!high, !low),
-        // ISATAP (RFC 5214).
-        [.., 0 | 0x200, 0x5efe, high, low] => (high, low),
         _ => return None,
     };
     let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());

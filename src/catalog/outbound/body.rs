@@ -26,8 +26,8 @@ pub(crate) enum Json {
     /// A value of the call, with its own type.
     Value(Slot),
     Text(Word),
-    Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Body {

@@ -107,23 +107,29 @@ impl Answer {
 
     /// What is told of a response that is no success.
     fn error(&self, api: &str) -> String {
-        let mut text = format!("{api} answered {}", words(self.status));
-        if self.status.is_redirection() {
-            text.push_str(", and was not followed there");
-        }
-        if let Some(retry_after) = &self.retry_after {
+        let status = words(self.status);
+        let redirected = if self.status.is_redirection() {
+            ", and was not followed there"
+        } else {
+            ""
+        };
+        let wait = self.retry_after.as_ref().map(|retry_after| {
             let is_number = retry_after.bytes().all(|byte| byte.is_ascii_digit());
             let unit = if is_number { " s" } else { "" };
-            text.push_str(&format!("; try again after {retry_after}{unit}"));
-        }
+            format!("; try again after {retry_after}{unit}")
+        });
+        let wait = wait.unwrap_or_default();
+        let said = self.said().unwrap_or_default();
+        format!("{api} answered {status}{redirected}{wait}{said}")
+    }
+
+    /// The text that an error brings, on lines of its own.
+    fn said(&self) -> Option<String> {
         let is_text = self.media.as_ref().is_none_or(MediaType::is_text);
         let body = String::from_utf8_lossy(&self.body.bytes);
         let body = plain(body.trim_end_matches('\u{fffd}').trim());
-        if is_text && !body.is_empty() {
-            let end = if self.body.is_cut { "…" } else { "" };
-            text.push_str(&format!(":\n{body}{end}"));
-        }
-        text
+        let end = if self.body.is_cut { "…" } else { "" };
+        (is_text && !body.is_empty()).then(|| format!(":\n{body}{end}"))
     }
 
     /// The result that the media type asks for.

@@ -192,7 +192,7 @@ fn of_encryption(error: &rustls::Error) -> &'static str {
 }
 
 /// The first cause of this type.
-fn cause<'a, T: Error + 'static>(error: &'a reqwest::Error) -> Option<&'a T> {
+fn cause<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
