@@ -26,6 +26,7 @@ mod prompt;
 mod question;
 mod resource;
 mod schema;
+mod secrets;
 mod settings;
 mod template;
 #[cfg(test)]
@@ -56,12 +57,14 @@ pub use uri_template::UriTemplate;
 use crate::document::diagnostic::Report;
 use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
+use crate::redact::Redactor;
 use definition::{Contents, Context};
 use documents::Document;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
 pub struct Catalog {
+    secrets: Arc<Redactor>,
     server: ServerInfo,
     tools: List<Tool>,
     prompts: List<Prompt>,
@@ -154,25 +157,32 @@ impl Catalog {
     }
 
     fn read(
-        document: Option<Document>,
+        mut document: Option<Document>,
         mut report: Report,
         environment: &Environment,
     ) -> Result<Loaded, LoadError> {
-        let context = Context {
+        let mut context = Context {
             sources: report.sources().clone(),
             environment,
+            secrets: Arc::default(),
         };
+        if let Some(document) = &mut document {
+            let secrets = secrets::resolve(document, &context, &mut report);
+            report.redact(secrets.clone());
+            context.secrets = Arc::new(secrets);
+        }
         let contents = document.map(|document| definition::read(&document, &context, &mut report));
         let (warnings, inputs) = report.finish()?;
         Ok(Loaded {
-            catalog: Self::new(contents.unwrap_or_default()),
+            catalog: Self::new(contents.unwrap_or_default(), context.secrets),
             warnings,
             inputs,
         })
     }
 
-    fn new(contents: Contents) -> Self {
+    fn new(contents: Contents, secrets: Arc<Redactor>) -> Self {
         Self {
+            secrets,
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -183,6 +193,11 @@ impl Catalog {
                 template.uri.as_str()
             }),
         }
+    }
+
+    /// Returns what keeps the secrets of the definitions out of what others see.
+    pub fn secrets(&self) -> &Arc<Redactor> {
+        &self.secrets
     }
 
     /// Returns what the server says of itself.

@@ -48,6 +48,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod redact;
 pub mod seal;
 pub mod secret;
 pub mod server;

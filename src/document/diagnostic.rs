@@ -74,6 +74,12 @@ pub enum Code {
     OutputClash,
     /// E033: a regular expression, duration, size, digest or date that cannot be read.
     Grammar,
+    /// E040: a secret that is not there.
+    MissingSecret,
+    /// E041: a secret file that others can read or change.
+    OpenSecret,
+    /// E042: a secret in the file itself, or in a header.
+    LiteralSecret,
     /// E043: the digest of a token that everybody guesses.
     GuessableToken,
     /// E044: a token that has expired.
@@ -109,6 +115,9 @@ impl Code {
             Self::RemoteReference => "E031",
             Self::OutputClash => "E032",
             Self::Grammar => "E033",
+            Self::MissingSecret => "E040",
+            Self::OpenSecret => "E041",
+            Self::LiteralSecret => "E042",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
             Self::Version => "E090",
