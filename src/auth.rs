@@ -242,6 +242,14 @@ impl Authenticator {
         Ok((Self::tokens(file.tokens), file.warnings))
     }
 
+    /// Everybody whom a token stands for, once for each token; `None` where everybody is let in.
+    pub fn callers(&self) -> Option<impl Iterator<Item = &Arc<Caller>>> {
+        match &self.0 {
+            Rule::Open(_) => None,
+            Rule::Tokens(tokens) => Some(tokens.callers.values()),
+        }
+    }
+
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
         matches!(self.0, Rule::Open(_))

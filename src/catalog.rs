@@ -10,6 +10,7 @@
 //! call takes the way back: [`Tool::arguments`] checks what the client sent, [`Tool::work`] makes it
 //! words.
 
+mod allow;
 mod argument_error;
 mod completions;
 mod content;
@@ -17,6 +18,7 @@ mod definition;
 mod documents;
 mod environment;
 mod file;
+mod grants;
 mod interpreter;
 mod list;
 mod output;
@@ -28,6 +30,7 @@ mod resource;
 mod schema;
 mod secrets;
 mod settings;
+mod tags;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -38,10 +41,12 @@ mod variable;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
+pub use grants::Grants;
 pub use list::{Fingerprint, List};
 pub use output::{Form, Output};
 pub use prompt::{Prompt, PromptArgument};

@@ -13,6 +13,7 @@ mod resources;
 mod subscriptions;
 mod tasks;
 mod tools;
+mod visible;
 
 use std::sync::Arc;
 use std::time::SystemTime;

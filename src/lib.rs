@@ -28,6 +28,7 @@
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
+//! - [`redact`] keeps secrets out of what others see.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
 //!   needs around them.
 //!
@@ -69,7 +70,7 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, Loaded};
+use catalog::{Environment, Grants, Loaded};
 use document::{Diagnostic, LoadError};
 
 /// Exit code of a clean stop.
@@ -120,10 +121,10 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
         tracing::warn!("{warning}");
     }
     log(&config.auth_warnings);
-    let loaded = Catalog::load(&config.tools, &Environment::from_process())?;
+    let environment = Environment::from_process().granting(Grants::of(&config.authenticator));
     let Loaded {
         catalog, warnings, ..
-    } = loaded;
+    } = Catalog::load(&config.tools, &environment)?;
     log(&warnings);
     if serves_nothing(&catalog) {
         tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");

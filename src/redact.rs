@@ -56,7 +56,11 @@ impl Redactor {
             None
         } else {
             let mut builder = AhoCorasick::builder();
-            Some(builder.match_kind(MatchKind::LeftmostLongest).build(patterns)?)
+            Some(
+                builder
+                    .match_kind(MatchKind::LeftmostLongest)
+                    .build(patterns)?,
+            )
         };
         Ok(Self { secrets })
     }
@@ -92,7 +96,9 @@ impl Redactor {
 /// The text as it stands between the quotes of a JSON string.
 fn escaped(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
-    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'));
     inner.unwrap_or(text).to_owned()
 }
 
@@ -109,7 +115,14 @@ mod tests {
     #[test]
     fn secrets_are_replaced_wherever_they_stand() {
         let key = "-----BEGIN KEY-----\nabcdefghijklmnopqrst\nuvw\n-----END KEY-----\n";
-        let values = ["hunter2", "hunter2-long", "short", "with \"quotes\"", "über-secret", key];
+        let values = [
+            "hunter2",
+            "hunter2-long",
+            "short",
+            "with \"quotes\"",
+            "über-secret",
+            key,
+        ];
         let redactor = Redactor::new(values).unwrap();
         let cases = [
             ("nothing here", "nothing here"),

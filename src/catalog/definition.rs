@@ -105,7 +105,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "title" => server.title = reader::text(entry, report),
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
-            "defaults" => defaults = defaults::read(entry, report),
+            "defaults" => defaults = defaults::read(entry, context, report),
             SECRETS => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),

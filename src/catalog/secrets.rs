@@ -99,7 +99,8 @@ impl Resolver<'_> {
             let place = scalar.place(other.range.clone(), self.report);
             let message = "a secret cannot name another";
             let problem = Problem::error(Code::Value, place, message);
-            self.report.add(problem.help("name the variable or the file"));
+            self.report
+                .add(problem.help("name the variable or the file"));
             self.named.insert(name, None);
             return;
         }
@@ -176,7 +177,8 @@ impl Resolver<'_> {
                 let message = format!("`{written}` names nothing");
                 let help = "write `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}` or \
                             `${secret:name}`; `$${` stands for the characters themselves";
-                self.report.add(Problem::error(Code::Grammar, place, message).help(help));
+                self.report
+                    .add(Problem::error(Code::Grammar, place, message).help(help));
                 Value::Missing
             }
         }
@@ -238,7 +240,8 @@ impl Resolver<'_> {
             .map_err(|error| format!("cannot be used: {}", reason(&error)))?;
         if let Some(doubt) = doubt {
             let message = format!("`{path}` is not safe: {doubt}");
-            self.report.add(Problem::warning(Code::OpenSecret, place, message));
+            self.report
+                .add(Problem::warning(Code::OpenSecret, place, message));
         }
         let text = secret.expose();
         let text = text.strip_suffix('\n').unwrap_or(text);
@@ -261,7 +264,8 @@ impl Resolver<'_> {
             let most = MAX_TEXT / 1024 / 1024;
             let message = format!("the values of all `${{…}}` have more than {most} MiB of text");
             let problem = Problem::error(Code::Unreadable, place, message);
-            self.report.add(problem.help("use the long ones at fewer places"));
+            self.report
+                .add(problem.help("use the long ones at fewer places"));
         }
         has_room
     }
@@ -294,13 +298,16 @@ impl Resolver<'_> {
     fn redactor(self) -> Redactor {
         let size: usize = self.secrets.iter().map(String::len).sum();
         let secrets = self.secrets.iter().map(String::as_str);
-        if size <= MAX_SECRETS && let Ok(redactor) = Redactor::new(secrets) {
+        if size <= MAX_SECRETS
+            && let Ok(redactor) = Redactor::new(secrets)
+        {
             return redactor;
         }
         let most = MAX_SECRETS / 1024;
         let message = format!("all secrets together have more than {most} KiB of text");
         let problem = Problem::without_place(Code::Unreadable, message);
-        self.report.add(problem.help("let the programs read long files themselves"));
+        self.report
+            .add(problem.help("let the programs read long files themselves"));
         Redactor::default()
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::allow::Allow;
 use super::output::Output;
 use super::question::Fallback;
+use super::tags;
 use super::template::{Word, segments};
 use super::tool::{Effect, ExitRules, Signal, Stdin};
 use super::variable;
@@ -26,12 +28,17 @@ pub(crate) const KEYS: &[&str] = &[
     "idempotent",
     "open_world",
     "if_missing",
+    "allow",
+    "tags",
     "workdir",
     "env",
     "inherit_env",
     "cancel",
     "confirm_fallback",
 ];
+
+/// Those of them that say who may use it and where it is served, not how it runs.
+pub(crate) const ACCESS_KEYS: &[&str] = &["allow", "tags"];
 
 /// A variable of the child's environment, with placeholders.
 #[derive(Clone, Debug)]
@@ -62,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) idempotent: Option<bool>,
     pub(crate) open_world: Option<bool>,
     pub(crate) hide_if_missing: bool,
+    pub(crate) allow: Option<Allow>,
+    pub(crate) tags: BTreeSet<String>,
     pub(crate) workdir: Option<Workdir>,
     pub(crate) env: Vec<Variable>,
     pub(crate) inherit_env: Vec<String>,
@@ -95,6 +104,8 @@ impl Settings {
                 let hide = reader::choice(entry, &[("hide", true)], report);
                 self.hide_if_missing = hide.unwrap_or(false);
             }
+            "allow" => self.allow = Allow::read(entry, report),
+            "tags" => self.tags = tags::read(entry, report),
             "workdir" => self.workdir = workdir(entry, report),
             "env" => self.env = env(entry, report),
             "inherit_env" => self.inherit_env = inherit_env(entry, report),
@@ -109,7 +120,7 @@ impl Settings {
     }
 
     /// Fills what is left open with the defaults. `env` and `exit` are joined key by key, and
-    /// `inherit_env` is joined; what the tool says itself wins.
+    /// `inherit_env` and `tags` are joined; what the tool says itself wins.
     pub(crate) fn or(self, defaults: &Self) -> Self {
         let own = |variable: &&Variable| {
             !(self.env.iter()).any(|own| own.name.text == variable.name.text)
@@ -130,6 +141,8 @@ impl Settings {
             idempotent: self.idempotent.or(defaults.idempotent),
             open_world: self.open_world.or(defaults.open_world),
             hide_if_missing: self.hide_if_missing || defaults.hide_if_missing,
+            allow: self.allow.or_else(|| defaults.allow.clone()),
+            tags: &self.tags | &defaults.tags,
             workdir: self.workdir.or_else(|| defaults.workdir.clone()),
             env,
             inherit_env,

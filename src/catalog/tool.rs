@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::allow::Allow;
 use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
 use super::output::Output;
@@ -19,6 +21,7 @@ use super::template::{Renderer, Template};
 use crate::auth::Caller;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
+use crate::redact::Redactor;
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -60,6 +63,10 @@ pub struct Tool {
     pub exit: ExitRules,
     /// How a call is ended early.
     pub cancel: Cancel,
+    /// Who may use it.
+    pub allow: Allow,
+    /// Names for toolsets to choose by; no client sees them.
+    pub tags: BTreeSet<String>,
     pub(crate) parts: Parts,
 }
 
@@ -70,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
     pub(crate) questions: Questions,
+    pub(crate) secrets: Arc<Redactor>,
 }
 
 /// What a call does.
@@ -98,6 +106,11 @@ impl Tool {
     /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
     pub fn input_schema(&self) -> &Map<String, Value> {
         self.parts.input.as_map()
+    }
+
+    /// Returns what takes secrets out of all that a call says.
+    pub fn secrets(&self) -> &Arc<Redactor> {
+        &self.parts.secrets
     }
 
     /// Returns the parameters that clients repeat in headers.

@@ -84,6 +84,10 @@ pub enum Code {
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
+    /// E060: the name of a role, scope, tool or tag that nothing has.
+    UnknownName,
+    /// E062: something that nobody could ever use.
+    Unreachable,
     /// E090: a file that is written for a newer release.
     Version,
 }
@@ -120,6 +124,8 @@ impl Code {
             Self::LiteralSecret => "E042",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::UnknownName => "E060",
+            Self::Unreachable => "E062",
             Self::Version => "E090",
         }
     }

@@ -148,9 +148,7 @@ impl Report {
     fn is_muted(&self, problem: &Problem) -> bool {
         let Span { start, end } = problem.span;
         let within = |muted: &Span| muted.start <= start && end <= muted.end;
-        problem.has_place
-            && problem.code != Code::MissingSecret
-            && self.muted.iter().any(within)
+        problem.has_place && problem.code != Code::MissingSecret && self.muted.iter().any(within)
     }
 
     /// Keeps these secrets out of all messages.
@@ -175,7 +173,10 @@ impl Report {
         self.problems.dedup();
         for problem in &mut self.problems {
             self.secrets.clean(&mut problem.message);
-            problem.help.iter_mut().for_each(|help| self.secrets.clean(help));
+            problem
+                .help
+                .iter_mut()
+                .for_each(|help| self.secrets.clean(help));
         }
         let sources = Arc::new(self.sources.without(&self.hidden));
         let diagnostics = (self.problems.into_iter())

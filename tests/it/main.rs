@@ -15,6 +15,7 @@
 
 mod support;
 
+mod allow;
 mod arguments;
 mod ask;
 mod auth_files;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
 use super::source::Source;
@@ -125,6 +126,9 @@ impl<'a> Action<'a> {
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
+        if let Some(allow) = &self.settings.allow {
+            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+        }
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
@@ -150,6 +154,7 @@ impl<'a> Action<'a> {
             parameters,
             input: input?,
             questions,
+            secrets: Arc::clone(&context.secrets),
         };
         Some(tool(name.clone(), settings, parts))
     }
@@ -218,6 +223,8 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
+        allow: settings.allow.unwrap_or_default(),
+        tags: settings.tags,
         parts,
     }
 }

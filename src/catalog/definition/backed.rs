@@ -11,7 +11,7 @@ use super::{Context, unknown_key};
 use crate::catalog::Tool;
 use crate::catalog::output::Output;
 use crate::catalog::params::{Kind, Parameters};
-use crate::catalog::settings::Settings;
+use crate::catalog::settings::{ACCESS_KEYS, Settings};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -155,7 +155,9 @@ impl<'a> Definition<'a> {
             return None;
         }
         if self.action.sources.is_empty() {
-            for entry in &self.action.of_source {
+            let of_source = self.action.of_source.iter();
+            // Who may use a thing can be said of everything.
+            for entry in of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str())) {
                 report.add(source::of_no_use(self.subject, entry));
             }
         }

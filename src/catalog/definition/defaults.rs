@@ -24,7 +24,7 @@ impl Defaults {
         report: &mut Report,
     ) -> Self {
         let own = included.iter().map(|entry| {
-            let settings = read(entry, report).or(&first);
+            let settings = read(entry, context, report).or(&first);
             (file(entry.key.span, context), settings)
         });
         Self {
@@ -45,12 +45,16 @@ fn file(place: Span, context: &Context<'_>) -> usize {
 }
 
 /// Reads the entry of one file.
-pub(super) fn read(entry: &Entry, report: &mut Report) -> Settings {
+pub(super) fn read(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Settings {
     let mut settings = Settings::default();
     for entry in reader::mapping(entry, report).unwrap_or_default() {
         if !settings.read(entry, report) {
             reader::unknown_key(entry, "`defaults`", settings::KEYS, report);
         }
+    }
+    if let Some(allow) = &settings.allow {
+        let subject = "what has no `allow` of its own";
+        allow.check(subject, context.environment.grants(), report);
     }
     settings
 }

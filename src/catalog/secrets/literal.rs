@@ -54,7 +54,10 @@ const SECRET_NAMES: &[&str] = &[
 /// Reports what looks like a secret in a text that stands under a key.
 pub(super) fn check(key: &str, scalar: &Scalar, report: &mut Report) {
     let text = scalar.text.as_str();
-    if let Some(start) = text.find("-----BEGIN ").filter(|_| text.contains("PRIVATE KEY-----")) {
+    if let Some(start) = text
+        .find("-----BEGIN ")
+        .filter(|_| text.contains("PRIVATE KEY-----"))
+    {
         let place = scalar.place(start..text.len(), report);
         return report_token(place, report);
     }
@@ -67,7 +70,10 @@ pub(super) fn check(key: &str, scalar: &Scalar, report: &mut Report) {
 /// The words of a text that look like secrets.
 fn suspects(key: &str, text: &str) -> Vec<Range<usize>> {
     let is_secret = is_secret_name(key);
-    let named: Vec<_> = reference::find(text).into_iter().map(|one| one.range).collect();
+    let named: Vec<_> = reference::find(text)
+        .into_iter()
+        .map(|one| one.range)
+        .collect();
     words(text)
         .filter(|word| !named.iter().any(|range| range.contains(&word.start)))
         .filter(|word| {
@@ -137,21 +143,27 @@ fn is_random(word: &str) -> bool {
 )]
 fn bits(word: &str) -> f64 {
     let mut counts: HashMap<u8, usize> = HashMap::new();
-    word.bytes().for_each(|byte| *counts.entry(byte).or_default() += 1);
+    word.bytes()
+        .for_each(|byte| *counts.entry(byte).or_default() += 1);
     let length = word.len() as f64;
     let share = |count: &usize| *count as f64 / length;
-    counts.values().map(share).map(|share| -share * share.log2()).sum()
+    counts
+        .values()
+        .map(share)
+        .map(|share| -share * share.log2())
+        .sum()
 }
 
 /// The runs of characters that tokens have.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+".contains(c);
     let mut at = 0;
-    text.split_inclusive(move |c| !is_token(c)).map(move |word| {
-        let start = at;
-        at += word.len();
-        start..start + word.trim_end_matches(|c| !is_token(c)).len()
-    })
+    text.split_inclusive(move |c| !is_token(c))
+        .map(move |word| {
+            let start = at;
+            at += word.len();
+            start..start + word.trim_end_matches(|c| !is_token(c)).len()
+        })
 }
 
 #[cfg(test)]
@@ -168,21 +180,41 @@ mod tests {
         let github = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
         let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
         let cases = [
-            ("run", format!("curl -H 'Authorization: Bearer {github}'"), vec![github]),
+            (
+                "run",
+                format!("curl -H 'Authorization: Bearer {github}'"),
+                vec![github],
+            ),
             ("args", format!("--token={github}"), vec![github]),
             ("x", jwt.to_owned(), vec![jwt]),
-            ("x", "AKIAIOSFODNN7EXAMPLE".to_owned(), vec!["AKIAIOSFODNN7EXAMPLE"]),
+            (
+                "x",
+                "AKIAIOSFODNN7EXAMPLE".to_owned(),
+                vec!["AKIAIOSFODNN7EXAMPLE"],
+            ),
             ("x", "sk-learn is a library".to_owned(), vec![]),
             ("x", "ghp_ is a prefix".to_owned(), vec![]),
             ("x", "a0b1c2d3e4f5g6h7i8j9".to_owned(), vec![]),
-            ("db_password", "a0b1c2d3e4f5".to_owned(), vec!["a0b1c2d3e4f5"]),
+            (
+                "db_password",
+                "a0b1c2d3e4f5".to_owned(),
+                vec!["a0b1c2d3e4f5"],
+            ),
             ("X-Api-Key", "a0b1c2d3e4f5".to_owned(), vec!["a0b1c2d3e4f5"]),
-            ("Authorization", "Basic dXNlcjpwYXNzd29yZDEy".to_owned(), vec!["dXNlcjpwYXNzd29yZDEy"]),
+            (
+                "Authorization",
+                "Basic dXNlcjpwYXNzd29yZDEy".to_owned(),
+                vec!["dXNlcjpwYXNzd29yZDEy"],
+            ),
             ("token", "optional string".to_owned(), vec![]),
             ("token", "correct-horse-battery".to_owned(), vec![]),
             ("token", "aaaaaaaaaaa1".to_owned(), vec![]),
             ("password", "${env:DB_PASSWORD_2}".to_owned(), vec![]),
-            ("token_url", "https://id.example.com/oauth2/v2.0/token".to_owned(), vec![]),
+            (
+                "token_url",
+                "https://id.example.com/oauth2/v2.0/token".to_owned(),
+                vec![],
+            ),
         ];
         for (key, text, expected) in cases {
             assert_eq!(found(key, &text), expected, "{key}: {text}");

@@ -39,7 +39,9 @@ pub(super) fn find(text: &str) -> Vec<Found<'_>> {
             continue;
         };
         let end = from + length;
-        let is_escaped = text.get(..start).is_some_and(|before| before.ends_with('$'));
+        let is_escaped = text
+            .get(..start)
+            .is_some_and(|before| before.ends_with('$'));
         found.push(if is_escaped {
             Found {
                 range: start - 1..end,
