@@ -125,6 +125,7 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
     let Loaded {
         catalog, warnings, ..
     } = Catalog::load(&config.tools, &environment)?;
+    logging::hide(catalog.secrets());
     log(&warnings);
     if serves_nothing(&catalog) {
         tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");
