@@ -14,6 +14,7 @@ mod allow;
 mod argument_error;
 mod completions;
 mod content;
+mod current;
 mod definition;
 mod documents;
 mod environment;
@@ -35,15 +36,18 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod toolset;
 mod uri_template;
 mod variable;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use current::{Current, Endpoint};
 pub use environment::Environment;
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
@@ -57,9 +61,10 @@ pub use tool::{
     Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
     ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
 };
+pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
-use crate::document::diagnostic::Report;
+use crate::document::diagnostic::{Code, Report};
 use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
 use crate::redact::Redactor;
@@ -75,6 +80,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    toolsets: BTreeMap<String, Toolset>,
 }
 
 /// What the server says of itself.
@@ -121,7 +127,7 @@ impl Catalog {
     /// Fails when a file cannot be read or is not UTF-8, when all are larger than 4 MiB (which is
     /// found out without reading more than that), and as [`Catalog::parse`] does.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let (document, report) = documents::load(path);
+        let (document, report) = documents::load(path, environment.permissions());
         Self::read(document, report, environment)
     }
 
@@ -157,7 +163,7 @@ impl Catalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let (document, report) = documents::parse(path, text);
+        let (document, report) = documents::parse(path, text, environment.permissions());
         Self::read(document, report, environment)
     }
 
@@ -174,6 +180,10 @@ impl Catalog {
         if let Some(document) = &mut document {
             let secrets = secrets::resolve(document, &context, &mut report);
             report.redact(secrets.clone());
+            if document.is_partial {
+                // What is named may stand in the file that could not be read.
+                report.ignore(Code::UnknownName);
+            }
             context.secrets = Arc::new(secrets);
         }
         let contents = document.map(|document| definition::read(&document, &context, &mut report));
@@ -187,6 +197,13 @@ impl Catalog {
 
     fn new(contents: Contents, secrets: Arc<Redactor>) -> Self {
         Self {
+            toolsets: (contents.toolsets.into_iter())
+                .map(|toolset| {
+                    let catalog = Arc::new(Self::new(toolset.contents, Arc::clone(&secrets)));
+                    let allow = toolset.allow;
+                    (toolset.name, Toolset { catalog, allow })
+                })
+                .collect(),
             secrets,
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
@@ -228,6 +245,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the toolset with this name.
+    pub fn toolset(&self, name: &str) -> Option<&Toolset> {
+        self.toolsets.get(name)
     }
 
     /// Returns the tool with this name; names compare by bytes.

@@ -28,6 +28,8 @@ const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
 pub struct Config {
     /// The definitions file.
     pub tools: PathBuf,
+    /// Whether the files of the definitions may be anybody's.
+    pub permissions: Permissions,
     /// Serve standard input and output.
     pub stdio: bool,
     /// Where to listen; at least one address, but none for standard input and output.
@@ -104,6 +106,7 @@ impl Config {
         check_stdio(&parsed)?;
         let (authenticator, auth_warnings) = authenticator(&parsed.cli.access)?;
         let seal = seal(&parsed.cli.access)?;
+        let permissions = permissions(&parsed.cli.access);
         check_exposure(
             &parsed.cli,
             authenticator.is_open(),
@@ -124,6 +127,7 @@ impl Config {
         } = parsed.cli;
         Ok(Self {
             tools: serve.tools,
+            permissions,
             stdio: serve.stdio,
             listen: if serve.stdio {
                 Vec::new()

@@ -121,10 +121,13 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
         tracing::warn!("{warning}");
     }
     log(&config.auth_warnings);
-    let environment = Environment::from_process().granting(Grants::of(&config.authenticator));
+    let environment = Environment::from_process()
+        .granting(Grants::of(&config.authenticator))
+        .permitting(config.permissions);
+    let loaded = Catalog::load(&config.tools, &environment)?;
     let Loaded {
         catalog, warnings, ..
-    } = Catalog::load(&config.tools, &environment)?;
+    } = loaded;
     logging::hide(catalog.secrets());
     log(&warnings);
     if serves_nothing(&catalog) {

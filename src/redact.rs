@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
 
 /// The shortest text that is replaced, in bytes: a shorter one is in many words, and no secret.
 pub const MIN_BYTES: usize = 6;
@@ -56,11 +56,10 @@ impl Redactor {
             None
         } else {
             let mut builder = AhoCorasick::builder();
-            Some(
-                builder
-                    .match_kind(MatchKind::LeftmostLongest)
-                    .build(patterns)?,
-            )
+            builder.match_kind(MatchKind::LeftmostLongest);
+            // To build the other kind takes quadratic time for a long value that repeats itself.
+            builder.kind(Some(AhoCorasickKind::ContiguousNFA));
+            Some(builder.build(patterns)?)
         };
         Ok(Self { secrets })
     }

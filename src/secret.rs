@@ -87,10 +87,11 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
-/// Whether the owner and mode of a secret file are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether the owner and mode of a file are checked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Permissions {
     /// Refuse a file that others could have read or changed.
+    #[default]
     Checked,
     /// Accept any file.
     Unchecked,

@@ -10,11 +10,13 @@ mod prompts;
 mod resources;
 mod source;
 mod tool;
+mod toolsets;
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::allow::Allow;
 use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
 use super::secrets::SECRETS;
@@ -47,6 +49,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "prompts",
     "resources",
     "resource_templates",
+    "toolsets",
 ];
 /// The keys of what is served; a file has at least one of them.
 const SERVED_KEYS: &[&str] = &["tools", "prompts", "resources", "resource_templates"];
@@ -82,6 +85,14 @@ pub(crate) struct Contents {
     pub(crate) prompts: Vec<Arc<Prompt>>,
     pub(crate) resources: Vec<Arc<Resource>>,
     pub(crate) templates: Vec<Arc<ResourceTemplate>>,
+    pub(crate) toolsets: Vec<ToolsetContents>,
+}
+
+/// What a toolset of a document holds.
+pub(crate) struct ToolsetContents {
+    pub(crate) name: String,
+    pub(crate) allow: Allow,
+    pub(crate) contents: Contents,
 }
 
 /// Reads a whole document; all its problems are reported.
@@ -106,7 +117,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = defaults::read(entry, context, report),
-            SECRETS => {}
+            SECRETS | "toolsets" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -141,6 +152,9 @@ fn read_served(
     }
     if let Some(entry) = root.get("resource_templates") {
         contents.templates = resources::read_templates(entry, defaults, context, report);
+    }
+    if let Some(entry) = root.get("toolsets") {
+        contents.toolsets = toolsets::read(entry, root, contents, context, report);
     }
 }
 
@@ -180,6 +194,7 @@ fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
         ["tools", tool, "params"] => format!("parameter `{name}` of tool `{tool}`"),
         ["prompts"] => format!("prompt `{name}`"),
         ["resources"] => format!("resource `{name}`"),
+        ["toolsets"] => format!("toolset `{name}`"),
         ["resource_templates"] => format!("resource template `{name}`"),
         _ => format!("key `{name}`"),
     };

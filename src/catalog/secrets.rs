@@ -41,6 +41,7 @@ pub(crate) fn resolve(
         files: HashMap::new(),
         secrets: BTreeSet::new(),
         missing: Vec::new(),
+        is_partial: document.is_partial,
         text: 0,
     };
     if let Some(entry) = document.root.get(SECRETS) {
@@ -69,6 +70,8 @@ struct Resolver<'a> {
     secrets: BTreeSet<String>,
     /// What has no value, and where it stands.
     missing: Vec<(Span, String)>,
+    /// Some file could not be read, and may have defined what is missing.
+    is_partial: bool,
     /// How much was put in so far.
     text: usize,
 }
@@ -216,6 +219,7 @@ impl Resolver<'_> {
             Some(Some(value)) => Value::Secret(value.clone()),
             // That was said where it is defined.
             Some(None) => Value::Missing,
+            None if self.is_partial => Value::Missing,
             None => {
                 let message = format!("`${{secret:{name}}}` is not under `{SECRETS}`");
                 let known = self.named.keys().map(String::as_str);
@@ -257,17 +261,17 @@ impl Resolver<'_> {
 
     /// Counts what is put in.
     fn has_room(&mut self, length: usize, place: Span) -> bool {
-        let had_room = self.text <= MAX_TEXT;
+        let before = self.text;
         self.text += length;
-        let has_room = self.text <= MAX_TEXT;
-        if had_room && !has_room {
+        let is_too_much = self.text > MAX_TEXT;
+        if is_too_much && before <= MAX_TEXT {
             let most = MAX_TEXT / 1024 / 1024;
             let message = format!("the values of all `${{…}}` have more than {most} MiB of text");
             let problem = Problem::error(Code::Unreadable, place, message);
             self.report
                 .add(problem.help("use the long ones at fewer places"));
         }
-        has_room
+        !is_too_much
     }
 
     /// Says all that is missing at once, and points at each place.

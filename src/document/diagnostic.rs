@@ -84,6 +84,8 @@ pub enum Code {
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
+    /// E045: a file of the definition that others can change.
+    OpenDefinition,
     /// E060: the name of a role, scope, tool or tag that nothing has.
     UnknownName,
     /// E062: something that nobody could ever use.
@@ -124,6 +126,7 @@ impl Code {
             Self::LiteralSecret => "E042",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::OpenDefinition => "E045",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
             Self::Version => "E090",

@@ -96,6 +96,8 @@ pub(crate) struct Report {
     hidden: Vec<Span>,
     /// Texts whose values are not all known.
     muted: Vec<Span>,
+    /// What cannot be judged.
+    ignored: Option<Code>,
     secrets: Redactor,
     errors: usize,
 }
@@ -108,6 +110,7 @@ impl Report {
             problems: Vec::new(),
             hidden: Vec::new(),
             muted: Vec::new(),
+            ignored: None,
             secrets: Redactor::default(),
             errors: 0,
         }
@@ -143,6 +146,11 @@ impl Report {
     /// Hears no more about this text: what it lacks is reported, and the rest follows from that.
     pub(crate) fn mute(&mut self, span: Span) {
         self.muted.push(span);
+    }
+
+    /// Hears no more of this kind of problem.
+    pub(crate) fn ignore(&mut self, code: Code) {
+        self.ignored = Some(code);
     }
 
     fn is_muted(&self, problem: &Problem) -> bool {
