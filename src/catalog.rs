@@ -18,6 +18,7 @@ mod current;
 mod definition;
 mod documents;
 mod environment;
+mod exec;
 mod file;
 mod grants;
 mod interpreter;
@@ -49,6 +50,7 @@ pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use current::{Current, Endpoint};
 pub use environment::Environment;
+pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
@@ -58,8 +60,8 @@ pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
 pub use tool::{
-    Annotations, Arguments, Cancel, Command, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning,
-    ExitRules, Origin, Signal, Stdin, Task, Tool, Work,
+    Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
+    Origin, Signal, Stdin, Task, Tool, Work,
 };
 pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
@@ -225,6 +227,12 @@ impl Catalog {
     /// Returns what the server says of itself.
     pub fn server(&self) -> &ServerInfo {
         &self.server
+    }
+
+    /// True if nothing is served: the file defines nothing, or all of it is hidden.
+    pub fn is_empty(&self) -> bool {
+        let has_resources = !self.resources.is_empty() || !self.templates.is_empty();
+        self.tools.is_empty() && !has_resources && self.prompts.is_empty()
     }
 
     /// Returns the tools in the order of the file.

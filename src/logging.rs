@@ -38,8 +38,7 @@ struct Discreet<W>(W);
 
 impl<W: Write> Write for Discreet<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let secrets = SECRETS.read();
-        let secrets: Vec<_> = secrets.iter().filter_map(Weak::upgrade).collect();
+        let secrets: Vec<_> = SECRETS.read().iter().filter_map(Weak::upgrade).collect();
         if secrets.is_empty() {
             self.0.write_all(line)?;
             return Ok(line.len());
@@ -61,8 +60,9 @@ fn writer() -> Discreet<Stderr> {
     Discreet(io::stderr())
 }
 
-/// Starts the log. Called once; a second call changes nothing.
-pub fn start(options: &Log) {
+/// Starts the log, in color on a terminal unless that is not wanted. Called once; a second call
+/// changes nothing.
+pub fn start(options: &Log, allows_color: bool) {
     let level = match options.log_level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -75,7 +75,9 @@ pub fn start(options: &Log) {
         .with_target(false)
         .with_writer(writer);
     let started = match options.log_format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder
+            .with_ansi(allows_color && io::stderr().is_terminal())
+            .try_init(),
         LogFormat::Json => builder.event_format(JsonLines).try_init(),
     };
     if started.is_err() {

@@ -1,7 +1,6 @@
 //! A tool as it runs: everything about it is settled, and a call only brings its arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,15 +11,16 @@ use serde_json::{Map, Value};
 use super::allow::Allow;
 use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
+use super::exec::{Command, Exec};
 use super::output::Output;
 use super::params::Parameters;
 use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
-use super::settings::Variable;
-use super::template::{Renderer, Template};
+use super::template::Renderer;
 use crate::auth::Caller;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
+use crate::protocol::texts::Texts as _;
 use crate::redact::Redactor;
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
@@ -84,22 +84,11 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// Runs a program.
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
     /// Answers with what a file holds then. No tool of a list does.
     File(PathBuf),
-}
-
-/// A program to run.
-#[derive(Debug)]
-pub(crate) struct Exec {
-    pub(crate) program: PathBuf,
-    pub(crate) template: Template,
-    pub(crate) workdir: Option<PathBuf>,
-    /// The environment that does not depend on the call.
-    pub(crate) inherited: Vec<(OsString, OsString)>,
-    pub(crate) variables: Vec<Variable>,
 }
 
 impl Tool {
@@ -170,7 +159,11 @@ impl Tool {
         let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
         match &self.parts.kind {
             Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
-            Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+            Kind::Content(pieces) => {
+                let mut answer = content::render(pieces, renderer)?;
+                answer.each_text(&mut |text| self.parts.secrets.clean(text));
+                Ok(Work::Answer(answer))
+            }
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
     }
@@ -194,38 +187,10 @@ impl Tool {
 
     /// Whether the values of a parameter reach the program.
     pub(crate) fn uses(&self, parameter: &str) -> bool {
-        let Kind::Exec(exec) = &self.parts.kind else {
-            return false;
-        };
-        let variables = exec.variables.iter();
-        let mut slots =
-            (exec.template.slots()).chain(variables.flat_map(|variable| variable.value.slots()));
-        slots.any(|slot| slot.name == parameter)
-    }
-}
-
-impl Exec {
-    fn command(&self, mut renderer: Renderer<'_>) -> Result<Command, ArgumentError> {
-        renderer.count(self.program.as_os_str().len());
-        let words = renderer.words(&self.template);
-        let mut environment = self.inherited.clone();
-        for variable in &self.variables {
-            let name = OsString::from(&variable.name.text);
-            environment.retain(|(other, _)| *other != name);
-            if let Some(value) = renderer.variable(&variable.value) {
-                environment.push((name, value));
-            }
+        match &self.parts.kind {
+            Kind::Exec(exec) => exec.uses(parameter),
+            Kind::Content(_) | Kind::File(_) => false,
         }
-        for (name, value) in &environment {
-            renderer.count(name.len() + 1 + value.len());
-        }
-        renderer.finish()?;
-        Ok(Command {
-            program: self.program.clone(),
-            arguments: words,
-            environment,
-            workdir: self.workdir.clone(),
-        })
     }
 }
 
@@ -277,33 +242,6 @@ impl Work {
             Self::Run(command) => Some(command),
             Self::Answer(_) | Self::Read(_) => None,
         }
-    }
-}
-
-/// A process to start: nothing in it is parsed again.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Command {
-    /// The absolute path of the program.
-    pub program: PathBuf,
-    /// The arguments after the program's own name.
-    pub arguments: Vec<OsString>,
-    /// The whole environment of the process; each name stands once.
-    pub environment: Vec<(OsString, OsString)>,
-    /// The absolute path of the folder to run in; `None` asks for a private empty one.
-    pub workdir: Option<PathBuf>,
-}
-
-/// Prints the names of variables and not their values, which may be secret.
-impl fmt::Debug for Command {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
-        formatter
-            .debug_struct("Command")
-            .field("program", &self.program)
-            .field("arguments", &self.arguments)
-            .field("environment", &names)
-            .field("workdir", &self.workdir)
-            .finish()
     }
 }
 

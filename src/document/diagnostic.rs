@@ -53,6 +53,8 @@ pub enum Code {
     FixedGroup,
     /// E014: shell syntax in a template that no shell will see.
     ShellSyntax,
+    /// E015: a placeholder in a script.
+    ScriptPlaceholder,
     /// E016: a placeholder in the place of the program.
     ProgramPlaceholder,
     /// E017: a program that does not exist or cannot be executed.
@@ -111,6 +113,7 @@ impl Code {
             Self::OptionalOutsideGroup => "E012",
             Self::FixedGroup => "E013",
             Self::ShellSyntax => "E014",
+            Self::ScriptPlaceholder => "E015",
             Self::ProgramPlaceholder => "E016",
             Self::ProgramMissing => "E017",
             Self::ArrayInWord => "E018",
@@ -179,6 +182,14 @@ impl Diagnostic {
         let span = self.problem.place()?;
         let source = self.source();
         Some((source.line(span), source.column(span)))
+    }
+
+    /// Returns the line and column right after the place, counted as those of
+    /// [`Diagnostic::position`].
+    pub fn end(&self) -> Option<(usize, usize)> {
+        let end = Span::at(self.problem.place()?.end);
+        let source = self.source();
+        Some((source.line(end), source.column(end)))
     }
 
     /// Draws the problem with its source line; `color` adds terminal colors.

@@ -1,37 +1,34 @@
 //! What runs: the keys that a tool shares with everything else that a program can back.
 
-use std::collections::HashSet;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Context;
+use super::scope::Scope;
 use super::source::Source;
-use crate::catalog::content::{self, Piece};
+use crate::catalog::content::Piece;
 use crate::catalog::params::Parameters;
-use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
-use crate::catalog::settings::{self, Settings, Variable, Workdir};
-use crate::catalog::template::{self, Slot, Template};
+use crate::catalog::settings::{self, Settings};
 use crate::catalog::tool::{
-    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
+    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Kind, Parts, Stdin, Tool,
 };
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
-use crate::document::yaml::{Content, Entry, Key};
+use crate::document::yaml::{Entry, Key};
 
 /// The keys that are read here besides those of [`Settings`].
 const KEYS: &[&str] = &[
     "exec",
+    "script",
+    "files",
     "params",
     "input_schema",
     "unsafe_code",
     "confirm",
     "ask",
 ];
-/// What every child gets of the server's environment, if it is set.
-const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
 /// The keys of what runs, as they stand in the file.
 #[derive(Default)]
@@ -43,6 +40,7 @@ pub(super) struct Action<'a> {
     pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
+    files: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
     pub(super) given: Option<Given>,
     /// The caller knows of parameters that are used nowhere.
@@ -72,6 +70,7 @@ impl<'a> Action<'a> {
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
             "exec" => self.sources.push((Source::Exec, entry)),
+            "script" => self.sources.push((Source::Script, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
             _ => {
@@ -85,6 +84,7 @@ impl<'a> Action<'a> {
 
     fn read_of_source(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
+            "files" => self.files = Some(entry),
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
@@ -134,13 +134,16 @@ impl<'a> Action<'a> {
             name,
             parameters: &parameters,
             settings: &settings,
+            files: self.files,
             may_ignore: self.may_ignore,
             context,
         };
+        let boxed = |exec| Kind::Exec(Box::new(exec));
         let kind = match (self.sources.first(), self.given) {
             (Some((Source::Exec, entry)), _) => {
-                scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
+                scope.exec(entry, self.unsafe_code, report).map(boxed)
             }
+            (Some((Source::Script, entry)), _) => scope.script(entry, report).map(boxed),
             (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
             (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);
@@ -212,7 +215,10 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         timeout: settings.timeout,
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
         icons: Vec::new(),
-        stdin: settings.stdin.unwrap_or_default(),
+        stdin: match &parts.kind {
+            Kind::Exec(exec) if exec.script.is_some() => Stdin::Json,
+            _ => settings.stdin.unwrap_or_default(),
+        },
         output: output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
@@ -227,134 +233,4 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         tags: settings.tags,
         parts,
     }
-}
-
-/// What an action is checked against.
-struct Scope<'a> {
-    name: &'a str,
-    parameters: &'a Parameters,
-    settings: &'a Settings,
-    may_ignore: bool,
-    context: &'a Context<'a>,
-}
-
-impl Scope<'_> {
-    fn exec(&self, entry: &Entry, unsafe_code: bool, report: &mut Report) -> Option<Exec> {
-        let template = read_exec(entry, report)?;
-        template::check(&template, self.name, self.parameters, unsafe_code, report);
-        self.check_variables(report);
-        let variables = self.variables().flat_map(|variable| variable.value.slots());
-        if self.settings.stdin != Some(Stdin::Json) {
-            self.check_used(template.slots().chain(variables), report);
-        }
-        Some(Exec {
-            program: self.find_program(&template, report)?,
-            template,
-            workdir: self.workdir(),
-            inherited: self.inherited(),
-            variables: self.settings.env.clone(),
-        })
-    }
-
-    fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
-        let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;
-        self.check_content(&pieces, report);
-        Some(pieces)
-    }
-
-    fn check_content(&self, pieces: &[Piece], report: &mut Report) {
-        content::check(pieces, self.name, self.parameters, report);
-        self.check_used(pieces.iter().flat_map(Piece::slots), report);
-    }
-
-    fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.settings.env.iter()
-    }
-
-    fn check_variables(&self, report: &mut Report) {
-        let slots = self.variables().flat_map(|variable| variable.value.slots());
-        for slot in slots.filter(|slot| slot.caller().is_none()) {
-            let parameter = template::check_declared(slot, self.name, self.parameters, report);
-            if parameter.is_some_and(|parameter| parameter.kind.is_array()) {
-                let message = format!("`{}` is an array, and a variable is one text", slot.name);
-                let help = "pass it as words of `exec`";
-                report.add(Problem::error(Code::ArrayInWord, slot.span, message).help(help));
-            }
-        }
-    }
-
-    fn check_used<'s>(&self, slots: impl Iterator<Item = &'s Slot>, report: &mut Report) {
-        if self.may_ignore {
-            return;
-        }
-        let used: HashSet<&str> = slots.map(|slot| slot.name.as_str()).collect();
-        for parameter in self.parameters.iter() {
-            let name = parameter.name.as_str();
-            if !used.contains(name) {
-                let message = format!("parameter `{name}` of `{}` is used nowhere", self.name);
-                let help = format!(
-                    "write `{{{name}}}` where its value belongs, or remove it: the model's value \
-                     would be ignored"
-                );
-                report.add(Problem::error(Code::Unused, parameter.span, message).help(help));
-            }
-        }
-    }
-
-    /// Finds the program; a hidden tool's absence is a warning.
-    fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
-        let word = template.words().next()?;
-        let folder = self.context.folder(word.span);
-        let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
-            Ok(program) => return Some(program),
-            Err(missing) => missing,
-        };
-        let code = Code::ProgramMissing;
-        let problem = if self.settings.hide_if_missing {
-            let message = format!("`{}` is left out: {}", self.name, missing.message);
-            Problem::warning(code, word.span, message)
-        } else {
-            Problem::error(code, word.span, missing.message).help(missing.help)
-        };
-        report.add(problem);
-        None
-    }
-
-    fn workdir(&self) -> Option<PathBuf> {
-        let Workdir { path, place } = self.settings.workdir.as_ref()?;
-        let joined = self.context.folder(*place).join(path);
-        Some(std::path::absolute(&joined).unwrap_or(joined))
-    }
-
-    fn inherited(&self) -> Vec<(OsString, OsString)> {
-        let mut names: Vec<&str> = BASE_ENVIRONMENT.to_vec();
-        names.extend(self.settings.inherit_env.iter().map(String::as_str));
-        let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(*name));
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let value = self.context.environment.get(name)?;
-                Some((name.into(), value.to_owned()))
-            })
-            .collect()
-    }
-}
-
-fn read_exec(entry: &Entry, report: &mut Report) -> Option<Template> {
-    let template = match &entry.value.content {
-        Content::Scalar(scalar) if !scalar.is_null() => template::split(scalar, report),
-        Content::Sequence(nodes) => template::words_of_list(nodes, report),
-        _ => {
-            reader::wrong_value(entry, "a command line or a list of words", report);
-            return None;
-        }
-    };
-    if template.items.is_empty() {
-        let message = "`exec` is empty";
-        let problem = Problem::error(Code::Template, entry.place(), message);
-        report.add(problem.help("write the program and its arguments"));
-        return None;
-    }
-    Some(template)
 }

@@ -18,7 +18,7 @@ use crate::protocol::content::Role;
 const SHAPE: Shape = Shape {
     kind: "prompt",
     keys: &["text", "messages", "complete"],
-    sources: &["text", "messages", "exec"],
+    sources: &["text", "messages", "exec", "script"],
     has_arguments: true,
 };
 /// The keys of a message.

@@ -8,26 +8,36 @@ use crate::document::yaml::Entry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Exec,
+    Script,
     Content,
 }
 
 impl Source {
     /// The keys, in the order in which they are proposed.
-    pub(super) const ALL: &[(&str, Self)] = &[("exec", Self::Exec), ("content", Self::Content)];
+    pub(super) const ALL: &[(&str, Self)] = &[
+        ("exec", Self::Exec),
+        ("script", Self::Script),
+        ("content", Self::Content),
+    ];
 
     /// What to write for one.
     fn advice(self) -> &'static str {
         match self {
             Self::Exec => "`exec` with a command line",
+            Self::Script => "`script` with a script",
             Self::Content => "`content` with a fixed answer",
         }
     }
 
-    /// Whether a key of what runs says nothing about this.
-    fn ignores(self, key: &str) -> bool {
+    /// The problem of a key of what runs that would say nothing about this.
+    fn check_key(self, subject: Subject<'_>, entry: &Entry) -> Option<Problem> {
+        let key = entry.key.text.as_str();
         match self {
-            Self::Exec => false,
-            Self::Content => OF_PROGRAMS.contains(&key) || OF_OUTPUT.contains(&key),
+            Self::Script if key == UNSAFE_CODE => Some(never_unsafe(entry)),
+            Self::Content if OF_PROGRAMS.contains(&key) || OF_OUTPUT.contains(&key) => {
+                Some(of_no_use(subject, entry))
+            }
+            Self::Exec | Self::Script | Self::Content => None,
         }
     }
 }
@@ -37,13 +47,16 @@ const OF_PROGRAMS: &[&str] = &[
     "cancel",
     "env",
     "exit",
+    "files",
     "if_missing",
     "inherit_env",
     "messages",
     "stdin",
-    "unsafe_code",
+    UNSAFE_CODE,
     "workdir",
 ];
+/// Lets values be code.
+const UNSAFE_CODE: &str = "unsafe_code";
 /// The keys of what takes time and has an output, unlike fixed content.
 const OF_OUTPUT: &[&str] = &["max_output", "output", "timeout"];
 
@@ -86,10 +99,15 @@ pub(super) fn check_keys(
     report: &mut Report,
 ) {
     for entry in entries {
-        if source.ignores(&entry.key.text) {
-            report.add(of_no_use(subject, entry));
+        if let Some(problem) = source.check_key(subject, entry) {
+            report.add(problem);
         }
     }
+}
+
+fn never_unsafe(entry: &Entry) -> Problem {
+    let message = format!("`{UNSAFE_CODE}` has no effect: no value is ever part of a script");
+    Problem::error(Code::UnknownKey, entry.key.span, message).help("remove it")
 }
 
 /// A key that would do nothing.
