@@ -32,6 +32,7 @@
 //! - [`metrics`] counts what happens, for a scraper.
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
+//! - [`redact`] keeps secrets out of what others see.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
@@ -56,6 +57,7 @@ mod language;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod redact;
 pub mod reload;
 pub mod seal;
 pub mod secret;
@@ -119,7 +121,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    let environment = Environment::from_process();
+    let permissions = config::permissions(&parsed.cli.access);
+    let environment = Environment::from_process().permitting(permissions);
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::Tool;
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 
@@ -44,6 +44,14 @@ pub(crate) struct TextRules {
     pub(crate) exact: Option<String>,
     pub(crate) contains: Option<String>,
     pub(crate) matches: Option<Regex>,
+}
+
+impl Case {
+    /// Who calls, for what has to know: nobody in particular is anonymous.
+    pub fn caller(&self) -> Arc<Caller> {
+        let nobody = || Arc::new(Caller::new(Principal::Anonymous));
+        self.caller.clone().unwrap_or_else(nobody)
+    }
 }
 
 impl Default for Expectation {

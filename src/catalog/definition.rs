@@ -23,12 +23,14 @@ use super::allow::Allow;
 use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
 use super::outbound::Apis;
+use super::secrets::SECRETS;
 use super::settings::Settings;
 use super::{Case, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Sources, Span};
 use crate::document::reader;
 use crate::document::suggest::nearest;
 use crate::document::yaml::{Advice, Duplicate, Entry, Key, Node};
+use crate::redact::Redactor;
 use defaults::Defaults;
 
 /// The version of the language that is read here.
@@ -41,6 +43,7 @@ const MAX_PORTABLE_NAME: usize = 64;
 const DOCUMENT_KEYS: &[&str] = &[
     "version",
     INCLUDE,
+    SECRETS,
     "name",
     "title",
     "icons",
@@ -71,6 +74,8 @@ pub(crate) struct Context<'a> {
     pub(crate) environment: &'a Environment,
     /// The HTTP APIs of the file.
     pub(crate) apis: &'a Apis,
+    /// What no call may say.
+    pub(crate) secrets: Arc<Redactor>,
 }
 
 impl Context<'_> {
@@ -123,7 +128,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = defaults::read(entry, context, report),
             "apis" => apis = Apis::read(entry, context, report),
-            "toolsets" | "tests" => {}
+            SECRETS | "toolsets" | "tests" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -138,6 +143,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
         sources: context.sources.clone(),
         environment: context.environment,
         apis: &apis,
+        secrets: Arc::clone(&context.secrets),
     };
     let defaults = Defaults::new(defaults, &document.defaults, context, report);
     read_served(root, &defaults, context, &mut contents, report);

@@ -76,10 +76,18 @@ pub enum Code {
     OutputClash,
     /// E033: a regular expression, duration, size, digest or date that cannot be read.
     Grammar,
+    /// E040: a secret that is not there.
+    MissingSecret,
+    /// E041: a secret file that others can read or change.
+    OpenSecret,
+    /// E042: a secret in the file itself, or in a header.
+    LiteralSecret,
     /// E043: the digest of a token that everybody guesses.
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
+    /// E045: a file of the definition that others can change.
+    OpenDefinition,
     /// E050: a placeholder where the host of a URL is decided.
     HostPlaceholder,
     /// E051: a header that a caller must not set, or the server sets itself.
@@ -120,8 +128,12 @@ impl Code {
             Self::RemoteReference => "E031",
             Self::OutputClash => "E032",
             Self::Grammar => "E033",
+            Self::MissingSecret => "E040",
+            Self::OpenSecret => "E041",
+            Self::LiteralSecret => "E042",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::OpenDefinition => "E045",
             Self::HostPlaceholder => "E050",
             Self::ProtectedHeader => "E051",
             Self::UnknownName => "E060",

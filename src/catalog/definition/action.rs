@@ -1,6 +1,7 @@
 //! What runs: the keys that a tool shares with everything else that a program can back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
 use super::scope::Scope;
@@ -182,6 +183,7 @@ impl<'a> Action<'a> {
             input: input?,
             bindings,
             questions,
+            secrets: Arc::clone(&context.secrets),
         };
         Some(tool(name.clone(), settings, parts))
     }

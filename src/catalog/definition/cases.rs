@@ -86,7 +86,7 @@ fn find_tool(
         return None;
     }
     let tool = tools.iter().find(|tool| tool.name == name);
-    let checked = tool.map(|tool| tool.arguments(Some(case.arguments.clone())));
+    let checked = tool.map(|tool| tool.arguments(Some(case.arguments.clone()), &case.caller()));
     match checked {
         Some(Err(error)) if !case.expect.is_error => {
             report.add(misfit(name, &error, place("arguments")));
