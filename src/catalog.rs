@@ -30,6 +30,7 @@ mod prompt;
 mod question;
 mod resource;
 mod schema;
+mod secrets;
 mod settings;
 mod tags;
 mod template;
@@ -65,15 +66,17 @@ pub use tool::{
 pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
-use crate::document::diagnostic::Report;
+use crate::document::diagnostic::{Code, Report};
 use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
+use crate::redact::Redactor;
 use definition::{Contents, Context};
 use documents::Document;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
 pub struct Catalog {
+    secrets: Arc<Redactor>,
     server: ServerInfo,
     tools: List<Tool>,
     prompts: List<Prompt>,
@@ -126,7 +129,7 @@ impl Catalog {
     /// Fails when a file cannot be read or is not UTF-8, when all are larger than 4 MiB (which is
     /// found out without reading more than that), and as [`Catalog::parse`] does.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let (document, report) = documents::load(path);
+        let (document, report) = documents::load(path, environment.permissions());
         Self::read(document, report, environment)
     }
 
@@ -162,37 +165,48 @@ impl Catalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let (document, report) = documents::parse(path, text);
+        let (document, report) = documents::parse(path, text, environment.permissions());
         Self::read(document, report, environment)
     }
 
     fn read(
-        document: Option<Document>,
+        mut document: Option<Document>,
         mut report: Report,
         environment: &Environment,
     ) -> Result<Loaded, LoadError> {
-        let context = Context {
+        let mut context = Context {
             sources: report.sources().clone(),
             environment,
+            secrets: Arc::default(),
         };
+        if let Some(document) = &mut document {
+            let secrets = secrets::resolve(document, &context, &mut report);
+            report.redact(secrets.clone());
+            if document.is_partial {
+                // What is named may stand in the file that could not be read.
+                report.ignore(Code::UnknownName);
+            }
+            context.secrets = Arc::new(secrets);
+        }
         let contents = document.map(|document| definition::read(&document, &context, &mut report));
         let (warnings, inputs) = report.finish()?;
         Ok(Loaded {
-            catalog: Self::new(contents.unwrap_or_default()),
+            catalog: Self::new(contents.unwrap_or_default(), context.secrets),
             warnings,
             inputs,
         })
     }
 
-    fn new(contents: Contents) -> Self {
+    fn new(contents: Contents, secrets: Arc<Redactor>) -> Self {
         Self {
             toolsets: (contents.toolsets.into_iter())
                 .map(|toolset| {
-                    let catalog = Arc::new(Self::new(toolset.contents));
+                    let catalog = Arc::new(Self::new(toolset.contents, Arc::clone(&secrets)));
                     let allow = toolset.allow;
                     (toolset.name, Toolset { catalog, allow })
                 })
                 .collect(),
+            secrets,
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -203,6 +217,11 @@ impl Catalog {
                 template.uri.as_str()
             }),
         }
+    }
+
+    /// Returns what keeps the secrets of the definitions out of what others see.
+    pub fn secrets(&self) -> &Arc<Redactor> {
+        &self.secrets
     }
 
     /// Returns what the server says of itself.

@@ -8,6 +8,7 @@ mod ask;
 mod before;
 mod conversation;
 mod deadline;
+mod discreet;
 mod folder;
 mod identity;
 mod lines;
@@ -234,11 +235,13 @@ impl Executor {
         &self,
         request: CallRequest,
         stop: Stop,
-        mut listener: Box<dyn Listener>,
+        listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Busy)?;
+        let secrets = Arc::clone(request.tool.secrets());
+        let mut listener = discreet::listener(listener, &secrets);
         let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
         self.longest_grace.fetch_max(grace, Ordering::Relaxed);
         let call = CallTask {
@@ -256,7 +259,8 @@ impl Executor {
             request.from.capabilities,
             request.input,
             self.limits.ask_timeout,
-        );
+        )
+        .hiding(secrets);
         self.tasks.spawn(async move {
             let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);

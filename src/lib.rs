@@ -29,6 +29,7 @@
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
+//! - [`redact`] keeps secrets out of what others see.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
@@ -52,6 +53,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod redact;
 pub mod seal;
 pub mod secret;
 pub mod server;
@@ -108,7 +110,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    let environment = Environment::from_process();
+    let permissions = config::permissions(&parsed.cli.access);
+    let environment = Environment::from_process().permitting(permissions);
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),
@@ -149,6 +152,7 @@ fn load(config: &Config, environment: Environment) -> Result<Catalog, LoadError>
     let Loaded {
         catalog, warnings, ..
     } = loaded;
+    logging::hide(catalog.secrets());
     log(&warnings);
     if catalog.is_empty() {
         tracing::warn!(file = %config.tools.display(), "{SERVES_NOTHING}");

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod prompts;
 pub mod resources;
 pub mod subscriptions;
+pub mod texts;
 pub mod trace;
 pub mod version;
 

@@ -21,12 +21,14 @@ use std::sync::Arc;
 use super::allow::Allow;
 use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
+use super::secrets::SECRETS;
 use super::settings::Settings;
 use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Sources, Span};
 use crate::document::reader;
 use crate::document::suggest::nearest;
 use crate::document::yaml::{Advice, Duplicate, Entry, Key, Node};
+use crate::redact::Redactor;
 use defaults::Defaults;
 
 /// The version of the language that is read here.
@@ -39,6 +41,7 @@ const MAX_PORTABLE_NAME: usize = 64;
 const DOCUMENT_KEYS: &[&str] = &[
     "version",
     INCLUDE,
+    SECRETS,
     "name",
     "title",
     "icons",
@@ -65,6 +68,8 @@ pub(crate) const ADVICE: Advice = Advice {
 pub(crate) struct Context<'a> {
     pub(crate) sources: Sources,
     pub(crate) environment: &'a Environment,
+    /// What no call may say.
+    pub(crate) secrets: Arc<Redactor>,
 }
 
 impl Context<'_> {
@@ -114,7 +119,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = defaults::read(entry, context, report),
-            "toolsets" => {}
+            SECRETS | "toolsets" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }

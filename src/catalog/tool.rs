@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -19,6 +20,8 @@ use super::template::Renderer;
 use crate::auth::Caller;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
+use crate::protocol::texts::Texts as _;
+use crate::redact::Redactor;
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -74,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
     pub(crate) questions: Questions,
+    pub(crate) secrets: Arc<Redactor>,
 }
 
 /// What a call does.
@@ -91,6 +95,11 @@ impl Tool {
     /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
     pub fn input_schema(&self) -> &Map<String, Value> {
         self.parts.input.as_map()
+    }
+
+    /// Returns what takes secrets out of all that a call says.
+    pub fn secrets(&self) -> &Arc<Redactor> {
+        &self.parts.secrets
     }
 
     /// Returns the parameters that clients repeat in headers.
@@ -150,7 +159,11 @@ impl Tool {
         let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
         match &self.parts.kind {
             Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
-            Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+            Kind::Content(pieces) => {
+                let mut answer = content::render(pieces, renderer)?;
+                answer.each_text(&mut |text| self.parts.secrets.clean(text));
+                Ok(Work::Answer(answer))
+            }
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
     }

@@ -76,10 +76,18 @@ pub enum Code {
     OutputClash,
     /// E033: a regular expression, duration, size, digest or date that cannot be read.
     Grammar,
+    /// E040: a secret that is not there.
+    MissingSecret,
+    /// E041: a secret file that others can read or change.
+    OpenSecret,
+    /// E042: a secret in the file itself, or in a header.
+    LiteralSecret,
     /// E043: the digest of a token that everybody guesses.
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
+    /// E045: a file of the definition that others can change.
+    OpenDefinition,
     /// E060: the name of a role, scope, tool or tag that nothing has.
     UnknownName,
     /// E062: something that nobody could ever use.
@@ -116,8 +124,12 @@ impl Code {
             Self::RemoteReference => "E031",
             Self::OutputClash => "E032",
             Self::Grammar => "E033",
+            Self::MissingSecret => "E040",
+            Self::OpenSecret => "E041",
+            Self::LiteralSecret => "E042",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::OpenDefinition => "E045",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
             Self::Version => "E090",

@@ -5,6 +5,7 @@
 //! order, and is told at once what is known already.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, mem};
 
@@ -20,6 +21,8 @@ use crate::protocol::input::{
     Answers, InputRequest, InputRequired, Kind, MISSING_CLIENT_CAPABILITY, NOT_ANSWERED,
 };
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS};
+use crate::protocol::texts::Texts as _;
+use crate::redact::Redactor;
 
 /// The most messages of one call that wait for answers at once.
 const MAX_OPEN: usize = 16;
@@ -82,6 +85,8 @@ pub(super) enum Trust {
 pub(super) struct Conversation {
     capabilities: ClientCapabilities,
     input: Input,
+    /// What no question may say.
+    secrets: Arc<Redactor>,
     /// How long a client may take for an answer.
     bound: Duration,
     asked: usize,
@@ -109,6 +114,7 @@ impl Conversation {
         Self {
             capabilities,
             input,
+            secrets: Arc::default(),
             bound,
             asked: 0,
             keys: HashSet::new(),
@@ -117,6 +123,11 @@ impl Conversation {
             ready: VecDeque::new(),
             unanswered: None,
         }
+    }
+
+    /// The same without these secrets in its questions.
+    pub(super) fn hiding(self, secrets: Arc<Redactor>) -> Self {
+        Self { secrets, ..self }
     }
 
     /// True if nobody can be asked any of this.
@@ -137,6 +148,7 @@ impl Conversation {
             let answers = vec![Err(ErrorObject::new(NOT_ANSWERED, text)); ask.requests.len()];
             return self.tell(ask.line(answers));
         }
+        let ask = self.without_secrets(ask);
         match self.start(&ask, Trust::Anything) {
             Ok(Started::Known(replies)) => self.tell(ask.line(replies)),
             Ok(Started::Open(replies)) => self
@@ -149,10 +161,20 @@ impl Conversation {
     /// Asks in the name of the definition, and waits for the answers. In a later round only those
     /// count that this server has asked for.
     pub(super) async fn ask_first(&mut self, ask: &Ask) -> Result<Replies, Unanswered> {
-        match self.start(ask, Trust::OnlyAsked)? {
+        let ask = self.without_secrets(ask.clone());
+        match self.start(&ask, Trust::OnlyAsked)? {
             Started::Known(replies) => Ok(replies),
             Started::Open(replies) => Ok(replies.await),
         }
+    }
+
+    fn without_secrets(&self, mut ask: Ask) -> Ask {
+        if !self.secrets.is_empty() {
+            for (_, request) in &mut ask.requests {
+                request.each_text(&mut |text| self.secrets.clean(text));
+            }
+        }
+        ask
     }
 
     /// What the definition asks is answered; what is asked next, the program asks.

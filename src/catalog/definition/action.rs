@@ -1,6 +1,7 @@
 //! What runs: the keys that a tool shares with everything else that a program can back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
 use super::scope::Scope;
@@ -156,6 +157,7 @@ impl<'a> Action<'a> {
             parameters,
             input: input?,
             questions,
+            secrets: Arc::clone(&context.secrets),
         };
         Some(tool(name.clone(), settings, parts))
     }

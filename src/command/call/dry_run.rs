@@ -1,7 +1,7 @@
 //! `call --dry-run`: what a call would do, without doing it.
 
-use std::ffi::OsStr;
-use std::path::Path;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use crate::auth::Caller;
 use crate::catalog::{Arguments, Command, Stdin, Tool, Work};
 use crate::console;
 use crate::failure::Failure;
+use crate::redact::Redactor;
 
 /// Prints what one call would do.
 pub(super) fn run(
@@ -27,11 +28,15 @@ pub(super) fn run(
     let arguments = tool.filled(arguments, &forms);
     let work = tool.work(&arguments, caller);
     let work = work.map_err(|error| bad_arguments(tool, &error))?;
-    let asked = questions.iter().map(|question| question.message.as_str());
+    let secrets = tool.secrets();
+    let asked = questions.iter();
     let plan = Plan {
-        asked: asked.collect(),
+        asked: asked
+            .map(|question| secrets.redact(&question.message))
+            .collect(),
         stdin: (tool.stdin == Stdin::Json).then(|| arguments.to_json()),
         work: &work,
+        secrets,
     };
     console::print(if as_json { plan.json() } else { plan.text() })?;
     Ok(crate::EXIT_CLEAN)
@@ -39,9 +44,10 @@ pub(super) fn run(
 
 /// What a call would do.
 struct Plan<'a> {
-    asked: Vec<&'a str>,
+    asked: Vec<Cow<'a, str>>,
     stdin: Option<String>,
     work: &'a Work,
+    secrets: &'a Redactor,
 }
 
 impl Plan<'_> {
@@ -62,9 +68,9 @@ impl Plan<'_> {
     }
 
     fn command_text(&self, command: &Command) -> String {
-        let words = argv(command).into_iter().map(|word| quoted(&word));
-        let workdir = command.workdir.as_deref();
-        let workdir = workdir.map_or("a private empty folder".into(), Path::to_string_lossy);
+        let words = self.argv(command).into_iter().map(|word| quoted(&word));
+        let workdir = self.workdir(command);
+        let workdir = workdir.as_deref().unwrap_or("a private empty folder");
         format!(
             "{}\nworkdir: {workdir}\nstdin: {}\nenvironment: {}\n",
             words.collect::<Vec<_>>().join(" "),
@@ -76,8 +82,8 @@ impl Plan<'_> {
     fn json(&self) -> String {
         let work = match self.work {
             Work::Run(command) => json!({
-                "argv": argv(command),
-                "workdir": command.workdir,
+                "argv": self.argv(command),
+                "workdir": self.workdir(command),
                 "stdin": self.stdin,
                 "environment": names(command),
             }),
@@ -90,14 +96,25 @@ impl Plan<'_> {
         }
         serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n"
     }
-}
 
-/// The words of a command, its program first.
-fn argv(command: &Command) -> Vec<String> {
-    let arguments = command.arguments.iter().map(|word| lossy(word));
-    std::iter::once(lossy(command.program.as_os_str()))
-        .chain(arguments)
-        .collect()
+    /// The words of a command, its program first.
+    fn argv(&self, command: &Command) -> Vec<String> {
+        let arguments = command.arguments.iter().map(OsString::as_os_str);
+        std::iter::once(command.program.as_os_str())
+            .chain(arguments)
+            .map(|word| self.shown(word))
+            .collect()
+    }
+
+    fn workdir(&self, command: &Command) -> Option<String> {
+        let workdir = command.workdir.as_deref()?;
+        Some(self.shown(workdir.as_os_str()))
+    }
+
+    /// A text without its secrets.
+    fn shown(&self, text: &OsStr) -> String {
+        self.secrets.redact(&text.to_string_lossy()).into_owned()
+    }
 }
 
 /// The names of its variables. Their values may be secret.
