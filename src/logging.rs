@@ -174,6 +174,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_has_no_secrets_while_something_has_them() {
+        let line = |text: &str| {
+            let mut writer = Discreet(Vec::new());
+            assert_eq!(writer.write(text.as_bytes()).unwrap(), text.len());
+            String::from_utf8(writer.0).unwrap()
+        };
+        let old = Arc::new(Redactor::new(["old-secret"]).unwrap());
+        let new = Arc::new(Redactor::new(["new \"secret\""]).unwrap());
+        hide(&old);
+        hide(&new);
+        let said = r#"{"a":"old-secret","b":"new \"secret\""}"#;
+        assert_eq!(line(said), r#"{"a":"***","b":"***"}"#);
+        drop(old);
+        assert_eq!(line("old-secret"), "old-secret");
+    }
+
+    #[test]
     fn a_line_is_one_object_and_statistics_are_an_object_in_it() {
         let written = Written::default();
         let writer = written.clone();
