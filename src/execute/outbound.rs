@@ -19,12 +19,11 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Outcome;
-use super::deadline::Deadline;
 use super::report;
 use crate::catalog::{Api, Request, Tool};
 use crate::protocol::trace::TraceContext;
-use answer::Answer;
+pub(super) use answer::Answer;
+use answer::Arrived;
 use failure::Failure;
 use resolver::MAX_LOOKUPS;
 use upstream::Upstream;
@@ -41,8 +40,10 @@ pub(super) struct Outbound {
 pub(super) struct Errand<'a> {
     pub(super) tool: &'a Tool,
     pub(super) trace: Option<&'a TraceContext>,
-    /// What the call has, from now on.
+    /// What the call had in all.
     pub(super) time: Duration,
+    /// When its time is over.
+    pub(super) until: Instant,
 }
 
 impl Outbound {
@@ -55,21 +56,22 @@ impl Outbound {
     }
 
     /// Sends a request and makes something of its response.
-    pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> Outcome {
+    pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> Answer {
         let api = &request.api.name;
-        match self.answer(request, &errand).await {
-            Ok(answer) => answer.outcome(errand.tool, api, &request.method),
-            Err(failure) => report::failed(failure.text(api, errand.time), failure.label()),
+        match self.arrived(request, &errand).await {
+            Ok(arrived) => arrived.answer(errand.tool, api, &request.method),
+            Err(failure) => {
+                let text = failure.text(api, errand.time);
+                Answer::Settled(report::failed(text, failure.label()))
+            }
         }
     }
 
-    async fn answer(&self, request: &Request, errand: &Errand<'_>) -> Result<Answer, Failure> {
-        let now = Instant::now();
-        let deadline = Deadline::after(errand.time, now).at().unwrap_or(now);
+    async fn arrived(&self, request: &Request, errand: &Errand<'_>) -> Result<Arrived, Failure> {
         let upstream = self.upstream(&request.api);
-        let response = upstream.send(request, errand.trace, deadline).await?;
-        let read = Answer::read(response, errand.tool.max_output);
-        let read = tokio::time::timeout_at(deadline, read).await;
+        let response = upstream.send(request, errand.trace, errand.until).await?;
+        let read = Arrived::read(response, errand.tool.max_output);
+        let read = tokio::time::timeout_at(errand.until, read).await;
         read.unwrap_or(Err(Failure::Slow))
     }
 

@@ -44,8 +44,8 @@ fn tool(name: &str) -> Arc<Tool> {
 
 /// The request of a call; the error is what the model is told.
 fn request(tool: &Tool, arguments: &Value) -> Result<Request, String> {
-    let arguments = tool.arguments(arguments.as_object().cloned());
     let caller = Caller::new(Principal::user(Issuer::AuthFile, "alice", None));
+    let arguments = tool.arguments(arguments.as_object().cloned(), &caller);
     let work = arguments.and_then(|arguments| tool.work(&arguments, &caller));
     match work.map_err(|error| error.to_string())? {
         Work::Send(request) => Ok(request),

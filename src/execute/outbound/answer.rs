@@ -26,9 +26,18 @@ pub(super) struct Body {
     is_cut: bool,
 }
 
+/// What a response is for its call.
+#[derive(Debug)]
+pub(in crate::execute) enum Answer {
+    /// The outcome.
+    Settled(Outcome),
+    /// An output, of which the definition of the tool says what it is.
+    Body(Printed),
+}
+
 /// A response that has arrived.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Arrived {
     status: StatusCode,
     media: Option<MediaType>,
     retry_after: Option<String>,
@@ -56,7 +65,7 @@ fn broken(error: &reqwest::Error) -> Failure {
     Failure::Broken
 }
 
-impl Answer {
+impl Arrived {
     /// Reads a response: as much as the tool may give, or as is told of an error.
     pub(super) async fn read(mut response: Response, limit: usize) -> Result<Self, Failure> {
         let status = response.status();
@@ -76,11 +85,11 @@ impl Answer {
     }
 
     /// What the call of a tool gives.
-    pub(super) fn outcome(self, tool: &Tool, api: &str, method: &Method) -> Outcome {
+    pub(super) fn answer(self, tool: &Tool, api: &str, method: &Method) -> Answer {
         if !self.status.is_success() {
-            return report::failed(self.error(api), "error response");
+            return Answer::Settled(report::failed(self.error(api), "error response"));
         }
-        match tool.output.form {
+        let outcome = match tool.output.form {
             Form::Raw if self.body.is_cut => {
                 let text = format!("{api} answered with more than {} bytes", tool.max_output);
                 report::failed(text, "too much output")
@@ -92,10 +101,19 @@ impl Answer {
                 how: "too much output".into(),
             },
             Form::Response => done(self.by_media(tool)),
-            _ => match output::result(tool, &self.body.bytes, None) {
-                Ok(result) => done(result),
-                Err(failed) => report::failed(failed.text, failed.how),
-            },
+            _ => return Answer::Body(self.printed()),
+        };
+        Answer::Settled(outcome)
+    }
+
+    /// The body, as if it were printed.
+    fn printed(self) -> Printed {
+        Printed {
+            output: self.body.bytes,
+            end: None,
+            selected: None,
+            result: None,
+            cut_message: None,
         }
     }
 
@@ -127,7 +145,7 @@ impl Answer {
     /// The text that an error brings, on lines of its own.
     fn said(&self) -> Option<String> {
         let is_text = self.media.as_ref().is_none_or(MediaType::is_text);
-        let body = String::from_utf8_lossy(&self.body.bytes);
+        let body = output::text_of(&self.body.bytes);
         let body = body.trim_end_matches('\u{fffd}').trim();
         let end = if self.body.is_cut { "…" } else { "" };
         (is_text && !body.is_empty()).then(|| format!(":\n{body}{end}"))
@@ -137,9 +155,10 @@ impl Answer {
     fn by_media(self, tool: &Tool) -> CallToolResult {
         let media = self.media.unwrap_or_else(MediaType::text);
         if media.is_json()
-            && let Ok(value) = serde_json::from_slice::<Value>(&self.body.bytes)
+            && let Ok(value) =
+                serde_json::from_slice::<Value>(output::without_mark(&self.body.bytes))
         {
-            let text = String::from_utf8_lossy(&self.body.bytes);
+            let text = output::text_of(&self.body.bytes);
             return CallToolResult {
                 structured_content: Some(value),
                 ..CallToolResult::text(text.trim())
@@ -160,19 +179,17 @@ impl Answer {
     /// The result of a body that is larger than the tool may give.
     fn cut(self, tool: &Tool, api: &str) -> CallToolResult {
         let is_useless = |media: &MediaType| !media.is_text() || media.is_json();
-        if let (Form::Response, Some(media)) = (&tool.output.form, self.media.filter(is_useless)) {
+        if let (Form::Response, Some(media)) = (
+            &tool.output.form,
+            self.media.as_ref().filter(|media| is_useless(media)),
+        ) {
             return CallToolResult::error(format!(
                 "{api} answered with more than {} bytes of {}; ask for less",
                 tool.max_output,
                 media.as_str()
             ));
         }
-        let printed = Printed {
-            output: self.body.bytes,
-            result: None,
-            cut_message: None,
-        };
-        output::cut(tool, &printed)
+        output::cut(tool, &self.printed())
     }
 }
 

@@ -102,7 +102,7 @@ mod tests {
         let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment).unwrap();
         let tool = loaded.catalog.tool("t").unwrap();
         let caller = Caller::new(Principal::Anonymous);
-        match tool.work(&tool.arguments(None).unwrap(), &caller).unwrap() {
+        match tool.work(&tool.arguments(None, &caller).unwrap(), &caller).unwrap() {
             Work::Send(request) => request.api,
             other => panic!("{other:?}"),
         }
