@@ -13,6 +13,7 @@
 mod allow;
 mod argument_error;
 mod binding;
+mod case;
 mod completions;
 mod concurrency;
 mod content;
@@ -52,6 +53,7 @@ use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
+pub use case::{Case, Expectation};
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use concurrency::{Concurrency, DEFAULT_MAX, DEFAULT_QUEUE, Rate};
 pub use current::{Current, Endpoint};
@@ -89,6 +91,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    cases: Vec<Case>,
     toolsets: BTreeMap<String, Toolset>,
 }
 
@@ -213,6 +216,7 @@ impl Catalog {
             templates: List::new("templates", contents.templates, |template| {
                 template.uri.as_str()
             }),
+            cases: contents.cases,
         }
     }
 
@@ -245,6 +249,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the tests of the file, in its order.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 
     /// Returns the toolset with this name.

@@ -42,6 +42,7 @@ use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
 pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
+pub use visible::{Digests, Sight};
 
 /// What to do about a request.
 #[derive(Debug)]

@@ -59,7 +59,7 @@ use conversation::{Conversation, Unanswered};
 use deadline::Deadline;
 use folder::Folder;
 use gate::{Entered, Gates, Key, Place};
-use outbound::{Answer as Response, Errand, Outbound};
+use outbound::{Errand, Outbound, Sent};
 use process::{End, Finished, Process, Spawn};
 use reporter::Reporter;
 use stderr::Stderr;
@@ -84,8 +84,8 @@ pub struct Limits {
 pub struct Executor {
     limits: Limits,
     permits: Arc<Semaphore>,
-    outbound: Arc<Outbound>,
     gates: Gates,
+    outbound: Arc<Outbound>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -224,9 +224,9 @@ impl Executor {
         Self {
             limits,
             permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
-            outbound: Arc::new(Outbound::new()),
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
+            outbound: Arc::new(Outbound::new()),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -383,7 +383,9 @@ impl CallTask {
             Work::Run(command) => command,
             Work::Send(request) => {
                 conversation.begin();
-                return self.send(&request, &deadline, reporter, turn).await;
+                let outcome = self.send(&request, &deadline, reporter).await;
+                drop(turn);
+                return outcome;
             }
             Work::Answer(content) => return report::answered(content),
             Work::Read(path) => return self.read(path, turn).await,
@@ -474,13 +476,12 @@ impl CallTask {
         work.map_err(|error| report::refused(&error))
     }
 
-    /// Sends a request. It is over when it is dropped, and so is the turn.
+    /// Sends a request. It is over when it is dropped.
     async fn send(
         &self,
         request: &Request,
         deadline: &Deadline,
         mut reporter: Reporter<'_>,
-        turn: Turn,
     ) -> Outcome {
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
@@ -490,19 +491,22 @@ impl CallTask {
             tool: &self.tool,
             trace: self.trace.as_ref(),
             time: self.deadline,
-            until: deadline.at().unwrap_or_else(Instant::now),
+            deadline: deadline.at().unwrap_or_else(Instant::now),
         };
-        let response = tokio::select! {
-            response = reporter.during(self.outbound.send(request, errand)) => response,
+        let sent = tokio::select! {
+            sent = reporter.during(self.outbound.send(request, errand)) => sent,
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
-        drop(turn);
-        match response {
-            Response::Settled(outcome) => outcome,
-            Response::Body(body) => match self.filtered(body).await {
-                Ok(body) => report::of_result(output::result(&self.tool, body, None)),
-                Err(outcome) => outcome,
+        let printed = match sent {
+            Sent::Outcome(outcome) => return outcome,
+            Sent::Body(output) => Printed {
+                output,
+                ..Printed::default()
             },
+        };
+        match self.filtered(printed).await {
+            Ok(printed) => report::of_body(&self.tool, printed),
+            Err(outcome) => outcome,
         }
     }
 
@@ -551,7 +555,7 @@ impl CallTask {
         }
     }
 
-    /// What was printed, and what the filter of the definition makes of it.
+    /// What was printed, and what the filter of the definition makes of it if it is a result.
     async fn select(&self, printed: Printed, end: &End) -> Result<Printed, Outcome> {
         if !report::is_result(&self.tool, &printed, end) {
             return Ok(printed);
@@ -559,7 +563,7 @@ impl CallTask {
         self.filtered(printed).await
     }
 
-    /// What the filter of the definition makes of an output, if there is one.
+    /// An output, and what the filter of the definition makes of it.
     async fn filtered(&self, printed: Printed) -> Result<Printed, Outcome> {
         let selection = output::to_select(&self.tool, &printed.output);
         let Some(selection) = selection.map_err(report::not_selected)? else {

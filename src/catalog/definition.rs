@@ -3,6 +3,7 @@
 mod about;
 mod action;
 mod backed;
+mod cases;
 mod completions;
 mod defaults;
 mod exec;
@@ -23,7 +24,7 @@ use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
 use super::outbound::Apis;
 use super::settings::Settings;
-use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
+use super::{Case, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Sources, Span};
 use crate::document::reader;
 use crate::document::suggest::nearest;
@@ -50,6 +51,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "prompts",
     "resources",
     "resource_templates",
+    "tests",
     "toolsets",
 ];
 /// The keys of what is served; a file has at least one of them.
@@ -86,6 +88,7 @@ pub(crate) struct Contents {
     pub(crate) prompts: Vec<Arc<Prompt>>,
     pub(crate) resources: Vec<Arc<Resource>>,
     pub(crate) templates: Vec<Arc<ResourceTemplate>>,
+    pub(crate) cases: Vec<Case>,
     pub(crate) toolsets: Vec<ToolsetContents>,
 }
 
@@ -120,7 +123,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = defaults::read(entry, context, report),
             "apis" => apis = Apis::read(entry, context, report),
-            "toolsets" => {}
+            "toolsets" | "tests" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -164,6 +167,16 @@ fn read_served(
     if let Some(entry) = root.get("toolsets") {
         contents.toolsets = toolsets::read(entry, root, contents, context, report);
     }
+    if let Some(entry) = root.get("tests") {
+        contents.cases = cases::read(entry, &tool_names(root), &contents.tools, report);
+    }
+}
+
+/// The names of all tools, those included that have errors or are hidden.
+fn tool_names(root: &Node) -> Vec<&str> {
+    let tools = root.get("tools").and_then(|entry| entry.value.mapping());
+    let entries = tools.unwrap_or_default().iter();
+    entries.map(|entry| entry.key.text.as_str()).collect()
 }
 
 /// Refuses a file that follows other rules than those that are known here.

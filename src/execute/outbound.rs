@@ -19,11 +19,11 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::Outcome;
 use super::report;
 use crate::catalog::{Api, Request, Tool};
 use crate::protocol::trace::TraceContext;
-pub(super) use answer::Answer;
-use answer::Arrived;
+use answer::Answer;
 use failure::Failure;
 use resolver::MAX_LOOKUPS;
 use upstream::Upstream;
@@ -40,10 +40,19 @@ pub(super) struct Outbound {
 pub(super) struct Errand<'a> {
     pub(super) tool: &'a Tool,
     pub(super) trace: Option<&'a TraceContext>,
-    /// What the call had in all.
+    /// What the call had when it began.
     pub(super) time: Duration,
-    /// When its time is over.
-    pub(super) until: Instant,
+    /// When that is over.
+    pub(super) deadline: Instant,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// All that is told of it.
+    Outcome(Outcome),
+    /// A body that is what the definition says.
+    Body(Vec<u8>),
 }
 
 impl Outbound {
@@ -56,22 +65,23 @@ impl Outbound {
     }
 
     /// Sends a request and makes something of its response.
-    pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> Answer {
+    pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> Sent {
         let api = &request.api.name;
-        match self.arrived(request, &errand).await {
-            Ok(arrived) => arrived.answer(errand.tool, api, &request.method),
+        match self.answer(request, &errand).await {
+            Ok(answer) => answer.sent(errand.tool, api, &request.method),
             Err(failure) => {
                 let text = failure.text(api, errand.time);
-                Answer::Settled(report::failed(text, failure.label()))
+                Sent::Outcome(report::failed(text, failure.label()))
             }
         }
     }
 
-    async fn arrived(&self, request: &Request, errand: &Errand<'_>) -> Result<Arrived, Failure> {
+    async fn answer(&self, request: &Request, errand: &Errand<'_>) -> Result<Answer, Failure> {
+        let deadline = errand.deadline;
         let upstream = self.upstream(&request.api);
-        let response = upstream.send(request, errand.trace, errand.until).await?;
-        let read = Arrived::read(response, errand.tool.max_output);
-        let read = tokio::time::timeout_at(errand.until, read).await;
+        let response = upstream.send(request, errand.trace, deadline).await?;
+        let read = Answer::read(response, errand.tool.max_output);
+        let read = tokio::time::timeout_at(deadline, read).await;
         read.unwrap_or(Err(Failure::Slow))
     }
 

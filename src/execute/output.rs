@@ -277,12 +277,12 @@ fn joined(mut beginning: Vec<u8>, end: &End) -> Vec<u8> {
 }
 
 /// JSON without the byte order mark that some programs write before it.
-pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Bytes as text for a model.
-pub(super) fn text_of(bytes: &[u8]) -> String {
+fn text_of(bytes: &[u8]) -> String {
     plain(&String::from_utf8_lossy(bytes)).into_owned()
 }
 

@@ -143,13 +143,6 @@ fn invalid(line: u64, reason: &str) -> CallToolResult {
     CallToolResult::error(text)
 }
 
-/// The outcome of a tool whose output was understood, or was not.
-pub(super) fn of_result(result: Result<CallToolResult, Failed>) -> Outcome {
-    let (result, how) = settled(result);
-    let how = if result.is_error { how } else { "ok".into() };
-    Outcome::Result { result, how }
-}
-
 /// A failure: what the model is told, and what the log is.
 pub(super) fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     Outcome::Result {
@@ -163,6 +156,17 @@ pub(super) fn not_selected(failed: Failed) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(failed.text),
         how: failed.how.into(),
+    }
+}
+
+/// The outcome of a response whose body is what the definition says.
+pub(super) fn of_body(tool: &Tool, printed: Printed) -> Outcome {
+    match output::result(tool, printed, None) {
+        Ok(result) => Outcome::Result {
+            result,
+            how: "ok".into(),
+        },
+        Err(failed) => not_selected(failed),
     }
 }
 

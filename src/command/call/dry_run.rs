@@ -65,12 +65,17 @@ impl Plan<'_> {
     fn command_text(&self, command: &Command) -> String {
         let words = argv(command).into_iter().map(|word| quoted(&word));
         let workdir = command.workdir.as_deref();
-        let workdir = workdir.map_or("a private empty folder".into(), Path::to_string_lossy);
+        let workdir = workdir.map_or("a private folder".into(), Path::to_string_lossy);
+        let files = files(command).into_iter();
         format!(
-            "{}\nworkdir: {workdir}\nstdin: {}\nenvironment: {}\n",
+            "{}\nworkdir: {workdir}\nstdin: {}\nenvironment: {}\n{}",
             words.collect::<Vec<_>>().join(" "),
             self.stdin.unwrap_or("empty"),
             names(command).join(" "),
+            files
+                .map(|file| format!("file: {file}\n"))
+                .collect::<Vec<_>>()
+                .concat(),
         )
     }
 
@@ -81,6 +86,7 @@ impl Plan<'_> {
                 "workdir": command.workdir,
                 "stdin": self.stdin,
                 "environment": names(command),
+                "files": files(command),
             }),
             Work::Send(request) => json!({
                 "method": request.method.as_str(),
@@ -127,6 +133,16 @@ fn argv(command: &Command) -> Vec<String> {
 fn names(command: &Command) -> Vec<String> {
     let names = command.environment.iter().map(|(name, _)| lossy(name));
     names.collect()
+}
+
+/// The files that would be written for it. What they hold may be secret.
+fn files(command: &Command) -> Vec<String> {
+    let folder = command.folder.iter();
+    let files = folder.flat_map(|folder| {
+        let names = folder.contents.iter();
+        names.map(|(name, _)| folder.path.join(name))
+    });
+    files.map(|path| path.display().to_string()).collect()
 }
 
 fn lossy(text: &OsStr) -> String {

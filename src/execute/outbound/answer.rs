@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use reqwest::Response;
 use serde_json::Value;
 
+use super::Sent;
 use super::failure::Failure;
 use crate::catalog::{Form, Tool};
 use crate::execute::stdout::Printed;
@@ -12,6 +13,7 @@ use crate::execute::{Outcome, output, report};
 use crate::protocol::content::{Content, Uri};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::media::MediaType;
+use crate::protocol::plain::plain;
 
 /// How much of the body of an error is told, in bytes from its beginning.
 const MAX_ERROR_BODY: usize = 4096;
@@ -26,18 +28,9 @@ pub(super) struct Body {
     is_cut: bool,
 }
 
-/// What a response is for its call.
-#[derive(Debug)]
-pub(in crate::execute) enum Answer {
-    /// The outcome.
-    Settled(Outcome),
-    /// An output, of which the definition of the tool says what it is.
-    Body(Printed),
-}
-
 /// A response that has arrived.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(super) struct Answer {
     status: StatusCode,
     media: Option<MediaType>,
     retry_after: Option<String>,
@@ -65,7 +58,7 @@ fn broken(error: &reqwest::Error) -> Failure {
     Failure::Broken
 }
 
-impl Arrived {
+impl Answer {
     /// Reads a response: as much as the tool may give, or as is told of an error.
     pub(super) async fn read(mut response: Response, limit: usize) -> Result<Self, Failure> {
         let status = response.status();
@@ -85,11 +78,11 @@ impl Arrived {
     }
 
     /// What the call of a tool gives.
-    pub(super) fn answer(self, tool: &Tool, api: &str, method: &Method) -> Answer {
+    pub(super) fn sent(self, tool: &Tool, api: &str, method: &Method) -> Sent {
         if !self.status.is_success() {
-            return Answer::Settled(report::failed(self.error(api), "error response"));
+            return Sent::Outcome(report::failed(self.error(api), "error response"));
         }
-        let outcome = match tool.output.form {
+        Sent::Outcome(match tool.output.form {
             Form::Raw if self.body.is_cut => {
                 let text = format!("{api} answered with more than {} bytes", tool.max_output);
                 report::failed(text, "too much output")
@@ -101,20 +94,8 @@ impl Arrived {
                 how: "too much output".into(),
             },
             Form::Response => done(self.by_media(tool)),
-            _ => return Answer::Body(self.printed()),
-        };
-        Answer::Settled(outcome)
-    }
-
-    /// The body, as if it were printed.
-    fn printed(self) -> Printed {
-        Printed {
-            output: self.body.bytes,
-            end: None,
-            selected: None,
-            result: None,
-            cut_message: None,
-        }
+            _ => return Sent::Body(self.body.bytes),
+        })
     }
 
     /// Whether there is nothing to make a result of.
@@ -145,8 +126,8 @@ impl Arrived {
     /// The text that an error brings, on lines of its own.
     fn said(&self) -> Option<String> {
         let is_text = self.media.as_ref().is_none_or(MediaType::is_text);
-        let body = output::text_of(&self.body.bytes);
-        let body = body.trim_end_matches('\u{fffd}').trim();
+        let body = String::from_utf8_lossy(&self.body.bytes);
+        let body = plain(body.trim_end_matches('\u{fffd}').trim());
         let end = if self.body.is_cut { "…" } else { "" };
         (is_text && !body.is_empty()).then(|| format!(":\n{body}{end}"))
     }
@@ -155,10 +136,9 @@ impl Arrived {
     fn by_media(self, tool: &Tool) -> CallToolResult {
         let media = self.media.unwrap_or_else(MediaType::text);
         if media.is_json()
-            && let Ok(value) =
-                serde_json::from_slice::<Value>(output::without_mark(&self.body.bytes))
+            && let Ok(value) = serde_json::from_slice::<Value>(&self.body.bytes)
         {
-            let text = output::text_of(&self.body.bytes);
+            let text = String::from_utf8_lossy(&self.body.bytes);
             return CallToolResult {
                 structured_content: Some(value),
                 ..CallToolResult::text(text.trim())
@@ -179,17 +159,18 @@ impl Arrived {
     /// The result of a body that is larger than the tool may give.
     fn cut(self, tool: &Tool, api: &str) -> CallToolResult {
         let is_useless = |media: &MediaType| !media.is_text() || media.is_json();
-        if let (Form::Response, Some(media)) = (
-            &tool.output.form,
-            self.media.as_ref().filter(|media| is_useless(media)),
-        ) {
+        if let (Form::Response, Some(media)) = (&tool.output.form, self.media.filter(is_useless)) {
             return CallToolResult::error(format!(
                 "{api} answered with more than {} bytes of {}; ask for less",
                 tool.max_output,
                 media.as_str()
             ));
         }
-        output::cut(tool, &self.printed())
+        let printed = Printed {
+            output: self.body.bytes,
+            ..Printed::default()
+        };
+        output::cut(tool, &printed)
     }
 }
 
