@@ -30,6 +30,7 @@ impl Scope<'_> {
     pub(super) fn http(self, entry: &Entry, report: &mut Report) -> Option<Http> {
         let http = Http::read(entry, self.context.apis, report)?;
         http.check(self.name, self.parameters, report);
+        self.check_no_paths(report);
         self.check_used(http.slots(), report);
         Some(http)
     }
@@ -44,13 +45,18 @@ impl Scope<'_> {
     /// Checks fixed content that the caller has read.
     pub(super) fn check_content(self, pieces: &[Piece], report: &mut Report) {
         content::check(pieces, self.name, self.parameters, report);
+        self.check_no_paths(report);
+        self.check_used(pieces.iter().flat_map(Piece::slots), report);
+    }
+
+    /// Only a program can make something of the path of a file.
+    fn check_no_paths(self, report: &mut Report) {
         let mut parameters = self.parameters.iter();
         if let Some(path) = parameters.find(|parameter| parameter.root.is_some()) {
             let message = format!("`{}` is a path, and no program gets it", path.name);
             let problem = Problem::error(Code::Schema, path.span, message);
             report.add(problem.help("declare it as `string`"));
         }
-        self.check_used(pieces.iter().flat_map(Piece::slots), report);
     }
 
     /// The key of `concurrency` may also name what is known of the caller.
