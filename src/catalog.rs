@@ -12,8 +12,10 @@
 
 mod allow;
 mod argument_error;
+mod binding;
 mod case;
 mod completions;
+mod concurrency;
 mod content;
 mod current;
 mod definition;
@@ -26,10 +28,13 @@ mod interpreter;
 mod list;
 mod output;
 mod params;
+mod path_value;
 mod program;
+mod progress;
 mod prompt;
 mod question;
 mod resource;
+mod rules;
 mod schema;
 mod settings;
 mod tags;
@@ -49,13 +54,15 @@ pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use case::{Case, Expectation};
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use concurrency::{Concurrency, DEFAULT_MAX, DEFAULT_QUEUE, Rate};
 pub use current::{Current, Endpoint};
 pub use environment::Environment;
 pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
-pub use output::{Form, Output};
+pub use output::{Form, Output, Overflow, Stderr};
+pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
@@ -159,7 +166,7 @@ impl Catalog {
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
     /// let caller = Caller::new(Principal::Anonymous);
-    /// let work = tool.work(&tool.arguments(arguments)?, &caller)?;
+    /// let work = tool.work(&tool.arguments(arguments, &caller)?, &caller)?;
     /// let command = work.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

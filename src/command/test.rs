@@ -114,15 +114,16 @@ fn result(
     if !missing.is_empty() {
         return Ok(Err(missing_capabilities(&missing).message.into_owned()));
     }
-    let arguments = match tool.arguments(Some(case.arguments.clone())) {
+    let nobody = || Arc::new(Caller::new(Principal::Anonymous));
+    let caller = case.caller.clone().unwrap_or_else(nobody);
+    let arguments = match tool.arguments(Some(case.arguments.clone()), &caller) {
         Ok(arguments) => arguments,
         Err(error) => return Ok(Ok(CallToolResult::error(error.to_string()))),
     };
-    let nobody = || Arc::new(Caller::new(Principal::Anonymous));
     let outcome = runner.run(runner::Call {
         tool: Arc::clone(tool),
         arguments,
-        caller: case.caller.clone().unwrap_or_else(nobody),
+        caller,
         client: Some(Box::new(Consenting)),
         listens: false,
     })?;

@@ -86,7 +86,9 @@ fn find_tool(
         return None;
     }
     let tool = tools.iter().find(|tool| tool.name == name);
-    let checked = tool.map(|tool| tool.arguments(Some(case.arguments.clone())));
+    let nobody = Caller::new(Principal::Anonymous);
+    let caller = case.caller.as_deref().unwrap_or(&nobody);
+    let checked = tool.map(|tool| tool.arguments(Some(case.arguments.clone()), caller));
     match checked {
         Some(Err(error)) if !case.expect.is_error => {
             report.add(misfit(name, &error, place("arguments")));
