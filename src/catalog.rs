@@ -26,6 +26,7 @@ mod file;
 mod grants;
 mod interpreter;
 mod list;
+mod outbound;
 mod output;
 mod params;
 mod path_value;
@@ -61,6 +62,7 @@ pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
+pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
 pub use output::{Form, Output, Overflow, Stderr};
 pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
@@ -79,6 +81,7 @@ use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
 use definition::{Contents, Context};
 use documents::Document;
+use outbound::Apis;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
@@ -184,6 +187,7 @@ impl Catalog {
         let context = Context {
             sources: report.sources().clone(),
             environment,
+            apis: &Apis::default(),
         };
         let contents = document.map(|document| definition::read(&document, &context, &mut report));
         let (warnings, inputs) = report.finish()?;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::allow::Allow;
 use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
+use super::outbound::Apis;
 use super::settings::Settings;
 use super::{Case, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Sources, Span};
@@ -45,6 +46,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "icons",
     "instructions",
     "defaults",
+    "apis",
     "tools",
     "prompts",
     "resources",
@@ -67,6 +69,8 @@ pub(crate) const ADVICE: Advice = Advice {
 pub(crate) struct Context<'a> {
     pub(crate) sources: Sources,
     pub(crate) environment: &'a Environment,
+    /// The HTTP APIs of the file.
+    pub(crate) apis: &'a Apis,
 }
 
 impl Context<'_> {
@@ -104,6 +108,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
     let mut contents = Contents::default();
     let server = &mut contents.server;
     let mut defaults = Settings::default();
+    let mut apis = Apis::default();
     let mut meant = HashSet::new();
     for entry in root.mapping().unwrap_or_default() {
         match entry.key.text.as_str() {
@@ -117,6 +122,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = defaults::read(entry, context, report),
+            "apis" => apis = Apis::read(entry, context, report),
             "toolsets" | "tests" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
@@ -128,6 +134,11 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             .help("add `tools:` with at least one tool");
         report.add(problem);
     }
+    let context = &Context {
+        sources: context.sources.clone(),
+        environment: context.environment,
+        apis: &apis,
+    };
     let defaults = Defaults::new(defaults, &document.defaults, context, report);
     read_served(root, &defaults, context, &mut contents, report);
     contents
@@ -206,6 +217,7 @@ fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
         ["resources"] => format!("resource `{name}`"),
         ["toolsets"] => format!("toolset `{name}`"),
         ["resource_templates"] => format!("resource template `{name}`"),
+        ["apis"] => format!("api `{name}`"),
         _ => format!("key `{name}`"),
     };
     reader::twice(&subject, duplicate.first, duplicate.again.span, report);

@@ -14,6 +14,7 @@
 )]
 
 mod support;
+mod upstream;
 
 mod allow;
 mod arguments;
@@ -28,6 +29,9 @@ mod creation;
 mod definitions;
 mod documents;
 mod execution;
+mod http_responses;
+mod http_tools;
+mod http_trust;
 mod identity;
 mod in_process;
 mod includes;
@@ -42,6 +46,7 @@ mod pages;
 mod prompts;
 mod protocol;
 mod real_client;
+mod reload;
 mod requests;
 mod resources;
 mod scripts;

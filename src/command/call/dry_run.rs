@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::bad_arguments;
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Tool, Work};
+use crate::catalog::{Arguments, Command, Request, Tool, Work};
 use crate::console;
 use crate::failure::Failure;
 
@@ -50,6 +50,7 @@ impl Plan<'_> {
         let asked: String = asked.collect();
         let work = match self.work {
             Work::Run(command) => self.command_text(command),
+            Work::Send(request) => request_text(request),
             Work::Read(path) => format!("read {}\n", path.display()),
             Work::Answer(content) => {
                 let pieces = content
@@ -87,6 +88,12 @@ impl Plan<'_> {
                 "environment": names(command),
                 "files": files(command),
             }),
+            Work::Send(request) => json!({
+                "method": request.method.as_str(),
+                "url": request.url.as_str(),
+                "headers": headers(request),
+                "body": request.body,
+            }),
             Work::Read(path) => json!({"file": path}),
             Work::Answer(content) => json!({"content": content}),
         };
@@ -96,6 +103,22 @@ impl Plan<'_> {
         }
         serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n"
     }
+}
+
+fn request_text(request: &Request) -> String {
+    format!(
+        "{} {}\nheaders: {}\nbody: {}\n",
+        request.method,
+        request.url,
+        headers(request).join(" "),
+        request.body.as_deref().unwrap_or("none"),
+    )
+}
+
+/// The names of its headers. Their values may be secret.
+fn headers(request: &Request) -> Vec<String> {
+    let names = request.headers.keys().map(|name| name.as_str().to_owned());
+    names.chain(request.api.auth_header_name()).collect()
 }
 
 /// The words of a command, its program first.
