@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use principal::{Identity, Issuer, Principal};
+use serde_json::{Map, Value};
 
 use crate::document::{Diagnostic, LoadError};
 use crate::secret::{Secret, SecretDigest};
@@ -36,16 +37,29 @@ pub struct Caller {
     pub roles: Vec<String>,
     /// When the credential ends; `None` if it does not.
     pub expires: Option<SystemTime>,
+    /// What the credential says of its owner, by the names of RFC 7519 and RFC 9068.
+    pub claims: Map<String, Value>,
 }
 
 impl Caller {
     /// A caller without scopes and roles, whose credential does not expire.
     pub fn new(principal: Principal) -> Self {
         Self {
+            claims: claims(&principal, &[]),
             principal,
             scopes: Vec::new(),
             roles: Vec::new(),
             expires: None,
+        }
+    }
+
+    /// The same caller with these scopes.
+    #[must_use]
+    pub fn with_scopes(self, scopes: Vec<String>) -> Self {
+        Self {
+            claims: claims(&self.principal, &scopes),
+            scopes,
+            ..self
         }
     }
 
@@ -69,6 +83,18 @@ impl Caller {
     fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
+}
+
+/// The claims of a token that has none of its own: what the operator says of it.
+fn claims(principal: &Principal, scopes: &[String]) -> Map<String, Value> {
+    let identity = principal.identity();
+    let subject = identity.map(|identity| ("sub", identity.subject.clone()));
+    let tenant = identity.and_then(|identity| Some(("tenant", identity.tenant.clone()?)));
+    let scope = (!scopes.is_empty()).then(|| ("scope", scopes.join(" ")));
+    let claims = [subject, tenant, scope].into_iter().flatten();
+    claims
+        .map(|(name, value)| (name.to_owned(), Value::String(value)))
+        .collect()
 }
 
 /// Why a request was not let in.
@@ -216,6 +242,14 @@ impl Authenticator {
         Ok((Self::tokens(file.tokens), file.warnings))
     }
 
+    /// Everybody whom a token stands for, once for each token; `None` where everybody is let in.
+    pub fn callers(&self) -> Option<impl Iterator<Item = &Arc<Caller>>> {
+        match &self.0 {
+            Rule::Open(_) => None,
+            Rule::Tokens(tokens) => Some(tokens.callers.values()),
+        }
+    }
+
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
         matches!(self.0, Rule::Open(_))
@@ -297,6 +331,8 @@ fn is_b64token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -387,6 +423,27 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_token_without_claims_has_those_of_its_entry() {
+        let cases = [
+            (Principal::Anonymous, vec![], json!({})),
+            (
+                Principal::user(Issuer::AuthFile, "alice", None),
+                vec![],
+                json!({"sub": "alice"}),
+            ),
+            (
+                Principal::user(Issuer::AuthFile, "bob", Some("acme".to_owned())),
+                vec!["read".to_owned(), "write".to_owned()],
+                json!({"sub": "bob", "tenant": "acme", "scope": "read write"}),
+            ),
+        ];
+        for (principal, scopes, expected) in cases {
+            let caller = Caller::new(principal).with_scopes(scopes);
+            assert_eq!(Value::Object(caller.claims), expected);
+        }
     }
 
     fn token(token: &str, subject: &str, expires: Option<u64>) -> (SecretDigest, Caller) {

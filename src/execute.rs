@@ -8,6 +8,7 @@ mod ask;
 mod before;
 mod conversation;
 mod deadline;
+mod folder;
 mod identity;
 mod lines;
 mod messages;
@@ -20,9 +21,7 @@ mod stdout;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +31,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
-use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +49,7 @@ use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
 use conversation::{Conversation, Unanswered};
 use deadline::Deadline;
+use folder::Folder;
 use process::{Finished, Process, Spawn};
 use stdout::Stdout;
 
@@ -348,10 +347,11 @@ impl CallTask {
         conversation.begin();
         listener.begins();
         let input = input_of(&self.tool, &arguments);
-        let (mut process, folder) = match start(&command, input) {
+        let program = command.program.clone();
+        let (mut process, folder) = match start(command, input).await {
             Ok(started) => started,
             Err(error) => {
-                tracing::warn!(tool = self.tool.name, program = %command.program.display(), %error, "a tool could not be started");
+                tracing::warn!(tool = self.tool.name, program = %program.display(), %error, "a tool could not be started");
                 return report::not_started(&error);
             }
         };
@@ -423,10 +423,10 @@ impl CallTask {
     }
 
     /// Ends what still runs, then gives folder and permit back: behind the outcome, not before it.
-    fn clean_up(&self, process: Process, folder: Option<TempDir>, permit: OwnedSemaphorePermit) {
+    fn clean_up(&self, process: Process, folder: Option<Folder>, permit: OwnedSemaphorePermit) {
         // A process that is being ended may still need the folder it runs in.
         let folder = if process.is_over() {
-            folder.and_then(remove_empty)
+            folder.and_then(Folder::remove_empty)
         } else {
             folder
         };
@@ -443,7 +443,7 @@ impl CallTask {
                     .await;
             }
             if let Some(folder) = folder {
-                remove(folder).await;
+                folder.remove().await;
             }
             drop(permit);
         });
@@ -502,24 +502,14 @@ pub fn prepare_children() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the process, in a private empty folder unless the definition names one.
-fn start(command: &Command, input: Option<stdin::Input>) -> io::Result<(Process, Option<TempDir>)> {
-    let folder = if command.workdir.is_none() {
-        let private = Permissions::from_mode(0o700);
-        let mut builder = tempfile::Builder::new();
-        Some(
-            builder
-                .prefix("mcp-serve-")
-                .permissions(private)
-                .tempdir()?,
-        )
-    } else {
-        None
-    };
-    let workdir = folder
-        .as_ref()
-        .map(TempDir::path)
-        .or(command.workdir.as_deref());
+/// Starts the process, in a folder of its own unless the definition names one.
+async fn start(
+    mut command: Command,
+    input: Option<stdin::Input>,
+) -> io::Result<(Process, Option<Folder>)> {
+    let folder = Folder::make(&mut command).await?;
+    let workdir = command.workdir.as_deref();
+    let workdir = workdir.or(folder.as_ref().map(Folder::workdir));
     let process = Process::start(Spawn {
         program: &command.program,
         arguments: &command.arguments,
@@ -528,40 +518,6 @@ fn start(command: &Command, input: Option<stdin::Input>) -> io::Result<(Process,
         input,
     })?;
     Ok((process, folder))
-}
-
-/// Removes a call's folder if it is empty, as most are; else gives it back.
-fn remove_empty(folder: TempDir) -> Option<TempDir> {
-    if std::fs::remove_dir(folder.path()).is_err() {
-        return Some(folder);
-    }
-    // Nothing is left for the destructor to remove.
-    drop(folder.keep());
-    None
-}
-
-/// Removes a call's folder with what is in it, off the reactor.
-async fn remove(folder: TempDir) {
-    let removed = tokio::task::spawn_blocking(move || {
-        // A folder that its owner may not write keeps what is in it.
-        open_folders(folder.path())?;
-        folder.close()
-    });
-    if let Ok(Err(error)) = removed.await {
-        tracing::warn!(%error, "the folder of a call could not be removed");
-    }
-}
-
-/// Lets the owner into every folder below one. Links are not followed.
-fn open_folders(folder: &Path) -> io::Result<()> {
-    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_folders(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn os_signal(signal: Signal) -> rustix::process::Signal {

@@ -68,7 +68,7 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, Loaded};
+use catalog::{Environment, Grants, Loaded};
 use document::{Diagnostic, LoadError};
 
 /// Exit code of a clean stop.
@@ -119,7 +119,11 @@ fn load(config: &Config) -> Result<Catalog, LoadError> {
         tracing::warn!("{warning}");
     }
     log(&config.auth_warnings);
-    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &Environment::from_process())?;
+    let environment = Environment::from_process().granting(Grants::of(&config.authenticator));
+    let loaded = Catalog::load(&config.tools, &environment)?;
+    let Loaded {
+        catalog, warnings, ..
+    } = loaded;
     log(&warnings);
     if serves_nothing(&catalog) {
         tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");

@@ -1,4 +1,4 @@
-//! A snapshot of the process environment.
+//! What a file is read against besides its own text: the process environment, and who can call.
 //!
 //! The catalog needs the environment twice: PATH to find programs when a file is loaded, and the
 //! few variables that a child may inherit. Taking one snapshot keeps both answers the same for as
@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-/// Holds the variables that were set when the snapshot was taken.
+use super::grants::Grants;
+
+/// Holds the variables that were set when the snapshot was taken, and who can call.
 ///
 /// # Examples
 ///
@@ -20,7 +22,10 @@ use std::fmt;
 /// assert!(environment.get("HOME").is_none());
 /// ```
 #[derive(Clone, Default)]
-pub struct Environment(HashMap<OsString, OsString>);
+pub struct Environment {
+    variables: HashMap<OsString, OsString>,
+    grants: Grants,
+}
 
 impl Environment {
     /// Takes a snapshot of this process's environment.
@@ -34,24 +39,38 @@ impl Environment {
 
     /// Returns the value of a variable, or `None` when it was not set.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+        let value = self.variables.get(OsStr::new(name));
+        value.map(OsString::as_os_str)
+    }
+
+    /// The same variables on a server where these can call.
+    #[must_use]
+    pub fn granting(self, grants: Grants) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// Returns who can call.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        let variables = variables.into_iter();
+        Self {
+            variables: (variables.map(|(name, value)| (name.into(), value.into()))).collect(),
+            grants: Grants::default(),
+        }
     }
 }
 
 /// Prints names only: values may be secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
+        formatter
+            .debug_set()
+            .entries(self.variables.keys())
+            .finish()
     }
 }

@@ -27,6 +27,11 @@ enum Takes {
     AfterFirstOperand(&'static [&'static str]),
 }
 
+/// Programs that run a script of the shell's language, or one like it.
+const SHELLS: &[&str] = &[
+    "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
+];
+
 /// Programs that run another program named in their arguments.
 const WRAPPERS: &[&str] = &[
     "busybox",
@@ -112,6 +117,12 @@ fn takes(program: &str) -> Option<Takes> {
 /// True for a program that runs another one named in its arguments.
 fn is_wrapper(program: &str) -> bool {
     WRAPPERS.contains(&base_name(program))
+}
+
+/// Whether a command runs a shell.
+pub(crate) fn is_shell(template: &Template) -> bool {
+    let mut programs = template.words().filter_map(Word::literal);
+    programs.any(|program| SHELLS.contains(&base_name(program)))
 }
 
 fn base_name(program: &str) -> &str {

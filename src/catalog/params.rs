@@ -100,14 +100,19 @@ impl Parameter {
     /// Whether a valid call may leave its places empty: it may be missing without a default, be
     /// null, or be an array without items.
     pub(crate) fn may_be_absent(&self) -> bool {
+        let minimum = self.schema.get("minItems").and_then(Value::as_u64);
+        let may_be_empty = self.kind.is_array() && minimum.unwrap_or(0) == 0;
+        self.may_be_missing() || may_be_empty
+    }
+
+    /// Whether a valid call may bring no value: none at all without a default, or null.
+    pub(crate) fn may_be_missing(&self) -> bool {
         let optional = !self.required && self.default().is_none();
         let nullable = match self.schema.get("type") {
             Some(Value::Array(types)) => types.contains(&json!("null")),
             _ => false,
         };
-        let minimum = self.schema.get("minItems").and_then(Value::as_u64);
-        let may_be_empty = self.kind.is_array() && minimum.unwrap_or(0) == 0;
-        optional || nullable || may_be_empty
+        optional || nullable
     }
 }
 

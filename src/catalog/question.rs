@@ -19,8 +19,28 @@ const CONFIRM: &str = "confirm";
 
 /// What one entry of `ask` may say.
 const ASK_KEYS: &[&str] = &["message", "schema"];
-/// The types of what a form asks for (MCP, Elicitation, Requested Schema).
-const FORM_TYPES: &[&str] = &["string", "number", "integer", "boolean", "array"];
+/// The keywords that a form understands, by type (MCP, Elicitation, Requested Schema). An array is a
+/// choice of several.
+const FORM_KEYWORDS: &[(&str, &[&str])] = &[
+    (
+        "string",
+        &[
+            "minLength",
+            "maxLength",
+            "pattern",
+            "format",
+            "enum",
+            "enumNames",
+            "oneOf",
+        ],
+    ),
+    ("number", &["minimum", "maximum"]),
+    ("integer", &["minimum", "maximum"]),
+    ("boolean", &[]),
+    ("array", &["items", "minItems", "maxItems"]),
+];
+/// The keywords that say something of any value.
+const COMMON_KEYWORDS: &[&str] = &["type", "title", "description", "default"];
 
 /// What a call does when its client can ask nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -186,15 +206,41 @@ fn form_schema(entry: &Entry, tool: &str, report: &mut Report) -> Option<Value> 
         return None;
     }
     let schema = read_schema(entry, tool, report)?;
+    let unfit = |message: String| Problem::error(Code::Schema, entry.place(), message);
     let kind = schema.get("type").and_then(Value::as_str);
-    if !kind.is_some_and(|kind| FORM_TYPES.contains(&kind)) {
-        let message = "a form asks for a text, a number, a boolean or a choice";
-        let problem = Problem::error(Code::Schema, entry.place(), message);
-        let types = reader::listed(FORM_TYPES);
+    let known = FORM_KEYWORDS.iter().find(|(name, _)| Some(*name) == kind);
+    let Some((kind, keywords)) = known else {
+        let problem = unfit("a form asks for a text, a number, a boolean or a choice".to_owned());
+        let types: Vec<_> = FORM_KEYWORDS.iter().map(|(name, _)| *name).collect();
+        let types = reader::listed(&types);
         report.add(problem.help(format!("give the schema one of the types {types}")));
+        return None;
+    };
+    let is_known =
+        |key: &&String| COMMON_KEYWORDS.contains(&key.as_str()) || keywords.contains(&key.as_str());
+    let mut members = schema.as_object().into_iter().flat_map(Map::keys);
+    if let Some(other) = members.find(|key| !is_known(key)) {
+        let problem = unfit(format!("a form cannot ask for `{other}`"));
+        let help = match *keywords {
+            [] => format!("a `{kind}` has nothing but `title`, `description` and `default`"),
+            keywords => format!("a `{kind}` can have {}", reader::listed(keywords)),
+        };
+        report.add(problem.help(help));
+        return None;
+    }
+    if *kind == "array" && !is_choice(&schema) {
+        let problem = unfit("a form can ask for several values only as a choice".to_owned());
+        report.add(problem.help("list them: `items: {type: string, enum: [a, b]}`"));
         return None;
     }
     Some(schema)
+}
+
+/// Whether the items of an array are some of a few texts.
+fn is_choice(schema: &Value) -> bool {
+    let items = schema.get("items");
+    let lists = |keyword: &str| items.and_then(|items| items.get(keyword)?.as_array());
+    lists("enum").is_some() || lists("anyOf").is_some()
 }
 
 #[cfg(test)]

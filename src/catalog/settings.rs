@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::allow::Allow;
 use super::output::Output;
+use super::question::Fallback;
+use super::tags;
 use super::template::{Word, segments};
 use super::tool::{Effect, ExitRules, Signal, Stdin};
 use super::variable;
-use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key, Scalar};
 use crate::protocol::capabilities::Capability;
@@ -25,17 +28,31 @@ pub(crate) const KEYS: &[&str] = &[
     "idempotent",
     "open_world",
     "if_missing",
+    "allow",
+    "tags",
     "workdir",
     "env",
     "inherit_env",
     "cancel",
+    "confirm_fallback",
 ];
+
+/// Those of them that say who may use it and where it is served, not how it runs.
+pub(crate) const ACCESS_KEYS: &[&str] = &["allow", "tags"];
 
 /// A variable of the child's environment, with placeholders.
 #[derive(Clone, Debug)]
 pub(crate) struct Variable {
     pub(crate) name: Key,
     pub(crate) value: Word,
+}
+
+/// The folder that a program runs in.
+#[derive(Clone, Debug)]
+pub(crate) struct Workdir {
+    pub(crate) path: String,
+    /// Where it stands: a relative path starts at the folder of that file.
+    pub(crate) place: Span,
 }
 
 /// What a tool or `defaults` says; what it leaves open is `None` or empty.
@@ -52,11 +69,14 @@ pub(crate) struct Settings {
     pub(crate) idempotent: Option<bool>,
     pub(crate) open_world: Option<bool>,
     pub(crate) hide_if_missing: bool,
-    pub(crate) workdir: Option<String>,
+    pub(crate) allow: Option<Allow>,
+    pub(crate) tags: BTreeSet<String>,
+    pub(crate) workdir: Option<Workdir>,
     pub(crate) env: Vec<Variable>,
     pub(crate) inherit_env: Vec<String>,
     pub(crate) signal: Option<Signal>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) confirm_fallback: Option<Fallback>,
 }
 
 impl Settings {
@@ -84,17 +104,23 @@ impl Settings {
                 let hide = reader::choice(entry, &[("hide", true)], report);
                 self.hide_if_missing = hide.unwrap_or(false);
             }
+            "allow" => self.allow = Allow::read(entry, report),
+            "tags" => self.tags = tags::read(entry, report),
             "workdir" => self.workdir = workdir(entry, report),
             "env" => self.env = env(entry, report),
             "inherit_env" => self.inherit_env = inherit_env(entry, report),
             "cancel" => self.cancel(entry, report),
+            "confirm_fallback" => {
+                let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
+                self.confirm_fallback = reader::choice(entry, &choices, report);
+            }
             _ => return false,
         }
         true
     }
 
     /// Fills what is left open with the defaults. `env` and `exit` are joined key by key, and
-    /// `inherit_env` is joined; what the tool says itself wins.
+    /// `inherit_env` and `tags` are joined; what the tool says itself wins.
     pub(crate) fn or(self, defaults: &Self) -> Self {
         let own = |variable: &&Variable| {
             !(self.env.iter()).any(|own| own.name.text == variable.name.text)
@@ -115,11 +141,14 @@ impl Settings {
             idempotent: self.idempotent.or(defaults.idempotent),
             open_world: self.open_world.or(defaults.open_world),
             hide_if_missing: self.hide_if_missing || defaults.hide_if_missing,
+            allow: self.allow.or_else(|| defaults.allow.clone()),
+            tags: &self.tags | &defaults.tags,
             workdir: self.workdir.or_else(|| defaults.workdir.clone()),
             env,
             inherit_env,
             signal: self.signal.or(defaults.signal),
             grace: self.grace.or(defaults.grace),
+            confirm_fallback: self.confirm_fallback.or(defaults.confirm_fallback),
         }
     }
 
@@ -154,9 +183,9 @@ fn timeout(entry: &Entry, report: &mut Report) -> Option<Duration> {
     Some(timeout)
 }
 
-fn workdir(entry: &Entry, report: &mut Report) -> Option<String> {
+fn workdir(entry: &Entry, report: &mut Report) -> Option<Workdir> {
     let scalar = entry.value.scalar();
-    let text = reader::text(entry, report)?;
+    let path = reader::text(entry, report)?;
     let word = segments(scalar?, report);
     if word.slots().next().is_some() {
         let problem = Problem::error(
@@ -167,7 +196,8 @@ fn workdir(entry: &Entry, report: &mut Report) -> Option<String> {
         report.add(problem.help("pass the folder as an argument of the program"));
         return None;
     }
-    Some(text)
+    let place = entry.key.span;
+    Some(Workdir { path, place })
 }
 
 fn exit(entry: &Entry, report: &mut Report) -> ExitRules {

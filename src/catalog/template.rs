@@ -13,6 +13,7 @@
 //!   white space inside single braces still separates words.
 //! - `{caller.subject}`, `{caller.tenant}` and `{caller.scopes}` are values too, where a template may
 //!   name the caller; elsewhere they are errors.
+//! - `{file:name}` is the path of a file that a call writes, where a template may name one.
 //! - `{{` starts literal text that goes on to the next `}}`, whatever it holds: white space,
 //!   quotes, brackets, shell syntax, names. The braces stay, both of them: `{{json .}}` is the one
 //!   word `{{json .}}`. A `{{` without a `}}` is an error.
@@ -31,10 +32,11 @@ mod list;
 mod render;
 mod split;
 
+use super::exec::FILE_PREFIX;
 use super::interpreter;
 use crate::auth::Caller;
 use crate::document::diagnostic::Span;
-pub(crate) use check::{check, check_declared};
+pub(crate) use check::{Declared, check, check_declared};
 pub(crate) use list::words_of_list;
 pub(crate) use render::Renderer;
 pub(crate) use split::{segments, split};
@@ -82,10 +84,11 @@ pub(crate) enum Segment {
     Spread(Slot),
 }
 
-/// A place that a parameter fills, or the caller.
+/// A place that a parameter fills, or the caller, or the path of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// The name of a parameter, or that of a [`CallerFact`].
+    /// The name of a parameter, or that of a [`CallerFact`], or [`FILE_PREFIX`] and the name of a
+    /// file.
     pub(crate) name: String,
     pub(crate) span: Span,
 }
@@ -126,6 +129,11 @@ impl Slot {
     pub(crate) fn caller(&self) -> Option<CallerFact> {
         CallerFact::parse(&self.name)
     }
+
+    /// The file whose path fills it, if it is no parameter.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.name.strip_prefix(FILE_PREFIX)
+    }
 }
 
 impl Template {
@@ -139,6 +147,11 @@ impl Template {
             separators: interpreter::separators(&template),
             ..template
         }
+    }
+
+    /// A command of words alone, which is sound.
+    pub(crate) fn of_words(words: Vec<Word>) -> Self {
+        Self::new(words.into_iter().map(Item::Word).collect(), true)
     }
 
     /// All words in order, those of groups included.

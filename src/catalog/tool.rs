@@ -1,21 +1,21 @@
 //! A tool as it runs: everything about it is settled, and a call only brings its arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::allow::Allow;
 use super::argument_error::ArgumentError;
 use super::content::{self, Piece};
+use super::exec::{Command, Exec};
 use super::output::Output;
 use super::params::Parameters;
 use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
-use super::settings::Variable;
-use super::template::{Renderer, Template};
+use super::template::Renderer;
 use crate::auth::Caller;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
@@ -60,6 +60,10 @@ pub struct Tool {
     pub exit: ExitRules,
     /// How a call is ended early.
     pub cancel: Cancel,
+    /// Who may use it.
+    pub allow: Allow,
+    /// Names for toolsets to choose by; no client sees them.
+    pub tags: BTreeSet<String>,
     pub(crate) parts: Parts,
 }
 
@@ -81,17 +85,6 @@ pub(crate) enum Kind {
     Content(Vec<Piece>),
     /// Answers with what a file holds then. No tool of a list does.
     File(PathBuf),
-}
-
-/// A program to run.
-#[derive(Debug)]
-pub(crate) struct Exec {
-    pub(crate) program: PathBuf,
-    pub(crate) template: Template,
-    pub(crate) workdir: Option<PathBuf>,
-    /// The environment that does not depend on the call.
-    pub(crate) inherited: Vec<(OsString, OsString)>,
-    pub(crate) variables: Vec<Variable>,
 }
 
 impl Tool {
@@ -181,38 +174,10 @@ impl Tool {
 
     /// Whether the values of a parameter reach the program.
     pub(crate) fn uses(&self, parameter: &str) -> bool {
-        let Kind::Exec(exec) = &self.parts.kind else {
-            return false;
-        };
-        let variables = exec.variables.iter();
-        let mut slots =
-            (exec.template.slots()).chain(variables.flat_map(|variable| variable.value.slots()));
-        slots.any(|slot| slot.name == parameter)
-    }
-}
-
-impl Exec {
-    fn command(&self, mut renderer: Renderer<'_>) -> Result<Command, ArgumentError> {
-        renderer.count(self.program.as_os_str().len());
-        let words = renderer.words(&self.template);
-        let mut environment = self.inherited.clone();
-        for variable in &self.variables {
-            let name = OsString::from(&variable.name.text);
-            environment.retain(|(other, _)| *other != name);
-            if let Some(value) = renderer.variable(&variable.value) {
-                environment.push((name, value));
-            }
+        match &self.parts.kind {
+            Kind::Exec(exec) => exec.uses(parameter),
+            Kind::Content(_) | Kind::File(_) => false,
         }
-        for (name, value) in &environment {
-            renderer.count(name.len() + 1 + value.len());
-        }
-        renderer.finish()?;
-        Ok(Command {
-            program: self.program.clone(),
-            arguments: words,
-            environment,
-            workdir: self.workdir.clone(),
-        })
     }
 }
 
@@ -264,33 +229,6 @@ impl Work {
             Self::Run(command) => Some(command),
             Self::Answer(_) | Self::Read(_) => None,
         }
-    }
-}
-
-/// A process to start: nothing in it is parsed again.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Command {
-    /// The absolute path of the program.
-    pub program: PathBuf,
-    /// The arguments after the program's own name.
-    pub arguments: Vec<OsString>,
-    /// The whole environment of the process; each name stands once.
-    pub environment: Vec<(OsString, OsString)>,
-    /// The absolute path of the folder to run in; `None` asks for a private empty one.
-    pub workdir: Option<PathBuf>,
-}
-
-/// Prints the names of variables and not their values, which may be secret.
-impl fmt::Debug for Command {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
-        formatter
-            .debug_struct("Command")
-            .field("program", &self.program)
-            .field("arguments", &self.arguments)
-            .field("environment", &names)
-            .field("workdir", &self.workdir)
-            .finish()
     }
 }
 

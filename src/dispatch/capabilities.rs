@@ -1,20 +1,18 @@
 //! What this server says that it can do.
 
 use super::{Context, tasks};
-use crate::catalog::Catalog;
 use crate::protocol::mcp::{Extensions, Listed, Offered, ServerCapabilities, Subscribable};
 
 /// The capabilities of this server, for `initialize` and `server/discover`: tools always, and the
-/// rest as far as the file has it.
+/// rest as far as there is something of it for the caller.
 pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
-    let catalog = context.catalog;
-    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
+    let has_resources = !context.resources().is_empty() || !context.templates().is_empty();
     let list_changed = context.hears_changes;
     let listed = Listed { list_changed };
     ServerCapabilities {
-        completions: completes(catalog).then(Offered::default),
+        completions: completes(context).then(Offered::default),
         logging: Some(Offered {}),
-        prompts: (!catalog.prompts().is_empty()).then_some(listed),
+        prompts: (!context.prompts().is_empty()).then_some(listed),
         resources: has_resources.then_some(Subscribable {
             subscribe: context.hears_changes,
             list_changed,
@@ -26,15 +24,15 @@ pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
 
 /// The extensions that are served, which only 2026-07-28 has.
 fn extensions(context: &Context<'_>) -> Option<Extensions> {
-    let has_tasks = context.keeps_tasks && tasks::are_served(context.catalog);
+    let has_tasks = context.keeps_tasks && tasks::are_served(context);
     has_tasks.then(|| Extensions {
         tasks: Some(Offered::default()),
     })
 }
 
-fn completes(catalog: &Catalog) -> bool {
-    let mut prompts = catalog.prompts().iter();
-    let mut templates = catalog.templates().iter();
+fn completes(context: &Context<'_>) -> bool {
+    let mut prompts = context.prompts().iter();
+    let mut templates = context.templates().iter();
     prompts.any(|prompt| prompt.completions.has_any())
         || templates.any(|template| template.completions.has_any())
 }

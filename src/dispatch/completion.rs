@@ -7,14 +7,13 @@ use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 
 pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
     let params = CompleteParams::read(&request.params)?;
-    let catalog = context.catalog;
     let completions = match params.reference {
         Reference::Prompt(name) => {
-            let prompt = catalog.prompts().get(name);
+            let prompt = context.prompts().get(name);
             &prompt.ok_or_else(|| prompts::unknown(name))?.completions
         }
         Reference::Resource(uri) => {
-            let template = catalog.templates().get(uri);
+            let template = context.templates().get(uri);
             &template
                 .ok_or_else(|| unknown("resource template", uri))?
                 .completions
@@ -24,7 +23,7 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
     let found = found.ok_or_else(|| unknown("argument", params.argument))?;
     let listed = |values: &[String]| {
         let result = candidates(values.iter().map(String::as_str), Some(params.value));
-        Plan::Reply(encode(context.era, &result, None, catalog))
+        Plan::Reply(encode(context.era, &result, None, context.catalog))
     };
     match found {
         Candidates::None => Ok(listed(&[])),

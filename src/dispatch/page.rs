@@ -10,7 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::Context;
-use crate::catalog::{Fingerprint, List};
+use super::visible::Visible;
+use crate::catalog::{Fingerprint, Guarded};
 use crate::protocol::jsonrpc::{ErrorObject, Request};
 
 /// The bytes of a position in a cursor.
@@ -25,38 +26,42 @@ pub(super) struct Page<'a, T> {
     pub(super) next_cursor: Option<String>,
 }
 
-/// Cuts the page that a request asks for out of what its caller may see.
+/// Cuts the page that a request asks for out of what its caller may see. A cursor counts only that,
+/// so that it tells nothing of what is hidden.
 ///
 /// # Errors
 ///
 /// `-32602` for a cursor that was not handed out for this list.
-pub(super) fn page<'a, T>(
+pub(super) fn page<'a, T: Guarded>(
     context: &Context<'_>,
     request: &Request,
-    list: &'a List<T>,
-    is_visible: impl Fn(&T) -> bool,
+    list: &Visible<'a, T>,
 ) -> Result<Page<'a, T>, ErrorObject> {
-    let start = start(request, list.fingerprint())?;
-    Ok(cut(list, start, context.page_size, is_visible))
+    let fingerprint = || list.fingerprint();
+    let start = start(request, fingerprint)?;
+    Ok(cut(list.iter(), start, context.page_size, fingerprint))
 }
 
-fn cut<T>(
-    list: &List<T>,
+fn cut<'a, T>(
+    items: impl Iterator<Item = &'a Arc<T>>,
     start: usize,
     size: usize,
-    is_visible: impl Fn(&T) -> bool,
-) -> Page<'_, T> {
-    let mut rest = (list.iter().enumerate().skip(start)).filter(|(_, item)| is_visible(item));
+    fingerprint: impl FnOnce() -> Fingerprint,
+) -> Page<'a, T> {
+    let mut rest = items.enumerate().skip(start);
     let items = rest.by_ref().take(size).map(|(_, item)| item).collect();
     let next = rest.next().and_then(|(at, _)| u32::try_from(at).ok());
     Page {
         items,
-        next_cursor: next.map(|at| cursor(at, list.fingerprint())),
+        next_cursor: next.map(|at| cursor(at, fingerprint())),
     }
 }
 
 /// The position that a request starts at.
-fn start(request: &Request, fingerprint: Fingerprint) -> Result<usize, ErrorObject> {
+fn start(
+    request: &Request,
+    fingerprint: impl FnOnce() -> Fingerprint,
+) -> Result<usize, ErrorObject> {
     let text = match request.params.get("cursor") {
         None | Some(Value::Null) => return Ok(0),
         Some(Value::String(text)) => text,
@@ -66,7 +71,7 @@ fn start(request: &Request, fingerprint: Fingerprint) -> Result<usize, ErrorObje
             ));
         }
     };
-    position(text, fingerprint).ok_or_else(|| {
+    position(text, fingerprint()).ok_or_else(|| {
         ErrorObject::invalid_params(
             "Invalid params: unknown cursor; ask for the list without one, it may have changed",
         )
@@ -91,9 +96,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::catalog::List;
     use crate::protocol::jsonrpc::{Body, Message, parse};
 
-    fn list(kind: &str, keys: &[&str]) -> List<String> {
+    fn list(kind: &'static str, keys: &[&str]) -> List<String> {
         let items = keys.iter().map(|key| Arc::new((*key).to_owned()));
         List::new(kind, items.collect(), String::as_str)
     }
@@ -107,13 +113,17 @@ mod tests {
         }
     }
 
-    /// The pages of a list without what is hidden, each as its items in one text.
-    fn pages(list: &List<String>, size: usize, hidden: &str) -> Vec<String> {
+    fn fingerprint(list: &List<String>) -> Fingerprint {
+        list.fingerprint(list.iter())
+    }
+
+    /// The pages of a list, each as its items in one text.
+    fn pages(list: &List<String>, size: usize) -> Vec<String> {
         let mut pages = Vec::new();
         let mut cursor = Value::Null;
         loop {
-            let start = start(&request(&cursor), list.fingerprint()).unwrap();
-            let page = cut(list, start, size, |item| !hidden.contains(item));
+            let start = start(&request(&cursor), || fingerprint(list)).unwrap();
+            let page = cut(list.iter(), start, size, || fingerprint(list));
             pages.push(page.items.iter().map(|item| item.as_str()).collect());
             match page.next_cursor {
                 Some(next) => cursor = Value::String(next),
@@ -125,25 +135,22 @@ mod tests {
     #[test]
     fn every_item_is_on_one_page() {
         let all = list("tools", &["a", "b", "c", "d", "e"]);
-        let cases: [(&str, usize, &str, &[&str]); 7] = [
-            ("one each", 1, "", &["a", "b", "c", "d", "e"]),
-            ("two each", 2, "", &["ab", "cd", "e"]),
-            ("an even end", 5, "", &["abcde"]),
-            ("more than there are", 9, "", &["abcde"]),
-            ("some hidden", 2, "b", &["ac", "de"]),
-            ("the last hidden", 4, "e", &["abcd"]),
-            ("all hidden", 2, "abcde", &[""]),
+        let cases: [(&str, usize, &[&str]); 4] = [
+            ("one each", 1, &["a", "b", "c", "d", "e"]),
+            ("two each", 2, &["ab", "cd", "e"]),
+            ("an even end", 5, &["abcde"]),
+            ("more than there are", 9, &["abcde"]),
         ];
-        for (name, size, hidden, expected) in cases {
-            assert_eq!(pages(&all, size, hidden), expected, "{name}");
+        for (name, size, expected) in cases {
+            assert_eq!(pages(&all, size), expected, "{name}");
         }
-        assert_eq!(pages(&list("tools", &[]), 2, ""), [""]);
+        assert_eq!(pages(&list("tools", &[]), 2), [""]);
     }
 
     #[test]
     fn a_cursor_is_for_the_list_that_it_came_from() {
         let all = list("tools", &["a", "b", "c"]);
-        let cursor = cursor(1, all.fingerprint());
+        let cursor = cursor(1, fingerprint(&all));
         let cases = [
             ("its own", json!(cursor), true),
             ("none", json!(null), true),
@@ -151,13 +158,13 @@ mod tests {
                 "of another list",
                 json!(super::cursor(
                     1,
-                    list("prompts", &["a", "b", "c"]).fingerprint()
+                    fingerprint(&list("prompts", &["a", "b", "c"]))
                 )),
                 false,
             ),
             (
                 "of another file",
-                json!(super::cursor(1, list("tools", &["a", "b"]).fingerprint())),
+                json!(super::cursor(1, fingerprint(&list("tools", &["a", "b"])))),
                 false,
             ),
             ("empty", json!(""), false),
@@ -169,7 +176,7 @@ mod tests {
             ("an object", json!({}), false),
         ];
         for (name, cursor, known) in cases {
-            let start = start(&request(&cursor), all.fingerprint());
+            let start = start(&request(&cursor), || fingerprint(&all));
             let code = start.err().map(|error| error.code);
             assert_eq!(code, (!known).then_some(-32602), "{name}");
         }

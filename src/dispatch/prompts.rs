@@ -19,7 +19,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<String>,
     }
-    let page = page(context, request, context.catalog.prompts(), |_| true)?;
+    let page = page(context, request, &context.prompts())?;
     let result = ListPromptsResult {
         prompts: page
             .items
@@ -55,7 +55,7 @@ fn argument(argument: PromptArgument<'_>) -> prompts::Argument<'_> {
 pub(super) fn get(context: &Context<'_>, request: &mut Request) -> Result<Plan, ErrorObject> {
     let arguments = take_arguments(request)?;
     let name = mcp::text(&request.params, "name")?;
-    let prompt = context.catalog.prompts().get(name);
+    let prompt = context.prompts().get(name);
     let prompt = prompt.ok_or_else(|| unknown(name))?;
     let client = input::client(context, request, name, arguments.as_ref())?;
     let arguments = prompt.tool.arguments(arguments);

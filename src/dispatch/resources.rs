@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::page::page;
 use super::{Context, Plan, Purpose, Reading, cacheable, input, perform};
-use crate::catalog::{Arguments, Catalog, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
+use crate::catalog::{Arguments, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
 use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
 use crate::protocol::media::MediaType;
@@ -24,7 +24,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<String>,
     }
-    let page = page(context, request, context.catalog.resources(), |_| true)?;
+    let page = page(context, request, &context.resources())?;
     let result = ListResourcesResult {
         resources: page.items.into_iter().map(|item| listed(item)).collect(),
         next_cursor: page.next_cursor,
@@ -57,7 +57,7 @@ pub(super) fn list_templates(
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<String>,
     }
-    let page = page(context, request, context.catalog.templates(), |_| true)?;
+    let page = page(context, request, &context.templates())?;
     let templates = page.items.into_iter().map(|item| listed_template(item));
     let result = ListResourceTemplatesResult {
         resource_templates: templates.collect(),
@@ -83,7 +83,7 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let text = mcp::text(&request.params, "uri")?;
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
-    let (tool, about, arguments) = find(context.catalog, text).ok_or_else(not_found)?;
+    let (tool, about, arguments) = find(context, text).ok_or_else(not_found)?;
     let client = input::client(context, request, text, None)?;
     let purpose = Purpose::Resource(Box::new(Reading {
         uri,
@@ -95,20 +95,20 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
 
 /// Whether a URI names something that can be read.
 pub(super) fn is_served(context: &Context<'_>, uri: &str) -> bool {
-    find(context.catalog, uri).is_some()
+    find(context, uri).is_some()
 }
 
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
 /// its rules allow.
 fn find<'a>(
-    catalog: &'a Catalog,
+    context: &Context<'a>,
     uri: &str,
 ) -> Option<(&'a Arc<Tool>, &'a ResourceAbout, Arguments)> {
-    if let Some(resource) = catalog.resources().get(uri) {
+    if let Some(resource) = context.resources().get(uri) {
         let arguments = resource.tool.arguments(None).ok()?;
         return Some((&resource.tool, &resource.about, arguments));
     }
-    catalog.templates().iter().find_map(|template| {
+    context.templates().iter().find_map(|template| {
         let values = template.uri.values(uri)?;
         let arguments = template.tool.arguments(Some(values)).ok()?;
         Some((&template.tool, &template.about, arguments))

@@ -31,9 +31,9 @@ pub enum TaskAction {
     Cancel,
 }
 
-/// True if a tool can be called as a task, and so the extension is served.
-pub(super) fn are_served(catalog: &Catalog) -> bool {
-    catalog.tools().iter().any(|tool| tool.task.is_some())
+/// True if the caller can call a tool as a task, and so the extension is served.
+pub(super) fn are_served(context: &Context<'_>) -> bool {
+    context.tools().iter().any(|tool| tool.task.is_some())
 }
 
 impl Call {
@@ -46,7 +46,7 @@ impl Call {
 
 /// Plans a request about a task. Without the extension there is no such method.
 pub(super) fn plan(context: &Context<'_>, request: &mut Request) -> Result<Plan, ErrorObject> {
-    if !are_served(context.catalog) {
+    if !are_served(context) {
         return Err(ErrorObject::method_not_found(&request.method));
     }
     if !modern::client_capabilities(&request.params).has(Capability::Tasks) {
@@ -71,7 +71,7 @@ pub(super) fn check_listening(
     let filter = params.get("notifications");
     let wants_tasks = filter.is_some_and(|filter| filter.get("taskIds").is_some());
     let can = modern::client_capabilities(params).has(Capability::Tasks);
-    if wants_tasks && !can && are_served(context.catalog) {
+    if wants_tasks && !can && are_served(context) {
         return Err(missing_capabilities(&[Capability::Tasks]));
     }
     Ok(())

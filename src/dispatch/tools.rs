@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::page::page;
 use super::{Call, Context, Purpose, cacheable, input, take_arguments};
-use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
@@ -23,9 +22,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<String>,
     }
-    let page = page(context, request, context.catalog.tools(), |tool| {
-        may_use(context.caller, tool)
-    })?;
+    let page = page(context, request, &context.tools())?;
     let result = ListToolsResult {
         tools: (page.items.into_iter())
             .map(|tool| listed(context.era, tool))
@@ -63,15 +60,11 @@ pub(super) fn call(
     context: &Context<'_>,
     request: &mut Request,
 ) -> Result<Result<Call, (Arc<Tool>, CallToolResult)>, ErrorObject> {
-    let Context {
-        catalog, caller, ..
-    } = *context;
     let arguments = take_arguments(request)?;
     let name = mcp::text(&request.params, "name")?;
     let progress_token = ProgressToken::read(&request.params)?;
-    let tool = catalog
-        .tool(name)
-        .filter(|tool| may_use(caller, tool))
+    let caller = context.caller;
+    let tool = (context.tools().get(name))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     let client = input::client(context, request, name, arguments.as_ref())?;
     if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
@@ -83,6 +76,7 @@ pub(super) fn call(
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),
+            catalog: Arc::clone(context.catalog),
             progress_token,
             client,
         }),
@@ -105,17 +99,11 @@ pub(super) fn mirrored<'a>(
     request: &'a Request,
 ) -> Option<impl Iterator<Item = (&'a str, Option<&'a Value>)>> {
     let name = request.params.get("name")?.as_str()?;
-    let tool = (context.catalog.tool(name))
-        .filter(|tool| request.method == "tools/call" && may_use(context.caller, tool))?;
+    let tools = context.tools();
+    let tool = (tools.get(name)).filter(|_| request.method == "tools/call")?;
     let arguments = request.params.get("arguments").and_then(Value::as_object);
     Some(tool.mirrored().iter().map(move |mirrored| {
         let argument = arguments.and_then(|arguments| mirrored.value(arguments));
         (mirrored.header.as_str(), argument)
     }))
-}
-
-/// Decides whether a caller may see and call a tool: the one function for both. Every caller that
-/// was let in may use every tool.
-fn may_use(_caller: &Caller, _tool: &Tool) -> bool {
-    true
 }

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod allow;
 mod arguments;
 mod ask;
 mod auth_files;
@@ -28,6 +29,7 @@ mod documents;
 mod execution;
 mod identity;
 mod in_process;
+mod includes;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -42,6 +44,7 @@ mod real_client;
 mod reference;
 mod requests;
 mod resources;
+mod scripts;
 mod sessions;
 mod showcase;
 mod startup;
@@ -50,3 +53,4 @@ mod streams;
 mod subscriptions;
 mod tasks;
 mod tools_files;
+mod toolsets;

@@ -5,8 +5,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use mcp_serve::catalog::{Catalog, Environment};
+use mcp_serve::auth::Authenticator;
+use mcp_serve::catalog::{Catalog, Environment, Grants};
+use mcp_serve::secret::Secret;
 
 /// The programs that the files name; all but the last can be executed.
 const PROGRAMS: &[&str] = &[
@@ -76,7 +79,16 @@ fn environment(test: &str) -> Environment {
         fs::write(&path, "").expect("a program can be made");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("modes can be set");
     }
-    [("PATH", bin)].into_iter().collect()
+    let variables = [("PATH", bin)].into_iter();
+    variables.collect::<Environment>().granting(grants())
+}
+
+/// Those whose tokens are in `tools/auth.yaml`.
+fn grants() -> Grants {
+    let path = Path::new("tests/it/tools/auth.yaml");
+    let text = Secret::new(fs::read_to_string(path).expect("the auth file exists"));
+    let loaded = Authenticator::auth_file(&text, path, SystemTime::now());
+    Grants::of(&loaded.expect("the auth file is valid").0)
 }
 
 fn bin(test: &str) -> PathBuf {

@@ -1,46 +1,45 @@
 //! What runs: the keys that a tool shares with everything else that a program can back.
 
-use std::collections::HashSet;
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Context;
-use crate::catalog::content::{self, Piece};
-use crate::catalog::output::Output;
+use super::scope::Scope;
+use super::source::Source;
+use crate::catalog::content::Piece;
 use crate::catalog::params::Parameters;
-use crate::catalog::program;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::schema::InputSchema;
-use crate::catalog::settings::{self, Settings, Variable};
-use crate::catalog::template::{self, Slot, Template};
+use crate::catalog::settings::{self, Settings};
 use crate::catalog::tool::{
-    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Exec, Kind, Parts, Stdin, Tool,
+    Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Kind, Parts, Stdin, Tool,
 };
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
-use crate::document::yaml::{Content, Entry, Key};
+use crate::document::yaml::{Entry, Key};
 
 /// The keys that are read here besides those of [`Settings`].
 const KEYS: &[&str] = &[
     "exec",
+    "script",
+    "files",
     "params",
     "input_schema",
     "unsafe_code",
     "confirm",
     "ask",
-    "confirm_fallback",
 ];
-/// What every child gets of the server's environment, if it is set.
-const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
 /// The keys of what runs, as they stand in the file.
 #[derive(Default)]
 pub(super) struct Action<'a> {
-    pub(super) exec: Option<&'a Entry>,
-    /// For the caller to read: not everything that runs can be fixed content.
-    pub(super) content: Option<&'a Entry>,
+    /// What it is made of; one, unless there are errors. `content` is for the caller to add: not
+    /// everything that runs can be fixed.
+    pub(super) sources: Vec<(Source, &'a Entry)>,
+    /// The entries of the other keys that are read here, `params` and `input_schema` apart.
+    pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
+    files: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
     pub(super) given: Option<Given>,
     /// The caller knows of parameters that are used nowhere.
@@ -48,7 +47,7 @@ pub(super) struct Action<'a> {
     unsafe_code: bool,
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
-    confirm_fallback: Fallback,
+    confirm_fallback: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -69,17 +68,30 @@ impl<'a> Action<'a> {
     /// Reads one key; returns whether it is one of ours.
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
-            "exec" => self.exec = Some(entry),
+            "exec" => self.sources.push((Source::Exec, entry)),
+            "script" => self.sources.push((Source::Script, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
+            _ => {
+                let is_ours = self.read_of_source(entry, report);
+                self.of_source.extend(is_ours.then_some(entry));
+                return is_ours;
+            }
+        }
+        true
+    }
+
+    fn read_of_source(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
+        match entry.key.text.as_str() {
+            "files" => self.files = Some(entry),
             "unsafe_code" => {
                 self.unsafe_code = reader::boolean(entry, report).unwrap_or(false);
             }
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
             "confirm_fallback" => {
-                let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
-                self.confirm_fallback = reader::choice(entry, &choices, report).unwrap_or_default();
+                self.confirm_fallback = Some(entry);
+                return self.settings.read(entry, report);
             }
             _ => return self.settings.read(entry, report),
         }
@@ -112,23 +124,31 @@ impl<'a> Action<'a> {
         // Before the values that the user is asked for are among them.
         let input = InputSchema::compile(&parameters, key.span, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
+        self.check_fallback(report);
+        if let Some(allow) = &self.settings.allow {
+            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+        }
         let settings = self.settings.or(defaults);
         let scope = Scope {
             name,
             parameters: &parameters,
             settings: &settings,
+            files: self.files,
             may_ignore: self.may_ignore,
             context,
         };
-        let kind = match (self.exec, self.content, self.given) {
-            (Some(entry), ..) => scope.exec(entry, self.unsafe_code, report).map(Kind::Exec),
-            (None, Some(entry), _) => scope.content(entry, report).map(Kind::Content),
-            (None, None, Some(Given::Content(pieces))) => {
+        let kind = match (self.sources.first(), self.given) {
+            (Some((Source::Exec, entry)), _) => {
+                scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
+            }
+            (Some((Source::Script, entry)), _) => scope.script(entry, report).map(Kind::Exec),
+            (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
+            (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);
                 Some(Kind::Content(pieces))
             }
-            (None, None, Some(Given::File(path))) => Some(Kind::File(path)),
-            (None, None, None) => None,
+            (None, Some(Given::File(path))) => Some(Kind::File(path)),
+            (None, None) => None,
         };
         let parts = Parts {
             kind: kind?,
@@ -136,10 +156,28 @@ impl<'a> Action<'a> {
             input: input?,
             questions,
         };
-        Some(Tool {
-            confirm_fallback: self.confirm_fallback,
-            ..tool(name.clone(), settings, parts)
-        })
+        Some(tool(name.clone(), settings, parts))
+    }
+
+    /// Reports leave to run unasked that no call could ever use.
+    fn check_fallback(&self, report: &mut Report) {
+        let Some(entry) = self.confirm_fallback else {
+            return;
+        };
+        let (reason, help) = match (self.confirm, self.ask) {
+            _ if self.settings.confirm_fallback != Some(Fallback::Allow) => return,
+            (Some(_), None) => return,
+            (None, None) => (
+                "there is no `confirm`",
+                "add `confirm` with the question, or remove the fallback",
+            ),
+            (_, Some(_)) => (
+                "nothing can run without the values of `ask`",
+                "remove the fallback",
+            ),
+        };
+        let message = format!("`confirm_fallback: allow` has no effect: {reason}");
+        report.add(Problem::error(Code::Value, entry.key.span, message).help(help));
     }
 
     /// Reads what the caller of this brings.
@@ -160,10 +198,12 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let effect = settings.effect.unwrap_or(match parts.kind {
-        Kind::Exec(_) => Effect::Destructive,
-        Kind::Content(_) | Kind::File(_) => Effect::Read,
-    });
+    let (effect, output) = match parts.kind {
+        Kind::Exec(_) => (Effect::Destructive, settings.output),
+        // What `defaults` say of an output is not meant for it.
+        Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
+    };
+    let effect = settings.effect.unwrap_or(effect);
     Tool {
         name,
         title: None,
@@ -172,159 +212,22 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         timeout: settings.timeout,
         max_output: settings.max_output.unwrap_or(DEFAULT_MAX_OUTPUT),
         icons: Vec::new(),
-        stdin: settings.stdin.unwrap_or_default(),
-        output: settings.output.unwrap_or_default(),
+        stdin: match &parts.kind {
+            Kind::Exec(exec) if exec.script.is_some() => Stdin::Json,
+            _ => settings.stdin.unwrap_or_default(),
+        },
+        output: output.unwrap_or_default(),
         needs: settings.needs.unwrap_or_default(),
         task: None,
-        confirm_fallback: Fallback::default(),
+        confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
+        allow: settings.allow.unwrap_or_default(),
+        tags: settings.tags,
         parts,
     }
-}
-
-/// What an action is checked against.
-struct Scope<'a> {
-    name: &'a str,
-    parameters: &'a Parameters,
-    settings: &'a Settings,
-    may_ignore: bool,
-    context: &'a Context<'a>,
-}
-
-impl Scope<'_> {
-    fn exec(&self, entry: &Entry, unsafe_code: bool, report: &mut Report) -> Option<Exec> {
-        let template = read_exec(entry, report)?;
-        template::check(&template, self.name, self.parameters, unsafe_code, report);
-        self.check_variables(report);
-        let variables = self.variables().flat_map(|variable| variable.value.slots());
-        if self.settings.stdin != Some(Stdin::Json) {
-            self.check_used(template.slots().chain(variables), report);
-        }
-        Some(Exec {
-            program: self.find_program(&template, report)?,
-            template,
-            workdir: self
-                .settings
-                .workdir
-                .as_deref()
-                .map(|path| self.absolute(path)),
-            inherited: self.inherited(),
-            variables: self.settings.env.clone(),
-        })
-    }
-
-    fn content(&self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
-        let pieces = content::read(entry, self.context.folder, report)?;
-        self.check_content(&pieces, report);
-        let schema = self.settings.output.as_ref().and_then(Output::schema);
-        if schema.is_some() {
-            let message = "`content` gives no structured content that could match a schema";
-            let problem = Problem::error(Code::OutputClash, entry.key.span, message);
-            report.add(problem.help("run a program, or remove the `schema` of `output`"));
-        }
-        Some(pieces)
-    }
-
-    fn check_content(&self, pieces: &[Piece], report: &mut Report) {
-        content::check(pieces, self.name, self.parameters, report);
-        self.check_used(pieces.iter().flat_map(Piece::slots), report);
-    }
-
-    fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.settings.env.iter()
-    }
-
-    fn check_variables(&self, report: &mut Report) {
-        let slots = self.variables().flat_map(|variable| variable.value.slots());
-        for slot in slots.filter(|slot| slot.caller().is_none()) {
-            let parameter = template::check_declared(slot, self.name, self.parameters, report);
-            if parameter.is_some_and(|parameter| parameter.kind.is_array()) {
-                let message = format!("`{}` is an array, and a variable is one text", slot.name);
-                let help = "pass it as words of `exec`";
-                report.add(Problem::error(Code::ArrayInWord, slot.span, message).help(help));
-            }
-        }
-    }
-
-    fn check_used<'s>(&self, slots: impl Iterator<Item = &'s Slot>, report: &mut Report) {
-        if self.may_ignore {
-            return;
-        }
-        let used: HashSet<&str> = slots.map(|slot| slot.name.as_str()).collect();
-        for parameter in self.parameters.iter() {
-            let name = parameter.name.as_str();
-            if !used.contains(name) {
-                let message = format!("parameter `{name}` of `{}` is used nowhere", self.name);
-                let help = format!(
-                    "write `{{{name}}}` where its value belongs, or remove it: the model's value \
-                     would be ignored"
-                );
-                report.add(Problem::error(Code::Unused, parameter.span, message).help(help));
-            }
-        }
-    }
-
-    /// Finds the program; a hidden tool's absence is a warning.
-    fn find_program(&self, template: &Template, report: &mut Report) -> Option<PathBuf> {
-        let word = template.words().next()?;
-        let Context {
-            folder,
-            environment,
-        } = self.context;
-        let missing = match program::resolve(word.literal()?, folder, environment) {
-            Ok(program) => return Some(program),
-            Err(missing) => missing,
-        };
-        let code = Code::ProgramMissing;
-        let problem = if self.settings.hide_if_missing {
-            let message = format!("`{}` is left out: {}", self.name, missing.message);
-            Problem::warning(code, word.span, message)
-        } else {
-            Problem::error(code, word.span, missing.message).help(missing.help)
-        };
-        report.add(problem);
-        None
-    }
-
-    fn absolute(&self, path: &str) -> PathBuf {
-        let joined = self.context.folder.join(path);
-        std::path::absolute(&joined).unwrap_or(joined)
-    }
-
-    fn inherited(&self) -> Vec<(OsString, OsString)> {
-        let mut names: Vec<&str> = BASE_ENVIRONMENT.to_vec();
-        names.extend(self.settings.inherit_env.iter().map(String::as_str));
-        let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(*name));
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let value = self.context.environment.get(name)?;
-                Some((name.into(), value.to_owned()))
-            })
-            .collect()
-    }
-}
-
-fn read_exec(entry: &Entry, report: &mut Report) -> Option<Template> {
-    let template = match &entry.value.content {
-        Content::Scalar(scalar) if !scalar.is_null() => template::split(scalar, report),
-        Content::Sequence(nodes) => template::words_of_list(nodes, report),
-        _ => {
-            reader::wrong_value(entry, "a command line or a list of words", report);
-            return None;
-        }
-    };
-    if template.items.is_empty() {
-        let message = "`exec` is empty";
-        let problem = Problem::error(Code::Template, entry.place(), message);
-        report.add(problem.help("write the program and its arguments"));
-        return None;
-    }
-    Some(template)
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::about::{self, About, Subject};
 use super::action::Action;
+use super::source;
 use super::{Context, unknown_key};
 use crate::catalog::Tool;
 use crate::catalog::output::Output;
 use crate::catalog::params::{Kind, Parameters};
-use crate::catalog::settings::Settings;
+use crate::catalog::settings::{ACCESS_KEYS, Settings};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -60,8 +61,6 @@ pub(super) struct Definition<'a> {
     shape: &'static Shape,
     /// The entries of keys that only this kind has.
     own: Vec<&'a Entry>,
-    /// The entries of keys that only a program has.
-    of_program: Vec<&'a Entry>,
     meant: HashSet<&'static str>,
 }
 
@@ -87,7 +86,6 @@ impl<'a> Definition<'a> {
             action: Action::default(),
             shape,
             own: Vec::new(),
-            of_program: Vec::new(),
             meant: HashSet::new(),
         };
         for entry in entries {
@@ -108,9 +106,7 @@ impl<'a> Definition<'a> {
         } else if self.about.read(self.subject, entry, report) {
             // It is in `about` now.
         } else if self.shape.acts(name) && self.action.read(entry, report) {
-            if !matches!(name, "exec" | "params") {
-                self.of_program.push(entry);
-            }
+            // It is in `action` now.
         } else {
             let known: Vec<_> = self.shape.keys().collect();
             let place = self.subject.to_string();
@@ -144,7 +140,7 @@ impl<'a> Definition<'a> {
         let sources = self.shape.sources;
         let mut present = (self.own.iter().copied())
             .filter(|entry| sources.contains(&entry.key.text.as_str()))
-            .chain(self.action.exec);
+            .chain(self.action.sources.iter().map(|(_, entry)| *entry));
         let Some(source) = present.next() else {
             if !sources.iter().any(|source| self.meant.contains(source)) {
                 let message = format!("{} has nothing to show", self.subject);
@@ -155,26 +151,17 @@ impl<'a> Definition<'a> {
             return None;
         };
         if let Some(other) = present.next() {
-            let (one, two) = (&source.key.text, &other.key.text);
-            let message = format!("{} has both `{one}` and `{two}`", self.subject);
-            let problem = Problem::error(Code::Kind, other.key.span, message);
-            report.add(problem.help("keep one of them"));
+            report.add(source::both(self.subject, source, other));
             return None;
         }
-        if self.action.exec.is_none() {
-            self.check_no_program(report);
+        if self.action.sources.is_empty() {
+            let of_source = self.action.of_source.iter();
+            // Who may use a thing can be said of everything.
+            for entry in of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str())) {
+                report.add(source::of_no_use(self.subject, entry));
+            }
         }
         Some(source)
-    }
-
-    /// Reports keys that would do nothing.
-    fn check_no_program(&self, report: &mut Report) {
-        for entry in &self.of_program {
-            let name = &entry.key.text;
-            let message = format!("`{name}` is for a program, and {} runs none", self.subject);
-            let problem = Problem::error(Code::UnknownKey, entry.key.span, message);
-            report.add(problem.help("remove it, or use `exec`"));
-        }
     }
 
     /// Reads the parameters; each must be a text.

@@ -9,7 +9,7 @@ use super::action::Action;
 use super::backed::{NOT_OF_TOOLS, raw};
 use crate::catalog::completions::{CandidateProgram, Candidates, Completions, TYPED};
 use crate::catalog::params::{Parameter, Parameters};
-use crate::catalog::settings::Settings;
+use crate::catalog::settings::{ACCESS_KEYS, Settings};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
@@ -69,9 +69,10 @@ impl Scope<'_> {
         report: &mut Report,
     ) -> Option<CandidateProgram> {
         let mut action = Action::default();
-        // Nobody is asked on each key that is pressed.
+        // Nobody is asked on each key that is pressed, and who may use it is said of the whole.
         let no_use = ["params", "confirm", "ask", "confirm_fallback"];
-        let is_known = |key: &&str| !no_use.contains(key) && !NOT_OF_TOOLS.contains(key);
+        let no_use = [&no_use, NOT_OF_TOOLS, ACCESS_KEYS].concat();
+        let is_known = |key: &&str| !no_use.contains(key);
         for entry in entries {
             let name = entry.key.text.as_str();
             if !is_known(&name) || !action.read(entry, report) {
@@ -79,7 +80,7 @@ impl Scope<'_> {
                 reader::unknown_key(entry, "a completion", &known, report);
             }
         }
-        if action.exec.is_none() {
+        if action.sources.is_empty() {
             let message = format!("the completion of `{}` has nothing to run", entry.key.text);
             let help = "add `exec` with a program that prints one candidate on each line";
             report.add(Problem::error(Code::Kind, entry.key.span, message).help(help));

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use super::about::{self, About, Subject};
 use super::action::Action;
+use super::source::{self, Source};
 use super::{Context, check_name, unknown_key};
 use crate::catalog::settings::Settings;
 use crate::catalog::{Task, Tool};
-use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::diagnostic::Report;
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
 use crate::protocol::capabilities::Capability;
@@ -64,33 +65,21 @@ fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> 
                 let choices = [("optional", Task::Optional), ("required", Task::Required)];
                 definition.task = reader::choice(entry, &choices, report);
             }
-            "content" => definition.action.content = Some(entry),
+            "content" => definition.action.sources.push((Source::Content, entry)),
             _ if definition.about.read(subject, entry, report) => {}
             _ if definition.action.read(entry, report) => {}
             _ => unknown_key(entry, &subject.to_string(), &known, &mut meant, report),
         }
     }
-    check_kind(key, &definition.action, &meant, report);
+    let sources = &definition.action.sources;
+    let is_meant = Source::ALL.iter().any(|(key, _)| meant.contains(key));
+    if !(sources.is_empty() && is_meant)
+        && let Some((source, _)) = source::check_one(subject, sources, report)
+    {
+        source::check_keys(subject, source, &definition.action.of_source, report);
+    }
     if !meant.contains("description") {
         definition.about.check(subject, report);
     }
     definition
-}
-
-/// Checks that a tool does one thing.
-fn check_kind(key: &Key, action: &Action<'_>, meant: &HashSet<&str>, report: &mut Report) {
-    let name = &key.text;
-    match (action.exec, action.content) {
-        (Some(_), Some(content)) => {
-            let message = format!("tool `{name}` has both `exec` and `content`");
-            let problem = Problem::error(Code::Kind, content.key.span, message);
-            report.add(problem.help("keep one of them"));
-        }
-        (None, None) if !meant.contains("exec") && !meant.contains("content") => {
-            let message = format!("tool `{name}` has nothing to run");
-            let help = "add `exec` with the command line, or `content` with a fixed answer";
-            report.add(Problem::error(Code::Kind, key.span, message).help(help));
-        }
-        _ => {}
-    }
 }

@@ -1,43 +1,79 @@
 //! What a template may say, given the parameters of its tool.
 
 use super::{Group, Item, Segment, Slot, Template, Word};
+use crate::catalog::exec::Files;
 use crate::catalog::interpreter;
 use crate::catalog::params::{Kind, Parameter, Parameters};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::suggest::did_you_mean;
 
-/// Checks every placeholder of a command against the parameters.
+/// What the placeholders of a command can name.
+#[derive(Clone, Copy)]
+pub(crate) struct Declared<'a> {
+    pub(crate) tool: &'a str,
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) files: &'a Files,
+}
+
+/// Checks every placeholder of a command against what is declared.
 ///
 /// `unsafe_code` is the author's word that an interpreter may run a caller's text.
 pub(crate) fn check(
     template: &Template,
-    tool: &str,
-    parameters: &Parameters,
+    declared: Declared<'_>,
     unsafe_code: bool,
     report: &mut Report,
 ) {
     check_program(template, report);
     for word in template.words() {
-        check_word(word, tool, parameters, report);
+        check_word(word, declared, report);
     }
     for item in &template.items {
         match item {
             Item::Word(word) if template.is_sound => {
-                check_outside_group(word, parameters, report);
+                check_outside_group(word, declared, report);
             }
             Item::Word(_) => {}
             Item::Group(group) => {
                 if let Some(flag) = &group.flag {
-                    check_declared(flag, tool, parameters, report);
+                    check_declared(flag, declared.tool, declared.parameters, report);
                 }
                 if template.is_sound {
-                    check_droppable(group, parameters, report);
+                    check_droppable(group, declared, report);
                 }
             }
         }
     }
     if !unsafe_code {
         interpreter::check(template, report);
+    }
+}
+
+impl Declared<'_> {
+    /// Checks a placeholder that may name a file; false if it is that of a parameter.
+    pub(crate) fn is_file(&self, slot: &Slot, report: &mut Report) -> bool {
+        let Some(name) = slot.file() else {
+            return false;
+        };
+        if self.files.names().all(|known| known != name) {
+            let message = format!("`{}` has no file `{name}`", self.tool);
+            let help = did_you_mean(name, self.files.names())
+                .unwrap_or_else(|| format!("say under `files` what `{name}` holds"));
+            report.add(Problem::error(Code::Undeclared, slot.span, message).help(help));
+        }
+        true
+    }
+
+    /// Whether a valid call may leave a place empty, as far as is known.
+    fn may_be_absent(&self, slot: &Slot) -> bool {
+        let parameter = |slot: &Slot| self.parameters.get(&slot.name);
+        match slot.file() {
+            None => parameter(slot).is_some_and(Parameter::may_be_absent),
+            Some(name) => self.files.get(name).is_some_and(|file| {
+                let mut parameters = file.text.slots().filter_map(parameter);
+                parameters.any(|parameter| parameter.may_be_missing() && !parameter.kind.is_array())
+            }),
+        }
     }
 }
 
@@ -48,6 +84,12 @@ pub(crate) fn check_declared<'a>(
     parameters: &'a Parameters,
     report: &mut Report,
 ) -> Option<&'a Parameter> {
+    if slot.file().is_some() {
+        let message = format!("`{{{}}}` has no place here", slot.name);
+        let help = "the path of a file may stand in `exec` and in `env`";
+        report.add(Problem::error(Code::Undeclared, slot.span, message).help(help));
+        return None;
+    }
     if slot.caller().is_some() {
         let (name, field) = (&slot.name, slot.name.rsplit('.').next().unwrap_or_default());
         let message = format!("`{{{name}}}` has no place here");
@@ -84,7 +126,7 @@ fn check_program(template: &Template, report: &mut Report) {
     report.add(problem);
 }
 
-fn check_word(word: &Word, tool: &str, parameters: &Parameters, report: &mut Report) {
+fn check_word(word: &Word, declared: Declared<'_>, report: &mut Report) {
     let is_whole = word.segments.len() == 1;
     for segment in &word.segments {
         let (slot, spread) = match segment {
@@ -98,6 +140,12 @@ fn check_word(word: &Word, tool: &str, parameters: &Parameters, report: &mut Rep
             Segment::Value(slot) => (slot, false),
             Segment::Spread(slot) => (slot, true),
         };
+        if declared.is_file(slot, report) {
+            continue;
+        }
+        let Declared {
+            tool, parameters, ..
+        } = declared;
         let Some(parameter) = check_declared(slot, tool, parameters, report) else {
             continue;
         };
@@ -133,37 +181,42 @@ fn misfit(slot: &Slot, kind: Kind, spread: bool, is_whole: bool) -> Option<(Stri
 }
 
 /// Outside a group, only an array may be absent: it makes no words.
-fn check_outside_group(word: &Word, parameters: &Parameters, report: &mut Report) {
+fn check_outside_group(word: &Word, declared: Declared<'_>, report: &mut Report) {
     for segment in &word.segments {
         let Segment::Value(slot) = segment else {
             continue;
         };
-        let absent = parameters
-            .get(&slot.name)
-            .is_some_and(|parameter| parameter.may_be_absent() && !parameter.kind.is_array());
-        if absent {
-            let message = format!("`{}` is optional and stands outside a group", slot.name);
-            let help = "put brackets around the words that go with it, as in \
-                        `[--author={author}]`, or give it a default";
-            let problem = Problem::error(Code::OptionalOutsideGroup, slot.span, message);
-            report.add(problem.help(help));
+        let parameter = declared.parameters.get(&slot.name);
+        let is_array = parameter.is_some_and(|parameter| parameter.kind.is_array());
+        if !declared.may_be_absent(slot) || is_array {
+            continue;
         }
+        let message = match slot.file() {
+            None => format!("`{}` is optional and stands outside a group", slot.name),
+            Some(file) => format!(
+                "`{file}` is not written without what is optional in it, and its path stands \
+                 outside a group"
+            ),
+        };
+        let help = "put brackets around the words that go with it, as in \
+                    `[--author={author}]`, or give it a default";
+        let problem = Problem::error(Code::OptionalOutsideGroup, slot.span, message);
+        report.add(problem.help(help));
     }
 }
 
 /// A group that is always there is no group: its author has something else in mind.
-fn check_droppable(group: &Group, parameters: &Parameters, report: &mut Report) {
+fn check_droppable(group: &Group, declared: Declared<'_>, report: &mut Report) {
+    let parameters = declared.parameters;
     let is_boolean = (group.flag.as_ref())
         .and_then(|flag| parameters.get(&flag.name))
         .is_some_and(|flag| flag.kind == Kind::Boolean);
-    let unknown = group
-        .slots()
-        .any(|slot| parameters.get(&slot.name).is_none());
-    let droppable = group
-        .slots()
-        .filter_map(|slot| parameters.get(&slot.name))
-        .any(Parameter::may_be_absent);
-    if is_boolean || droppable || unknown {
+    let is_known = |slot: &Slot| match slot.file() {
+        None => parameters.get(&slot.name).is_some(),
+        Some(file) => declared.files.get(file).is_some(),
+    };
+    let droppable = group.slots().any(|slot| declared.may_be_absent(slot));
+    if is_boolean || droppable || !group.slots().all(is_known) {
         return;
     }
     let message = "this group can never be left out: no parameter in it is optional";

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{Group, Item, Segment, Slot, Template, Word};
 use crate::auth::Caller;
 use crate::catalog::argument_error::{ArgumentError, Violation};
+use crate::catalog::exec::Placed;
 use crate::catalog::params::{Kind, Parameters};
 
 /// The longest word that is passed on, in bytes. Linux takes 128 KiB for one argument or variable,
@@ -15,6 +16,9 @@ const MAX_WORD: usize = 120 * 1024;
 /// The most that arguments and environment may take together, in bytes. Linux allows a quarter of
 /// the stack limit, commonly 2 MiB; half of that leaves room for what the program starts in turn.
 const MAX_TOTAL: usize = 1024 * 1024;
+/// The most that the files of one call may hold together, in bytes: 16 MiB, some times what a
+/// request can bring.
+const MAX_FILES: usize = 16 * 1024 * 1024;
 /// What the kernel counts for each string besides its bytes: a terminator and a pointer.
 const PER_STRING: usize = 1 + size_of::<usize>();
 /// Integers beyond this lose digits in a floating-point number.
@@ -26,9 +30,13 @@ pub(crate) struct Renderer<'a> {
     parameters: &'a Parameters,
     arguments: &'a Map<String, Value>,
     caller: &'a Caller,
+    /// What `{file:…}` stands for.
+    files: Option<Placed<'a>>,
     /// How many literal `--` are still to come before what follows cannot be an option.
     separators: usize,
     total: usize,
+    /// How many bytes the files hold so far.
+    in_files: usize,
     violations: Vec<Violation>,
 }
 
@@ -42,10 +50,18 @@ impl<'a> Renderer<'a> {
             parameters,
             arguments,
             caller,
+            files: None,
             separators: 1,
             total: 0,
+            in_files: 0,
             violations: Vec::new(),
         }
+    }
+
+    /// The same, where the definition has files.
+    #[must_use]
+    pub(crate) fn with_files(self, files: Option<Placed<'a>>) -> Self {
+        Self { files, ..self }
     }
 
     /// Renders the arguments of the program, without the program itself.
@@ -74,6 +90,44 @@ impl<'a> Renderer<'a> {
         Some(self.text(word).into())
     }
 
+    /// Renders a parameter as a variable of its own; `None` leaves it unset, because it is absent.
+    pub(crate) fn input(&mut self, parameter: &str) -> Option<OsString> {
+        let value = self.arguments.get(parameter)?;
+        if value.is_null() {
+            return None;
+        }
+        let kind = self.parameters.get(parameter).map(|p| p.kind);
+        match text_of(value, kind.unwrap_or(Kind::Unknown)) {
+            Ok(text) if text.len() > MAX_WORD => self.violate(parameter, None, SIZE_RULE),
+            Ok(text) => return Some(text.into()),
+            Err(rule) => self.violate(parameter, None, rule),
+        }
+        None
+    }
+
+    /// Renders what a file holds; `None` leaves the file out, because a parameter is absent.
+    pub(crate) fn file(&mut self, word: &Word) -> Option<String> {
+        if !self.is_written(word) {
+            return None;
+        }
+        let mut text = String::new();
+        for segment in &word.segments {
+            match segment {
+                Segment::Literal(literal) => text.push_str(literal),
+                Segment::Value(slot) | Segment::Spread(slot) if self.is_given(slot) => {
+                    text.push_str(&self.slot(slot));
+                }
+                Segment::Value(_) | Segment::Spread(_) => text.push_str("[]"),
+            }
+            if self.in_files + text.len() > MAX_FILES {
+                self.refuse(word, "makes the files larger than 16 MiB in all; pass less");
+                return None;
+            }
+        }
+        self.in_files += text.len();
+        Some(text)
+    }
+
     /// Renders a text of the content of a result.
     pub(crate) fn content(&mut self, word: &Word) -> String {
         let text = self.text(word);
@@ -84,7 +138,7 @@ impl<'a> Renderer<'a> {
     /// Says that the values of a word break a rule.
     pub(crate) fn refuse(&mut self, word: &Word, rule: &str) {
         if let Some(slot) = word.slots().next() {
-            self.violate(slot, None, rule);
+            self.violate(&slot.name, None, rule);
         }
     }
 
@@ -112,12 +166,26 @@ impl<'a> Renderer<'a> {
     }
 
     fn is_present(&self, slot: &Slot) -> bool {
+        if let Some(file) = slot.file() {
+            let file = self.files.and_then(|placed| placed.files.get(file));
+            return file.is_some_and(|file| self.is_written(&file.text));
+        }
         match self.value(slot) {
             // What a caller lacks is an empty text.
             None | Some(Value::Null) => slot.caller().is_some(),
             Some(Value::Array(items)) => !items.is_empty(),
             Some(_) => true,
         }
+    }
+
+    /// Whether there is a file with this text. Unlike a word, it can hold an array without items.
+    fn is_written(&self, text: &Word) -> bool {
+        let kind = |slot: &Slot| self.parameters.get(&slot.name).map(|p| p.kind);
+        (text.slots()).all(|slot| self.is_given(slot) || kind(slot).is_some_and(Kind::is_array))
+    }
+
+    fn is_given(&self, slot: &Slot) -> bool {
+        self.value(slot).is_some_and(|value| !value.is_null())
     }
 
     fn value(&self, slot: &Slot) -> Option<&'a Value> {
@@ -143,7 +211,7 @@ impl<'a> Renderer<'a> {
         let items = match self.value(slot) {
             None | Some(Value::Null) => return,
             Some(Value::Array(items)) => items,
-            Some(_) => return self.violate(slot, None, "must be an array"),
+            Some(_) => return self.violate(&slot.name, None, "must be an array"),
         };
         for (index, item) in items.iter().enumerate() {
             if self.total > MAX_TOTAL {
@@ -153,13 +221,13 @@ impl<'a> Renderer<'a> {
             match text_of(item, kind.unwrap_or(Kind::Unknown)) {
                 Ok(text) => {
                     if text.starts_with('-') && self.is_guarded(slot, item) {
-                        self.violate(slot, Some(index), DASH_RULE);
+                        self.violate(&slot.name, Some(index), DASH_RULE);
                     }
                     self.check_size(slot, Some(index), &text);
                     self.count(text.len());
                     words.push(text.into());
                 }
-                Err(rule) => self.violate(slot, Some(index), rule),
+                Err(rule) => self.violate(&slot.name, Some(index), rule),
             }
         }
     }
@@ -180,6 +248,9 @@ impl<'a> Renderer<'a> {
     }
 
     fn slot(&mut self, slot: &Slot) -> String {
+        if let Some((file, placed)) = slot.file().zip(self.files) {
+            return placed.folder.join(file).display().to_string();
+        }
         let kind = self.parameters.get(&slot.name).map(|p| p.kind);
         let fact = slot.caller().map(|fact| fact.of(self.caller));
         let result = match self.value(slot) {
@@ -190,7 +261,7 @@ impl<'a> Renderer<'a> {
             Some(value) => text_of(value, kind.unwrap_or(Kind::Unknown)),
         };
         result.unwrap_or_else(|rule| {
-            self.violate(slot, None, rule);
+            self.violate(&slot.name, None, rule);
             String::new()
         })
     }
@@ -208,7 +279,7 @@ impl<'a> Renderer<'a> {
             .value(slot)
             .is_none_or(|value| self.is_guarded(slot, value))
         {
-            self.violate(slot, None, DASH_RULE);
+            self.violate(&slot.name, None, DASH_RULE);
         }
     }
 
@@ -236,18 +307,19 @@ impl<'a> Renderer<'a> {
 
     fn check_size(&mut self, slot: &Slot, index: Option<usize>, text: &str) {
         if text.len() > MAX_WORD {
-            self.violate(slot, index, "is longer than 120 KiB; pass less");
+            self.violate(&slot.name, index, SIZE_RULE);
         }
     }
 
-    fn violate(&mut self, slot: &Slot, index: Option<usize>, rule: &str) {
-        let violation = Violation::at(&slot.name, index, rule);
+    fn violate(&mut self, parameter: &str, index: Option<usize>, rule: &str) {
+        let violation = Violation::at(parameter, index, rule);
         if !self.violations.contains(&violation) {
             self.violations.push(violation);
         }
     }
 }
 
+const SIZE_RULE: &str = "is longer than 120 KiB; pass less";
 const DASH_RULE: &str = "must not start with `-`, which the program would read as an option";
 
 /// Writes a value as the text of a word; the error is the rule that it breaks.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{CallerFact, Group, Item, Segment, Slot, Template, Word, is_parameter_name};
+use crate::catalog::exec::{FILE_PREFIX, is_file_name};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::yaml::Scalar;
 
@@ -340,19 +341,23 @@ impl Splitter<'_> {
     }
 
     fn span(&self, range: Range<usize>) -> Span {
-        self.scalar.place(range, &self.report.source().text)
+        self.scalar.place(range, self.report)
     }
 }
 
-/// Recognizes `{name}`, `{name...}` and `{caller.…}` at the start of a text.
+/// Recognizes `{name}`, `{name...}`, `{caller.…}` and `{file:…}` at the start of a text.
 fn placeholder(text: &str) -> Option<(&str, bool)> {
     let (inner, _) = text.strip_prefix('{')?.split_once('}')?;
     let (name, spread) = match inner.strip_suffix("...") {
         Some(name) => (name, true),
         None => (inner, false),
     };
-    let is_fact = !spread && CallerFact::parse(name).is_some();
-    (is_parameter_name(name) || is_fact).then_some((name, spread))
+    let is_other = CallerFact::parse(name).is_some() || is_file(name);
+    (is_parameter_name(name) || (is_other && !spread)).then_some((name, spread))
+}
+
+fn is_file(name: &str) -> bool {
+    name.strip_prefix(FILE_PREFIX).is_some_and(is_file_name)
 }
 
 /// The length of the shell syntax at the start of a text, if there is some.

@@ -1,0 +1,292 @@
+//! Who may use a tool, prompt or resource: what its `allow` asks of a caller.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::grants::Grants;
+use super::{Prompt, Resource, ResourceTemplate, Tool};
+use crate::auth::Caller;
+use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::reader;
+use crate::document::suggest::{did_you_mean, nearest};
+use crate::document::yaml::{Content, Entry, Node};
+
+/// How an entry is written, for messages.
+const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
+
+/// Who may use something; without conditions it is every caller that was let in.
+#[derive(Clone, Debug, Default)]
+pub struct Allow(Option<Conditions>);
+
+/// Something that not every caller may use.
+pub trait Guarded {
+    /// Returns who may.
+    fn allow(&self) -> &Allow;
+}
+
+impl Guarded for Tool {
+    fn allow(&self) -> &Allow {
+        &self.allow
+    }
+}
+
+impl Guarded for Prompt {
+    fn allow(&self) -> &Allow {
+        &self.tool.allow
+    }
+}
+
+impl Guarded for Resource {
+    fn allow(&self) -> &Allow {
+        &self.tool.allow
+    }
+}
+
+impl Guarded for ResourceTemplate {
+    fn allow(&self) -> &Allow {
+        &self.tool.allow
+    }
+}
+
+/// One of several ways in suffices; each is a list of claims that must all hold.
+#[derive(Clone, Debug)]
+struct Conditions {
+    place: Span,
+    ways: Vec<Vec<Claim>>,
+}
+
+/// Something that a caller has or is.
+#[derive(Clone, Debug)]
+struct Claim {
+    kind: ClaimKind,
+    value: String,
+    place: Span,
+}
+
+/// What a claim is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClaimKind {
+    Role,
+    Scope,
+    Subject,
+    Tenant,
+}
+
+impl ClaimKind {
+    const PREFIXES: [(&'static str, Self); 4] = [
+        ("role", Self::Role),
+        ("scope", Self::Scope),
+        ("sub", Self::Subject),
+        ("tenant", Self::Tenant),
+    ];
+
+    /// What a caller has of this kind.
+    pub(crate) fn values(self, caller: &Caller) -> impl Iterator<Item = &str> {
+        let (listed, single) = match self {
+            Self::Role => (caller.roles.as_slice(), ""),
+            Self::Scope => (caller.scopes.as_slice(), ""),
+            Self::Subject => (Default::default(), caller.subject()),
+            Self::Tenant => (Default::default(), caller.tenant()),
+        };
+        let single = Some(single).filter(|single| !single.is_empty());
+        listed.iter().map(String::as_str).chain(single)
+    }
+
+    /// Whether a name that no token has keeps a file from being served. People and tenants come and
+    /// go; what they may is for the operator to name.
+    fn is_settled(self) -> bool {
+        matches!(self, Self::Role | Self::Scope)
+    }
+}
+
+impl fmt::Display for ClaimKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Role => "role",
+            Self::Scope => "scope",
+            Self::Subject => "subject",
+            Self::Tenant => "tenant",
+        })
+    }
+}
+
+impl Claim {
+    fn holds(&self, caller: &Caller) -> bool {
+        self.kind.values(caller).any(|value| value == self.value)
+    }
+}
+
+impl Allow {
+    /// Whether a caller may use it.
+    pub fn permits(&self, caller: &Caller) -> bool {
+        let Some(conditions) = &self.0 else {
+            return true;
+        };
+        let mut ways = conditions.ways.iter();
+        ways.any(|claims| claims.iter().all(|claim| claim.holds(caller)))
+    }
+
+    /// Reads a list whose items are claims, or lists of claims.
+    pub(crate) fn read(entry: &Entry, report: &mut Report) -> Option<Self> {
+        let errors = report.errors();
+        let nodes = reader::list(entry, report)?;
+        check_not_empty(nodes, entry.place(), report);
+        let ways = nodes.iter().map(|node| match &node.content {
+            Content::Sequence(items) => {
+                check_not_empty(items, node.span, report);
+                items
+                    .iter()
+                    .filter_map(|item| claim(item, report))
+                    .collect()
+            }
+            _ => claim(node, report).into_iter().collect(),
+        });
+        let conditions = Conditions {
+            ways: ways.collect(),
+            place: entry.key.span,
+        };
+        (report.errors() == errors).then_some(Self(Some(conditions)))
+    }
+
+    /// Reports names that nobody has, and else that nobody has what it takes. `subject` is what
+    /// nobody could use then.
+    pub(crate) fn check(&self, subject: &str, grants: &Grants, report: &mut Report) {
+        let Some(conditions) = &self.0 else { return };
+        let mut are_known = true;
+        for claim in conditions.ways.iter().flatten() {
+            if let Some(known) = grants.known(claim.kind) {
+                are_known &= check_known(claim, &known, report);
+            }
+        }
+        if are_known && !grants.may_include(|caller| self.permits(caller)) {
+            let message = format!("nobody could ever use {subject}");
+            let help = match grants {
+                Grants::Open => {
+                    "without `--auth` every caller is anonymous, and has none of what `allow` asks for"
+                }
+                Grants::Static(_) | Grants::Any => "no token has what `allow` asks for",
+            };
+            let problem = Problem::warning(Code::Unreachable, conditions.place, message);
+            report.add(problem.help(help));
+        }
+    }
+}
+
+fn check_not_empty(nodes: &[Node], place: Span, report: &mut Report) {
+    if nodes.is_empty() {
+        let message = "an empty list says neither who may nor who may not";
+        let problem = Problem::error(Code::Value, place, message);
+        report.add(
+            problem.help("remove it to let in every caller, or add an entry such as `role:ops`"),
+        );
+    }
+}
+
+fn claim(node: &Node, report: &mut Report) -> Option<Claim> {
+    let Some(scalar) = node.scalar().filter(|scalar| !scalar.is_null()) else {
+        let message = format!(
+            "an entry of `allow` must be a text such as `role:ops`, not {}",
+            node.kind()
+        );
+        let help = match node.content {
+            Content::Mapping(_) => "write no space after the colon",
+            _ => FORM,
+        };
+        report.add(Problem::error(Code::Value, node.span, message).help(help));
+        return None;
+    };
+    let text = scalar.text.as_str();
+    let prefixes = ClaimKind::PREFIXES;
+    let (prefix, value) = text.split_once(':').unwrap_or((text, ""));
+    let kind = prefixes.iter().find(|(name, _)| *name == prefix);
+    let Some((_, kind)) = kind.filter(|_| !value.is_empty()) else {
+        let message = format!("`{text}` names nothing that a caller has");
+        let names = prefixes.iter().map(|(name, _)| *name);
+        let meant = nearest(prefix, names).filter(|_| !value.is_empty());
+        let help = match meant {
+            Some(name) => format!("did you mean `{name}:{value}`?"),
+            None => FORM.to_owned(),
+        };
+        report.add(Problem::error(Code::Value, node.span, message).help(help));
+        return None;
+    };
+    Some(Claim {
+        kind: *kind,
+        value: value.to_owned(),
+        place: node.span,
+    })
+}
+
+/// Reports a claim that no token can make; returns whether one can.
+fn check_known(claim: &Claim, known: &BTreeSet<&str>, report: &mut Report) -> bool {
+    let Claim { kind, value, place } = claim;
+    if known.contains(value.as_str()) {
+        return true;
+    }
+    let message = format!("unknown {kind} `{value}`: no token of the auth file has it");
+    let problem = if kind.is_settled() {
+        Problem::error(Code::UnknownName, *place, message)
+    } else {
+        Problem::warning(Code::UnknownName, *place, message)
+    };
+    report.add(problem.maybe_help(did_you_mean(value, known.iter().copied())));
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::auth::{Caller, Issuer, Principal};
+    use crate::catalog::{Catalog, Environment};
+
+    use super::Allow;
+
+    fn allow(text: &str) -> Allow {
+        let file = format!("tools: {{t: {{description: d, exec: /bin/true, allow: {text}}}}}");
+        let loaded = Catalog::parse(&file, Path::new("tools.yaml"), &Environment::default());
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+        loaded.catalog.tool("t").unwrap().allow.clone()
+    }
+
+    fn caller(roles: &[&str], scopes: &[&str]) -> Caller {
+        let tenant = Some("acme".to_owned());
+        Caller {
+            roles: roles.iter().copied().map(str::to_owned).collect(),
+            scopes: scopes.iter().copied().map(str::to_owned).collect(),
+            ..Caller::new(Principal::user(Issuer::AuthFile, "ann", tenant))
+        }
+    }
+
+    #[test]
+    fn one_entry_suffices_and_a_list_needs_all_its_items() {
+        let ann = caller(&["dba", "ops"], &["issues:write"]);
+        let cases = [
+            ("[role:dba]", true),
+            ("[role:db]", false),
+            ("[role:DBA]", false),
+            ("[scope:issues:write]", true),
+            ("[scope:issues]", false),
+            ("[sub:ann]", true),
+            ("[sub:acme]", false),
+            ("[tenant:acme]", true),
+            ("[tenant:ann]", false),
+            ("[role:boss, sub:ann]", true),
+            ("[[role:dba, role:ops]]", true),
+            ("[[role:dba, role:boss]]", false),
+            ("[[role:dba, role:boss], tenant:acme]", true),
+            ("[role:issues:write, scope:dba]", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(allow(text).permits(&ann), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_uses_only_what_everybody_may() {
+        for caller in [caller(&[], &[]), Caller::new(Principal::Anonymous)] {
+            assert!(Allow::default().permits(&caller));
+            assert!(!allow("[role:dba, scope:x, sub:bob, tenant:x]").permits(&caller));
+        }
+    }
+}
