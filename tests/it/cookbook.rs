@@ -9,7 +9,7 @@ pub(crate) mod upstream;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use mcp_serve::protocol::version::Era;
 
@@ -149,15 +149,20 @@ impl<'a> Kitchen<'a> {
     fn console(&self, block: &Block) -> String {
         let mut shown = String::new();
         for line in block.text.lines().filter(|line| line.starts_with("$ ")) {
-            let output = std::process::Command::new("sh")
-                .args(["-c", &format!("exec 2>&1; {}", &line[2..])])
+            let output = Command::new("sh")
+                .args(["-c", &line[2..]])
                 .current_dir(self.work())
                 .env_clear()
                 .env("PATH", self.path())
                 .stdin(Stdio::null())
                 .output()
                 .unwrap();
-            shown.extend([line, "\n", &String::from_utf8_lossy(&output.stdout)]);
+            // What a call prints is its result, or why there is none.
+            let printed = match output.stdout.is_empty() && !output.status.success() {
+                true => output.stderr,
+                false => output.stdout,
+            };
+            shown.extend([line, "\n", &String::from_utf8_lossy(&printed)]);
             if !shown.ends_with('\n') {
                 shown.push('\n');
             }
