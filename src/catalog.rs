@@ -210,6 +210,12 @@ impl Catalog {
         &self.server
     }
 
+    /// True if nothing is served: the file defines nothing, or all of it is hidden.
+    pub fn is_empty(&self) -> bool {
+        let has_resources = !self.resources.is_empty() || !self.templates.is_empty();
+        self.tools.is_empty() && !has_resources && self.prompts.is_empty()
+    }
+
     /// Returns the tools in the order of the file.
     pub fn tools(&self) -> &List<Tool> {
         &self.tools

@@ -172,6 +172,14 @@ impl Diagnostic {
         Some((source.line(span), source.column(span)))
     }
 
+    /// Returns the line and column right after the place, counted as those of
+    /// [`Diagnostic::position`].
+    pub fn end(&self) -> Option<(usize, usize)> {
+        let end = Span::at(self.problem.place()?.end);
+        let source = self.source();
+        Some((source.line(end), source.column(end)))
+    }
+
     /// Draws the problem with its source line; `color` adds terminal colors.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
