@@ -45,6 +45,10 @@ fn every_recipe_does_what_it_shows() {
             recipe.title
         );
         let kitchen = Kitchen::new(recipe, &upstream);
+        if let Err(refusal) = kitchen.check() {
+            failures.push(format!("{}: {refusal}", recipe.title));
+            continue;
+        }
         for block in recipe.blocks() {
             match &block.shown {
                 Shown::Console => printed.push((block, kitchen.console(block))),
@@ -143,6 +147,21 @@ impl<'a> Kitchen<'a> {
     fn here(&self, text: &str) -> String {
         let text = text.replace(SECRETS, &self.secrets().display().to_string());
         with_tokens(&self.upstream.instead_of_hosts(&text))
+    }
+
+    /// Has the definitions checked, so that one recipe that cannot be served is told like all others.
+    fn check(&self) -> Result<(), String> {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_mcp-serve"));
+        let check = check.arg("check").current_dir(self.work()).env_clear();
+        if self.work().join("auth.yaml").exists() {
+            check.args(["--auth", "auth.yaml"]);
+        }
+        let output = check.env("PATH", self.path()).output().unwrap();
+        let refusal = String::from_utf8_lossy(&output.stderr);
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(refusal.into_owned()),
+        }
     }
 
     /// Runs the commands of a block, and returns the block as it should be.
