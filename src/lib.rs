@@ -25,6 +25,7 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - `select` runs the jq filters of definitions, as a process of its own.
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
@@ -54,6 +55,7 @@ pub mod metrics;
 pub mod protocol;
 pub mod seal;
 pub mod secret;
+mod select;
 pub mod server;
 pub mod session;
 pub mod shutdown;
@@ -96,6 +98,10 @@ const SERVES_NOTHING: &str = "nothing is served: the file defines nothing, or al
 /// assert_eq!(code, mcp_serve::EXIT_CLEAN);
 /// ```
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some(code) = select::serve(&arguments) {
+        return code;
+    }
     let mut parsed = match cli::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {

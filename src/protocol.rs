@@ -14,6 +14,7 @@ pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
 pub mod media;
+pub mod plain;
 pub mod progress;
 pub mod prompts;
 pub mod resources;

@@ -9,10 +9,12 @@ use serde_json::{Map, Value};
 
 use super::allow::Allow;
 use super::argument_error::ArgumentError;
+use super::concurrency::{Concurrency, Rate};
 use super::content::{self, Piece};
 use super::exec::{Command, Exec};
 use super::output::Output;
 use super::params::Parameters;
+use super::progress::ProgressLines;
 use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::template::Renderer;
@@ -60,6 +62,14 @@ pub struct Tool {
     pub exit: ExitRules,
     /// How a call is ended early.
     pub cancel: Cancel,
+    /// How many calls run at once, and how many wait.
+    pub concurrency: Concurrency,
+    /// How often it may be called; `None` as often as anybody likes.
+    pub rate: Option<Rate>,
+    /// Which lines of the program say how far it has come.
+    pub progress: Option<ProgressLines>,
+    /// What nothing else of a catalog is called, tools or not; the same when it is loaded again.
+    pub(crate) identity: String,
     /// Who may use it.
     pub allow: Allow,
     /// Names for toolsets to choose by; no client sees them.
@@ -88,6 +98,12 @@ pub(crate) enum Kind {
 }
 
 impl Tool {
+    /// Returns what nothing else of a catalog is called, also when it is no tool that clients see. It
+    /// is the same when a file is loaded again.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
     pub fn input_schema(&self) -> &Map<String, Value> {
         self.parts.input.as_map()
@@ -153,6 +169,13 @@ impl Tool {
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
+    }
+
+    /// What tells a call from others that run at the same time; empty if they are all alike.
+    pub fn concurrency_key(&self, arguments: &Arguments, caller: &Caller) -> String {
+        let key = self.concurrency.key.as_ref();
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
+        key.map(|key| renderer.key(key)).unwrap_or_default()
     }
 
     /// Returns where its answers come from.

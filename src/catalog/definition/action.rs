@@ -48,6 +48,7 @@ pub(super) struct Action<'a> {
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
     confirm_fallback: Option<&'a Entry>,
+    progress: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -89,6 +90,10 @@ impl<'a> Action<'a> {
             }
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
+            "progress" => {
+                self.progress = Some(entry);
+                return self.settings.read(entry, report);
+            }
             "confirm_fallback" => {
                 self.confirm_fallback = Some(entry);
                 return self.settings.read(entry, report);
@@ -151,6 +156,8 @@ impl<'a> Action<'a> {
             (None, Some(Given::File(path))) => Some(Kind::File(path)),
             (None, None) => None,
         };
+        scope.check_key(report);
+        scope.check_progress(self.progress, report);
         let parts = Parts {
             kind: kind?,
             parameters,
@@ -206,6 +213,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
     };
     let effect = settings.effect.unwrap_or(effect);
     Tool {
+        identity: format!("tool `{name}`"),
         name,
         title: None,
         description: String::new(),
@@ -221,6 +229,9 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         needs: settings.needs.unwrap_or_default(),
         task: None,
         confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
+        concurrency: settings.concurrency.unwrap_or_default(),
+        rate: settings.rate,
+        progress: settings.progress,
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {

@@ -187,17 +187,18 @@ impl<'a> Definition<'a> {
         context: &Context<'_>,
         report: &mut Report,
     ) -> Option<Arc<Tool>> {
-        let key = self.subject.key;
+        let (key, identity) = (self.subject.key, self.subject.to_string());
         let tool = self
             .action
             .build_with(parameters, key, defaults, context, report)?;
-        Some(Arc::new(raw(tool)))
+        Some(Arc::new(raw(tool, identity)))
     }
 }
 
 /// A tool whose output is for the server to make something of, whatever `defaults` say.
-pub(super) fn raw(tool: Tool) -> Tool {
+pub(super) fn raw(tool: Tool, identity: String) -> Tool {
     Tool {
+        identity,
         output: Output::raw(),
         ..tool
     }

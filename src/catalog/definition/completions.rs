@@ -90,7 +90,9 @@ impl Scope<'_> {
         let mut parameters = self.parameters.optional();
         parameters.add(Parameter::text(TYPED, entry.key.span));
         let key = self.subject.key;
-        let tool = raw(action.build_with(parameters, key, self.defaults, self.context, report)?);
+        let tool = action.build_with(parameters, key, self.defaults, self.context, report)?;
+        let identity = format!("completion of `{}` of {}", entry.key.text, self.subject);
+        let tool = raw(tool, identity);
         Some(CandidateProgram {
             ignores_typed: !tool.uses(TYPED),
             tool: Arc::new(tool),

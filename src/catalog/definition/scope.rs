@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use super::Context;
 use crate::catalog::content::{self, Piece};
+use crate::catalog::output::{Form, Stderr};
 use crate::catalog::params::Parameters;
+use crate::catalog::progress::Channel;
 use crate::catalog::settings::Settings;
-use crate::catalog::template::Slot;
+use crate::catalog::template::{self, Slot, Word};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::yaml::Entry;
 
@@ -34,6 +36,38 @@ impl Scope<'_> {
     pub(super) fn check_content(self, pieces: &[Piece], report: &mut Report) {
         content::check(pieces, self.name, self.parameters, report);
         self.check_used(pieces.iter().flat_map(Piece::slots), report);
+    }
+
+    /// The key of `concurrency` may also name what is known of the caller.
+    pub(super) fn check_key(self, report: &mut Report) {
+        let concurrency = self.settings.concurrency.as_ref();
+        let key = concurrency.and_then(|concurrency| concurrency.key.as_ref());
+        let slots = key.into_iter().flat_map(Word::slots);
+        for slot in slots.filter(|slot| slot.caller().is_none()) {
+            template::check_declared(slot, self.name, self.parameters, report);
+        }
+    }
+
+    /// Lines that say how far a program has come must be lines of their own.
+    pub(super) fn check_progress(self, entry: Option<&Entry>, report: &mut Report) {
+        let (Some(progress), Some(output)) = (&self.settings.progress, &self.settings.output)
+        else {
+            return;
+        };
+        let (message, help) = match (progress.from, &output.form, output.stderr) {
+            (Channel::Stderr, _, Stderr::Merge) => (
+                "with `stderr: merge` all lines are in the output",
+                "write `from: stdout`",
+            ),
+            (Channel::Stdout, Form::Media(_), _) => (
+                "bytes of a media type have no lines",
+                "write `from: stderr`",
+            ),
+            _ => return,
+        };
+        if let Some(entry) = entry {
+            report.add(Problem::error(Code::OutputClash, entry.key.span, message).help(help));
+        }
     }
 
     /// Reports parameters that fill no place.

@@ -51,6 +51,7 @@ const OF_PROGRAMS: &[&str] = &[
     "if_missing",
     "inherit_env",
     "messages",
+    "progress",
     "stdin",
     UNSAFE_CODE,
     "workdir",

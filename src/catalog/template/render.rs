@@ -135,6 +135,22 @@ impl<'a> Renderer<'a> {
         text
     }
 
+    /// Renders what tells calls apart: each value as JSON, so that no two calls are mixed up.
+    pub(crate) fn key(&self, word: &Word) -> String {
+        let mut key = String::new();
+        for segment in &word.segments {
+            match segment {
+                Segment::Literal(literal) => key.push_str(literal),
+                Segment::Value(slot) | Segment::Spread(slot) => {
+                    let fact = slot.caller().map(|fact| Value::from(fact.of(self.caller)));
+                    let value = fact.or_else(|| self.value(slot).cloned());
+                    key.push_str(&value.unwrap_or_default().to_string());
+                }
+            }
+        }
+        key
+    }
+
     /// Says that the values of a word break a rule.
     pub(crate) fn refuse(&mut self, word: &Word, rule: &str) {
         if let Some(slot) = word.slots().next() {
