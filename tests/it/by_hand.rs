@@ -1,6 +1,5 @@
 //! What `docs/clients.md` says with curl is what happens.
 
-use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::documents::blocks;
@@ -20,14 +19,10 @@ fn a_client_of_2026_07_28_is_a_shell_and_curl() {
         .flat_map(|block| commands(block))
         .unzip();
     assert!(commands.len() > 5, "{commands:?}");
-    let script = format!(
-        "{}\nURL={}\n{}",
-        function.concat(),
-        server.url(),
-        (commands.iter())
-            .map(|command| format!("{command}\nprintf '\\036'\n"))
-            .collect::<String>()
-    );
+    let mut script = format!("{}\nURL={}\n", function.concat(), server.url());
+    for command in &commands {
+        script.extend([command.as_str(), "\nprintf '\\036'\n"]);
+    }
     let output = Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::null())

@@ -135,9 +135,10 @@ impl<'a> Kitchen<'a> {
             let Shown::File(name) = &block.shown else {
                 continue;
             };
-            let mode = match block.text.starts_with("#!") {
-                true => 0o755,
-                false => 0o600,
+            let mode = if block.text.starts_with("#!") {
+                0o755
+            } else {
+                0o600
             };
             write(&folder.join(name), &self.here(&block.text), mode);
         }
@@ -157,11 +158,10 @@ impl<'a> Kitchen<'a> {
             check.args(["--auth", "auth.yaml"]);
         }
         let output = check.env("PATH", self.path()).output().unwrap();
-        let refusal = String::from_utf8_lossy(&output.stderr);
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(refusal.into_owned()),
+        if output.status.success() {
+            return Ok(());
         }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Runs the commands of a block, and returns the block as it should be.
@@ -177,9 +177,10 @@ impl<'a> Kitchen<'a> {
                 .output()
                 .unwrap();
             // What a call prints is its result, or why there is none.
-            let printed = match output.stdout.is_empty() && !output.status.success() {
-                true => output.stderr,
-                false => output.stdout,
+            let printed = if output.stdout.is_empty() && !output.status.success() {
+                output.stderr
+            } else {
+                output.stdout
             };
             shown.extend([line, "\n", &String::from_utf8_lossy(&printed)]);
             if !shown.ends_with('\n') {

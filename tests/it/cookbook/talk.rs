@@ -102,7 +102,7 @@ impl Talk {
                     let exchange = exchange.as_mut().expect("a request");
                     let heard = exchange.hear(method.as_deref(), expected)?;
                     if let Some(id) = heard["taskId"].as_str() {
-                        task = id.to_owned();
+                        id.clone_into(&mut task);
                     }
                 }
             }

@@ -52,9 +52,10 @@ fn serve(stream: TcpStream) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream) {
         let (status, body) = answer(&request);
-        let media_type = match body.starts_with('<') {
-            true => "text/html",
-            false => "application/json",
+        let media_type = if body.starts_with('<') {
+            "text/html"
+        } else {
+            "application/json"
         };
         let response = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
