@@ -12,6 +12,7 @@
 
 mod allow;
 mod argument_error;
+mod binding;
 mod completions;
 mod concurrency;
 mod content;
@@ -26,11 +27,13 @@ mod interpreter;
 mod list;
 mod output;
 mod params;
+mod path_value;
 mod program;
 mod progress;
 mod prompt;
 mod question;
 mod resource;
+mod rules;
 mod schema;
 mod settings;
 mod tags;
@@ -160,7 +163,7 @@ impl Catalog {
     ///
     /// let arguments = serde_json::json!({"name": "$(id)"}).as_object().cloned();
     /// let caller = Caller::new(Principal::Anonymous);
-    /// let work = tool.work(&tool.arguments(arguments)?, &caller)?;
+    /// let work = tool.work(&tool.arguments(arguments, &caller)?, &caller)?;
     /// let command = work.command().unwrap();
     /// assert_eq!(command.arguments, ["hello", "$(id)"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Signal, Stdin, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Signal, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -360,9 +360,9 @@ impl CallTask {
             Ok(arguments) => arguments,
             Err(outcome) => return outcome,
         };
-        let work = match self.tool.work(&arguments, &self.caller) {
+        let work = match self.work(&arguments).await {
             Ok(work) => work,
-            Err(error) => return report::refused(&error),
+            Err(outcome) => return outcome,
         };
         let mut reporter = Reporter::new(listener);
         let deadline = Deadline::after(self.deadline, Instant::now());
@@ -383,7 +383,7 @@ impl CallTask {
         }
         conversation.begin();
         reporter.begins();
-        let input = input_of(&self.tool, &arguments);
+        let input = input_of(&self.tool, command.input.take());
         let merges = self.tool.output.stderr == catalog::Stderr::Merge;
         let program = command.program.clone();
         let (mut process, folder) = match start(command, input, merges).await {
@@ -447,6 +447,19 @@ impl CallTask {
             () = tokio::time::sleep_until(at) => Err(report::waited_too_long(self.deadline)),
             turn = reporter.during(turn) => turn.map_err(|_| Outcome::Lost),
         }
+    }
+
+    /// Renders what the call does, off the reactor if paths are looked up.
+    async fn work(&self, arguments: &Arguments) -> Result<Work, Outcome> {
+        let work = if self.tool.looks_up_paths() {
+            let (tool, caller) = (Arc::clone(&self.tool), Arc::clone(&self.caller));
+            let arguments = arguments.clone();
+            let working = tokio::task::spawn_blocking(move || tool.work(&arguments, &caller));
+            working.await.map_err(|_| Outcome::Lost)?
+        } else {
+            self.tool.work(arguments, &self.caller)
+        };
+        work.map_err(|error| report::refused(&error))
     }
 
     /// Reads a file, off the reactor. The turn is over when the operating system has answered.
@@ -573,14 +586,12 @@ impl From<Unanswered> for Outcome {
 }
 
 /// What a tool is given to read: nothing, unless it wants its arguments or talks.
-fn input_of(tool: &Tool, arguments: &Arguments) -> Option<stdin::Input> {
-    let first = match tool.stdin {
-        Stdin::Empty if !tool.messages => return None,
-        Stdin::Empty => String::new(),
-        Stdin::Json => arguments.to_json() + "\n",
-    };
+fn input_of(tool: &Tool, arguments: Option<String>) -> Option<stdin::Input> {
+    if arguments.is_none() && !tool.messages {
+        return None;
+    }
     Some(stdin::Input {
-        first: first.into_bytes(),
+        first: arguments.unwrap_or_default().into_bytes(),
         is_open: tool.messages,
     })
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::allow::Allow;
 use super::argument_error::ArgumentError;
+use super::binding::Bindings;
 use super::concurrency::{Concurrency, Rate};
 use super::content::{self, Piece};
 use super::exec::{Command, Exec};
@@ -83,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
     pub(crate) input: InputSchema,
+    pub(crate) bindings: Bindings,
     pub(crate) questions: Questions,
 }
 
@@ -114,17 +116,22 @@ impl Tool {
         self.parts.input.mirrored()
     }
 
-    /// Fills in defaults and validates; absent arguments are an empty object.
+    /// Fills in defaults and validates, and adds what is bound to the caller; absent arguments are
+    /// an empty object.
     ///
     /// # Errors
     ///
-    /// Fails when an argument is unknown, missing or breaks its schema. The text is for the model:
-    /// it names the place and the rule, and no value.
+    /// Fails when an argument is unknown, missing or breaks its schema or a rule between several, or
+    /// when the caller lacks what is bound to it. The text is for the model: it names the place and
+    /// the rule, and no value.
     pub fn arguments(
         &self,
         arguments: Option<Map<String, Value>>,
+        caller: &Caller,
     ) -> Result<Arguments, ArgumentError> {
-        self.parts.input.arguments(arguments).map(Arguments)
+        let mut arguments = self.parts.input.arguments(arguments)?;
+        self.parts.bindings.bind(&mut arguments, caller)?;
+        Ok(Arguments(arguments))
     }
 
     /// Renders what the user is asked before a call runs.
@@ -155,17 +162,24 @@ impl Tool {
         filled
     }
 
-    /// Renders what one call does for a caller.
+    /// Renders what one call does for a caller. Paths are looked up, so that the program gets
+    /// absolute ones.
     ///
     /// # Errors
     ///
-    /// Fails when a value would be read as an option, holds a NUL, or is larger than a program can
+    /// Fails when a path leads out of its folder, when a value would be read as an option, holds a NUL, or is larger than a program can
     /// be given: 120 KiB for a word, 1 MiB in all. The same sizes bound the texts of content. The
     /// error is for the model.
     pub fn work(&self, arguments: &Arguments, caller: &Caller) -> Result<Work, ArgumentError> {
-        let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
+        let parameters = &self.parts.parameters;
+        let arguments = parameters.resolved(&arguments.0)?;
+        let renderer = Renderer::new(parameters, &arguments, caller);
         match &self.parts.kind {
-            Kind::Exec(exec) => exec.command(renderer).map(Work::Run),
+            Kind::Exec(exec) => {
+                let command = exec.command(renderer)?;
+                let input = (self.stdin == Stdin::Json).then(|| json_line(&arguments));
+                Ok(Work::Run(Command { input, ..command }))
+            }
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
@@ -176,6 +190,11 @@ impl Tool {
         let key = self.concurrency.key.as_ref();
         let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
         key.map(|key| renderer.key(key)).unwrap_or_default()
+    }
+
+    /// Whether [`Tool::work`] looks into the file system, which takes time.
+    pub fn looks_up_paths(&self) -> bool {
+        self.parts.parameters.have_paths()
     }
 
     /// Returns where its answers come from.
@@ -210,11 +229,9 @@ impl Tool {
 #[derive(Clone, PartialEq)]
 pub struct Arguments(Map<String, Value>);
 
-impl Arguments {
-    /// The arguments as one JSON object, on one line.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.0).unwrap_or_default()
-    }
+/// The arguments as one JSON object, on one line.
+fn json_line(arguments: &Map<String, Value>) -> String {
+    serde_json::to_string(arguments).unwrap_or_default() + "\n"
 }
 
 impl fmt::Debug for Arguments {
@@ -246,6 +263,14 @@ pub enum Work {
 }
 
 impl Work {
+    /// What its process finds on its standard input, if anything.
+    pub fn input(&self) -> Option<&str> {
+        match self {
+            Self::Run(command) => command.input.as_deref(),
+            Self::Answer(_) | Self::Read(_) => None,
+        }
+    }
+
     /// The process that is started, if one is.
     pub fn command(self) -> Option<Command> {
         match self {

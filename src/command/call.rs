@@ -33,7 +33,7 @@ pub(super) fn run(options: &cli::Call, setting: &Setting) -> Result<u8, Failure>
     };
     let arguments = arguments::read(options, tool.input_schema())?;
     let arguments = tool
-        .arguments(Some(arguments))
+        .arguments(Some(arguments), &caller)
         .map_err(|error| bad_arguments(tool, &error))?;
     if options.dry_run {
         return dry_run::run(tool, &arguments, &caller, options.json);

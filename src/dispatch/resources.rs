@@ -105,12 +105,12 @@ fn find<'a>(
     uri: &str,
 ) -> Option<(&'a Arc<Tool>, &'a ResourceAbout, Arguments)> {
     if let Some(resource) = context.resources().get(uri) {
-        let arguments = resource.tool.arguments(None).ok()?;
+        let arguments = resource.tool.arguments(None, context.caller).ok()?;
         return Some((&resource.tool, &resource.about, arguments));
     }
     context.templates().iter().find_map(|template| {
         let values = template.uri.values(uri)?;
-        let arguments = template.tool.arguments(Some(values)).ok()?;
+        let arguments = template.tool.arguments(Some(values), context.caller).ok()?;
         Some((&template.tool, &template.about, arguments))
     })
 }

@@ -60,12 +60,15 @@ fn call(executor: &Executor, tools: &str) -> CallRequest {
     let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
     let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &environment).unwrap();
     let tool = Arc::clone(loaded.catalog.tool("talks").unwrap());
-    let arguments = tool.arguments(json!({}).as_object().cloned()).unwrap();
+    let caller = Arc::new(Caller::new(Principal::Anonymous));
+    let arguments = tool
+        .arguments(json!({}).as_object().cloned(), &caller)
+        .unwrap();
     CallRequest {
         number: executor.number(),
         tool,
         arguments,
-        caller: Arc::new(Caller::new(Principal::Anonymous)),
+        caller,
         from: Origin {
             version: ProtocolVersion::V2025_11_25,
             capabilities: ClientCapabilities::default(),

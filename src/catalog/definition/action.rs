@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use super::Context;
 use super::scope::Scope;
 use super::source::Source;
+use crate::catalog::binding::Bindings;
 use crate::catalog::content::Piece;
 use crate::catalog::params::Parameters;
 use crate::catalog::question::{Fallback, Questions};
+use crate::catalog::rules::Rules;
 use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings};
 use crate::catalog::tool::{
@@ -23,6 +25,8 @@ const KEYS: &[&str] = &[
     "script",
     "files",
     "params",
+    "exclusive",
+    "requires",
     "input_schema",
     "unsafe_code",
     "confirm",
@@ -39,6 +43,8 @@ pub(super) struct Action<'a> {
     pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
+    exclusive: Option<&'a Entry>,
+    requires: Option<&'a Entry>,
     files: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
     pub(super) given: Option<Given>,
@@ -73,6 +79,8 @@ impl<'a> Action<'a> {
             "script" => self.sources.push((Source::Script, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
+            "exclusive" => self.exclusive = Some(entry),
+            "requires" => self.requires = Some(entry),
             _ => {
                 let is_ours = self.read_of_source(entry, report);
                 self.of_source.extend(is_ours.then_some(entry));
@@ -126,12 +134,16 @@ impl<'a> Action<'a> {
         report: &mut Report,
     ) -> Option<Tool> {
         let name = &key.text;
+        parameters.place_roots(context.folder(key.span));
         // Before the values that the user is asked for are among them.
-        let input = InputSchema::compile(&parameters, key.span, report);
+        let rules = Rules::read(self.exclusive, self.requires, name, &parameters, report);
+        let input = InputSchema::compile(&parameters, rules, key.span, report);
+        let grants = context.environment.grants();
+        let bindings = Bindings::compile(name, &parameters, grants, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
         if let Some(allow) = &self.settings.allow {
-            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+            allow.check(&format!("`{name}`"), grants, report);
         }
         let settings = self.settings.or(defaults);
         let scope = Scope {
@@ -162,6 +174,7 @@ impl<'a> Action<'a> {
             kind: kind?,
             parameters,
             input: input?,
+            bindings,
             questions,
         };
         Some(tool(name.clone(), settings, parts))

@@ -25,6 +25,9 @@ pub(super) const NOT_OF_TOOLS: &[&str] = &[
     "output",
 ];
 
+/// The keys that say what arguments there are.
+pub(super) const OF_ARGUMENTS: &[&str] = &["exclusive", "params", "requires"];
+
 /// What things of a kind can be made of.
 pub(super) struct Shape {
     /// The name of the kind.
@@ -40,7 +43,7 @@ pub(super) struct Shape {
 impl Shape {
     /// Whether a key of an action means something here.
     fn acts(&self, key: &str) -> bool {
-        !NOT_OF_TOOLS.contains(&key) && (self.has_arguments || key != "params")
+        !NOT_OF_TOOLS.contains(&key) && (self.has_arguments || !OF_ARGUMENTS.contains(&key))
     }
 
     fn keys(&self) -> impl Iterator<Item = &'static str> {
@@ -170,7 +173,7 @@ impl<'a> Definition<'a> {
         let parameters = self.action.parameters(name, report);
         for parameter in parameters
             .iter()
-            .filter(|parameter| parameter.kind != Kind::String)
+            .filter(|parameter| parameter.kind != Kind::String && parameter.binding.is_none())
         {
             let message = format!("`{}` is not a text, as MCP has it here", parameter.name);
             let help = "write `string`, or `{type: string}` with `enum` or `pattern`";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use super::about::Subject;
 use super::action::Action;
-use super::backed::{NOT_OF_TOOLS, raw};
+use super::backed::{NOT_OF_TOOLS, OF_ARGUMENTS, raw};
 use crate::catalog::completions::{CandidateProgram, Candidates, Completions, TYPED};
 use crate::catalog::params::{Parameter, Parameters};
 use crate::catalog::settings::{ACCESS_KEYS, Settings};
@@ -70,8 +70,8 @@ impl Scope<'_> {
     ) -> Option<CandidateProgram> {
         let mut action = Action::default();
         // Nobody is asked on each key that is pressed, and who may use it is said of the whole.
-        let no_use = ["params", "confirm", "ask", "confirm_fallback"];
-        let no_use = [&no_use, NOT_OF_TOOLS, ACCESS_KEYS].concat();
+        let no_use = ["confirm", "ask", "confirm_fallback"];
+        let no_use = [&no_use, OF_ARGUMENTS, NOT_OF_TOOLS, ACCESS_KEYS].concat();
         let is_known = |key: &&str| !no_use.contains(key);
         for entry in entries {
             let name = entry.key.text.as_str();

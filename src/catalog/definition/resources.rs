@@ -219,7 +219,7 @@ fn arguments(
     let Some(uri) = uri else {
         return parameters;
     };
-    for parameter in parameters.iter() {
+    for parameter in parameters.arguments() {
         let name = parameter.name.as_str();
         if !uri.variables().any(|variable| variable == name) {
             let message = format!("`{name}` is not a variable of `{}`", uri.as_str());

@@ -35,6 +35,12 @@ impl Scope<'_> {
     /// Checks fixed content that the caller has read.
     pub(super) fn check_content(self, pieces: &[Piece], report: &mut Report) {
         content::check(pieces, self.name, self.parameters, report);
+        let mut parameters = self.parameters.iter();
+        if let Some(path) = parameters.find(|parameter| parameter.root.is_some()) {
+            let message = format!("`{}` is a path, and no program gets it", path.name);
+            let problem = Problem::error(Code::Schema, path.span, message);
+            report.add(problem.help("declare it as `string`"));
+        }
         self.check_used(pieces.iter().flat_map(Piece::slots), report);
     }
 

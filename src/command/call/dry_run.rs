@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::bad_arguments;
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Stdin, Tool, Work};
+use crate::catalog::{Arguments, Command, Tool, Work};
 use crate::console;
 use crate::failure::Failure;
 
@@ -30,7 +30,7 @@ pub(super) fn run(
     let asked = questions.iter().map(|question| question.message.as_str());
     let plan = Plan {
         asked: asked.collect(),
-        stdin: (tool.stdin == Stdin::Json).then(|| arguments.to_json()),
+        stdin: work.input(),
         work: &work,
     };
     console::print(if as_json { plan.json() } else { plan.text() })?;
@@ -40,7 +40,7 @@ pub(super) fn run(
 /// What a call would do.
 struct Plan<'a> {
     asked: Vec<&'a str>,
-    stdin: Option<String>,
+    stdin: Option<&'a str>,
     work: &'a Work,
 }
 
@@ -68,7 +68,7 @@ impl Plan<'_> {
         format!(
             "{}\nworkdir: {workdir}\nstdin: {}\nenvironment: {}\n",
             words.collect::<Vec<_>>().join(" "),
-            self.stdin.as_deref().unwrap_or("empty"),
+            self.stdin.unwrap_or("empty"),
             names(command).join(" "),
         )
     }
