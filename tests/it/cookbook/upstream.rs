@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 pub(crate) const TRACKER_TOKEN: &str = "tracker-token-of-the-server";
@@ -124,9 +126,8 @@ fn answer(request: &Request) -> (u16, String) {
 }
 
 fn token(request: &Request) -> (u16, String) {
-    // The secret may stand in the header, as the specification prefers, or in the body.
-    let is_basic = request.authorization.starts_with("Basic ");
-    if !is_basic && !request.body.contains(BILLING_SECRET) {
+    let client = STANDARD.encode(format!("mcp-serve:{BILLING_SECRET}"));
+    if request.authorization != format!("Basic {client}") {
         return (401, json!({"error": "invalid_client"}).to_string());
     }
     assert!(request.body.contains("grant_type=client_credentials"));
