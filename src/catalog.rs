@@ -13,6 +13,7 @@
 mod allow;
 mod argument_error;
 mod binding;
+mod case;
 mod completions;
 mod concurrency;
 mod content;
@@ -25,6 +26,7 @@ mod file;
 mod grants;
 mod interpreter;
 mod list;
+mod outbound;
 mod output;
 mod params;
 mod path_value;
@@ -51,6 +53,7 @@ use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
+pub use case::{Case, Expectation};
 pub use completions::{CandidateProgram, Candidates, Completions};
 pub use concurrency::{Concurrency, DEFAULT_MAX, DEFAULT_QUEUE, Rate};
 pub use current::{Current, Endpoint};
@@ -59,6 +62,7 @@ pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
+pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
 pub use output::{Form, Output, Overflow, Stderr};
 pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
@@ -77,6 +81,7 @@ use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
 use definition::{Contents, Context};
 use documents::Document;
+use outbound::Apis;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
@@ -86,6 +91,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    cases: Vec<Case>,
     toolsets: BTreeMap<String, Toolset>,
 }
 
@@ -181,6 +187,7 @@ impl Catalog {
         let context = Context {
             sources: report.sources().clone(),
             environment,
+            apis: &Apis::default(),
         };
         let contents = document.map(|document| definition::read(&document, &context, &mut report));
         let (warnings, inputs) = report.finish()?;
@@ -209,6 +216,7 @@ impl Catalog {
             templates: List::new("templates", contents.templates, |template| {
                 template.uri.as_str()
             }),
+            cases: contents.cases,
         }
     }
 
@@ -241,6 +249,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the tests of the file, in its order.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 
     /// Returns the toolset with this name.

@@ -16,6 +16,7 @@ mod kept;
 mod lines;
 mod matched;
 mod messages;
+mod outbound;
 mod output;
 mod pace;
 mod process;
@@ -44,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -58,6 +59,7 @@ use conversation::{Conversation, Unanswered};
 use deadline::Deadline;
 use folder::Folder;
 use gate::{Entered, Gates, Key, Place};
+use outbound::{Errand, Outbound, Sent};
 use process::{End, Finished, Process, Spawn};
 use reporter::Reporter;
 use stderr::Stderr;
@@ -83,6 +85,7 @@ pub struct Executor {
     limits: Limits,
     permits: Arc<Semaphore>,
     gates: Gates,
+    outbound: Arc<Outbound>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -223,6 +226,7 @@ impl Executor {
             permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
+            outbound: Arc::new(Outbound::new()),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -263,6 +267,8 @@ impl Executor {
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
             caller: request.caller,
+            trace: request.from.trace,
+            outbound: Arc::clone(&self.outbound),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
@@ -328,6 +334,8 @@ struct CallTask {
     variables: Vec<(OsString, OsString)>,
     tool: Arc<Tool>,
     caller: Arc<Caller>,
+    trace: Option<TraceContext>,
+    outbound: Arc<Outbound>,
     deadline: Duration,
     stop: Stop,
     shutdown: CancellationToken,
@@ -373,6 +381,12 @@ impl CallTask {
         };
         let mut command = match work {
             Work::Run(command) => command,
+            Work::Send(request) => {
+                conversation.begin();
+                let outcome = self.send(&request, &deadline, reporter).await;
+                drop(turn);
+                return outcome;
+            }
             Work::Answer(content) => return report::answered(content),
             Work::Read(path) => return self.read(path, turn).await,
         };
@@ -462,6 +476,40 @@ impl CallTask {
         work.map_err(|error| report::refused(&error))
     }
 
+    /// Sends a request. It is over when it is dropped.
+    async fn send(
+        &self,
+        request: &Request,
+        deadline: &Deadline,
+        mut reporter: Reporter<'_>,
+    ) -> Outcome {
+        if let Some(stopped) = self.is_stopped() {
+            return Outcome::Stopped(stopped);
+        }
+        reporter.begins();
+        let errand = Errand {
+            tool: &self.tool,
+            trace: self.trace.as_ref(),
+            time: self.deadline,
+            deadline: deadline.at().unwrap_or_else(Instant::now),
+        };
+        let sent = tokio::select! {
+            sent = reporter.during(self.outbound.send(request, errand)) => sent,
+            stopped = self.stopped() => return Outcome::Stopped(stopped),
+        };
+        let printed = match sent {
+            Sent::Outcome(outcome) => return outcome,
+            Sent::Body(output) => Printed {
+                output,
+                ..Printed::default()
+            },
+        };
+        match self.filtered(printed).await {
+            Ok(printed) => report::of_body(&self.tool, printed),
+            Err(outcome) => outcome,
+        }
+    }
+
     /// Reads a file, off the reactor. The turn is over when the operating system has answered.
     async fn read(&self, path: PathBuf, turn: Turn) -> Outcome {
         let reading = tokio::task::spawn_blocking(move || {
@@ -507,11 +555,16 @@ impl CallTask {
         }
     }
 
-    /// What was printed, and what the filter of the definition makes of it.
+    /// What was printed, and what the filter of the definition makes of it if it is a result.
     async fn select(&self, printed: Printed, end: &End) -> Result<Printed, Outcome> {
         if !report::is_result(&self.tool, &printed, end) {
             return Ok(printed);
         }
+        self.filtered(printed).await
+    }
+
+    /// An output, and what the filter of the definition makes of it.
+    async fn filtered(&self, printed: Printed) -> Result<Printed, Outcome> {
         let selection = output::to_select(&self.tool, &printed.output);
         let Some(selection) = selection.map_err(report::not_selected)? else {
             return Ok(printed);

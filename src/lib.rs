@@ -27,8 +27,10 @@
 //! - [`execute`] runs a call as a process that ends with it.
 //! - `select` runs the jq filters of definitions, as a process of its own.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
+//!   reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
+//! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
@@ -50,9 +52,11 @@ pub mod execute;
 mod failure;
 pub mod host;
 pub mod http;
+mod language;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod reload;
 pub mod seal;
 pub mod secret;
 mod select;
@@ -73,11 +77,12 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, Grants, Loaded};
+use catalog::{Environment, Grants};
 use cli::Parsed;
 use console::Console;
-use document::{Diagnostic, LoadError};
+use document::LoadError;
 use failure::Failure;
+use reload::Definitions;
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;
@@ -145,34 +150,15 @@ fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
     }
 }
 
-fn load(config: &Config, environment: Environment) -> Result<Catalog, LoadError> {
+fn load(config: &Config, environment: Environment) -> Result<(Definitions, Catalog), LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    log(&config.auth_warnings);
+    reload::log(&config.auth_warnings);
     let environment = environment.granting(Grants::of(&config.authenticator));
-    let loaded = Catalog::load(&config.tools, &environment)?;
-    let Loaded {
-        catalog, warnings, ..
-    } = loaded;
-    log(&warnings);
-    if catalog.is_empty() {
-        tracing::warn!(file = %config.tools.display(), "{SERVES_NOTHING}");
-    }
-    Ok(catalog)
-}
-
-/// Logs what is doubtful in a file.
-fn log(warnings: &[Diagnostic]) {
-    for warning in warnings {
-        let (line, column) = warning.position().unwrap_or_default();
-        tracing::warn!(
-            code = warning.code().as_str(),
-            place = format!("{}:{line}:{column}", warning.path()),
-            "{}",
-            warning.message()
-        );
-    }
+    let mut definitions = Definitions::new(config.tools.clone(), environment);
+    let catalog = definitions.load()?;
+    Ok((definitions, catalog))
 }
 
 fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Stopped> {
@@ -184,7 +170,7 @@ fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Sto
     let stopped = runtime.block_on(async {
         // From here on a signal is an orderly stop, also while the definitions are read.
         let events = shutdown::events().context("cannot listen for signals")?;
-        let catalog = load(&config, environment)?;
+        let (definitions, catalog) = load(&config, environment)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             tools = catalog.tools().len(),
@@ -194,7 +180,7 @@ fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Sto
             file = %config.tools.display(),
             "starting"
         );
-        let server = Server::bind(config, catalog).await?;
+        let server = Server::bind(config, definitions, catalog).await?;
         anyhow::Ok(server.serve(events).await)
     });
     runtime.shutdown_background();

@@ -36,7 +36,11 @@ pub(crate) fn load(path: &Path) -> (Option<Document>, Report) {
             let mut report = Report::new(Source::new(path, String::new()));
             report.has_read(path);
             let problem = Problem::without_place(Code::Unreadable, message);
-            report.add(problem.help(help.unwrap_or("name another file with --tools")));
+            report.add(problem.help(
+                help.unwrap_or(
+                    "name another file with --tools, or write one with `mcp-serve init`",
+                ),
+            ));
             (None, report)
         }
     }

@@ -86,6 +86,8 @@ pub enum Form {
     Auto,
     /// Bytes of some kind.
     Media(MediaType),
+    /// What the media type of a response says. Only requests have this, and no definition writes it.
+    Response,
     /// Bytes, for whatever the program stands behind. No tool of a list has this.
     Raw,
 }
@@ -108,6 +110,14 @@ impl Output {
     pub(crate) fn raw() -> Self {
         Self {
             form: Form::Raw,
+            ..Self::default()
+        }
+    }
+
+    /// Whatever a response says that it is.
+    pub(crate) fn of_response() -> Self {
+        Self {
+            form: Form::Response,
             ..Self::default()
         }
     }

@@ -13,6 +13,7 @@ use super::binding::Bindings;
 use super::concurrency::{Concurrency, Rate};
 use super::content::{self, Piece};
 use super::exec::{Command, Exec};
+use super::outbound::{Http, Request};
 use super::output::Output;
 use super::params::Parameters;
 use super::progress::ProgressLines;
@@ -93,6 +94,8 @@ pub(crate) struct Parts {
 pub(crate) enum Kind {
     /// Runs a program.
     Exec(Box<Exec>),
+    /// Sends a request.
+    Http(Box<Http>),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
     /// Answers with what a file holds then. No tool of a list does.
@@ -180,6 +183,7 @@ impl Tool {
                 let input = (self.stdin == Stdin::Json).then(|| json_line(&arguments));
                 Ok(Work::Run(Command { input, ..command }))
             }
+            Kind::Http(http) => http.request(renderer).map(Work::Send),
             Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
@@ -200,7 +204,7 @@ impl Tool {
     /// Returns where its answers come from.
     pub fn origin(&self) -> Origin {
         match self.parts.kind {
-            Kind::Exec(_) => Origin::Program,
+            Kind::Exec(_) | Kind::Http(_) => Origin::Program,
             Kind::Content(_) => Origin::Definition,
             Kind::File(_) => Origin::File,
         }
@@ -210,14 +214,15 @@ impl Tool {
     pub fn file(&self) -> Option<&Path> {
         match &self.parts.kind {
             Kind::File(path) => Some(path),
-            Kind::Exec(_) | Kind::Content(_) => None,
+            Kind::Exec(_) | Kind::Http(_) | Kind::Content(_) => None,
         }
     }
 
-    /// Whether the values of a parameter reach the program.
+    /// Whether the values of a parameter reach the program, or the other server.
     pub(crate) fn uses(&self, parameter: &str) -> bool {
         match &self.parts.kind {
             Kind::Exec(exec) => exec.uses(parameter),
+            Kind::Http(http) => http.slots().any(|slot| slot.name == parameter),
             Kind::Content(_) | Kind::File(_) => false,
         }
     }
@@ -247,7 +252,7 @@ pub enum Origin {
     Definition,
     /// A file holds them.
     File,
-    /// A program makes them.
+    /// A program makes them, or another server.
     Program,
 }
 
@@ -256,6 +261,8 @@ pub enum Origin {
 pub enum Work {
     /// It starts a process.
     Run(Command),
+    /// It sends a request.
+    Send(Request),
     /// It answers at once.
     Answer(Vec<Content>),
     /// It reads this file.
@@ -267,7 +274,7 @@ impl Work {
     pub fn input(&self) -> Option<&str> {
         match self {
             Self::Run(command) => command.input.as_deref(),
-            Self::Answer(_) | Self::Read(_) => None,
+            Self::Send(_) | Self::Answer(_) | Self::Read(_) => None,
         }
     }
 
@@ -275,7 +282,7 @@ impl Work {
     pub fn command(self) -> Option<Command> {
         match self {
             Self::Run(command) => Some(command),
-            Self::Answer(_) | Self::Read(_) => None,
+            Self::Send(_) | Self::Answer(_) | Self::Read(_) => None,
         }
     }
 }

@@ -80,7 +80,11 @@ pub enum Code {
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
-    /// E060: the name of a role, scope, tool or tag that nothing has.
+    /// E050: a placeholder where the host of a URL is decided.
+    HostPlaceholder,
+    /// E051: a header that a caller must not set, or the server sets itself.
+    ProtectedHeader,
+    /// E060: the name of a role, scope, api, tool or tag that nothing has.
     UnknownName,
     /// E062: something that nobody could ever use.
     Unreachable,
@@ -118,6 +122,8 @@ impl Code {
             Self::Grammar => "E033",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::HostPlaceholder => "E050",
+            Self::ProtectedHeader => "E051",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
             Self::Version => "E090",

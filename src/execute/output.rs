@@ -41,7 +41,7 @@ pub(super) fn to_select(tool: &Tool, stdout: &[u8]) -> Result<Option<Selection>,
             Ok(Value::Object(_)) => stdout.to_owned(),
             _ => return Ok(None),
         },
-        Form::Text | Form::Raw | Form::Media(_) => return Ok(None),
+        Form::Text | Form::Response | Form::Raw | Form::Media(_) => return Ok(None),
     };
     Ok(Some(Selection {
         filter: filter.to_owned(),
@@ -64,7 +64,7 @@ pub(super) fn result(
         (Form::Json, Some(values)) => selected_one(tool, values)?,
         (Form::Auto, Some(values)) => selected_any(tool, &values),
         (_, Some(values)) => selected_lines(tool, &values),
-        (Form::Text | Form::Raw, None) => text(tool, &stdout, note),
+        (Form::Text | Form::Response | Form::Raw, None) => text(tool, &stdout, note),
         (Form::Json, None) => structured(tool, &stdout, parsed(without_mark(&stdout))?),
         (Form::Lines, None) => lines(tool, &stdout, note),
         (Form::Auto, None) => match serde_json::from_slice(without_mark(&stdout)) {
@@ -110,7 +110,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
     }
     let is_cut = tool.output.on_overflow != Overflow::Error;
     let what = match &tool.output.form {
-        Form::Text | Form::Auto if is_cut && tool.output.schema().is_none() => {
+        Form::Text | Form::Response | Form::Auto if is_cut && tool.output.schema().is_none() => {
             let note =
                 format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
             return CallToolResult {
@@ -119,7 +119,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
                 ..text(tool, whole_characters(&printed.output), Some(&note))
             };
         }
-        Form::Text | Form::Auto | Form::Lines | Form::Raw => "",
+        Form::Text | Form::Response | Form::Auto | Form::Lines | Form::Raw => "",
         Form::Json => " of JSON",
         Form::Media(media) => &format!(" of {}", media.as_str()),
     };
@@ -287,7 +287,7 @@ fn text_of(bytes: &[u8]) -> String {
 }
 
 /// Text with notes on lines of their own behind it.
-fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
+pub(super) fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
     let decoded = String::from_utf8_lossy(bytes);
     let lossy = matches!(decoded, Cow::Owned(_))
         .then_some("[some bytes were not UTF-8 and are shown as \u{fffd}]");

@@ -144,7 +144,7 @@ fn invalid(line: u64, reason: &str) -> CallToolResult {
 }
 
 /// A failure: what the model is told, and what the log is.
-fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
+pub(super) fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(text),
         how: how.into(),
@@ -156,6 +156,17 @@ pub(super) fn not_selected(failed: Failed) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(failed.text),
         how: failed.how.into(),
+    }
+}
+
+/// The outcome of a response whose body is what the definition says.
+pub(super) fn of_body(tool: &Tool, printed: Printed) -> Outcome {
+    match output::result(tool, printed, None) {
+        Ok(result) => Outcome::Result {
+            result,
+            how: "ok".into(),
+        },
+        Err(failed) => not_selected(failed),
     }
 }
 

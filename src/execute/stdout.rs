@@ -99,14 +99,19 @@ impl<'a> Stdout<'a> {
     ///
     /// [`Overflow`] when it is more than the tool may print. Nothing may be pushed after that.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
-        match &mut self.scanner {
-            None => self.push_lines(bytes),
-            Some(scanner) => {
-                let tell = |progress| self.reporter.report(progress);
-                let rest = scanner.push(bytes, tell);
-                self.push_lines(&rest)
-            }
+        if self.scanner.is_none() {
+            return self.push_lines(bytes);
         }
+        // Line by line, so that messages and lines that are progress keep their order.
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let tell = |progress| self.reporter.report(progress);
+            let rest = self
+                .scanner
+                .as_mut()
+                .map(|scanner| scanner.push(line, tell));
+            self.push_lines(&rest.unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     /// Takes the end of the output.

@@ -33,7 +33,14 @@ pub(super) fn serve(
     method: Method,
     request: TaskRequest,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    let outcome = carry_out(exchange, request);
+    let is_served = request.is_served;
+    let outcome = carry_out(exchange, request).map_err(|error| {
+        if is_served {
+            error
+        } else {
+            ErrorObject::method_not_found(method.as_str())
+        }
+    });
     let error = outcome.as_ref().err();
     let error_type = error.map(|error| ErrorType::JsonRpc(error.code));
     call::count_answer(

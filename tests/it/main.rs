@@ -14,6 +14,7 @@
 )]
 
 mod support;
+mod upstream;
 
 mod allow;
 mod arguments;
@@ -30,6 +31,9 @@ mod creation;
 mod definitions;
 mod documents;
 mod execution;
+mod http_responses;
+mod http_tools;
+mod http_trust;
 mod identity;
 mod in_process;
 mod includes;
@@ -46,6 +50,7 @@ mod prompts;
 mod protocol;
 mod real_client;
 mod reference;
+mod reload;
 mod requests;
 mod resources;
 mod scripts;
@@ -56,6 +61,7 @@ mod stdio;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod tests_key;
 mod tools_files;
 mod toolsets;
 mod turns;

@@ -7,6 +7,7 @@ use super::scope::Scope;
 use super::source::Source;
 use crate::catalog::binding::Bindings;
 use crate::catalog::content::Piece;
+use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::rules::Rules;
@@ -22,6 +23,7 @@ use crate::document::yaml::{Entry, Key};
 /// The keys that are read here besides those of [`Settings`].
 const KEYS: &[&str] = &[
     "exec",
+    "http",
     "script",
     "files",
     "params",
@@ -76,6 +78,7 @@ impl<'a> Action<'a> {
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
             "exec" => self.sources.push((Source::Exec, entry)),
+            "http" => self.sources.push((Source::Http, entry)),
             "script" => self.sources.push((Source::Script, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
@@ -159,6 +162,9 @@ impl<'a> Action<'a> {
             (Some((Source::Exec, entry)), _) => {
                 scope.exec(entry, self.unsafe_code, report).map(boxed)
             }
+            (Some((Source::Http, entry)), _) => scope
+                .http(entry, report)
+                .map(|http| Kind::Http(Box::new(http))),
             (Some((Source::Script, entry)), _) => scope.script(entry, report).map(boxed),
             (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
             (None, Some(Given::Content(pieces))) => {
@@ -219,8 +225,19 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let (effect, output) = match parts.kind {
+    let (effect, output) = match &parts.kind {
         Kind::Exec(_) => (Effect::Destructive, settings.output),
+        Kind::Http(http) => {
+            let effect = if http.is_safe() {
+                Effect::Read
+            } else {
+                Effect::Destructive
+            };
+            (
+                effect,
+                Some(settings.output.unwrap_or_else(Output::of_response)),
+            )
+        }
         // What `defaults` say of an output is not meant for it.
         Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
     };

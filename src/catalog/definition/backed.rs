@@ -157,11 +157,18 @@ impl<'a> Definition<'a> {
             report.add(source::both(self.subject, source, other));
             return None;
         }
-        if self.action.sources.is_empty() {
-            let of_source = self.action.of_source.iter();
-            // Who may use a thing can be said of everything.
-            for entry in of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str())) {
-                report.add(source::of_no_use(self.subject, entry));
+        match self.action.sources.first() {
+            None => {
+                let of_source = self.action.of_source.iter();
+                // Who may use a thing can be said of everything.
+                for entry in
+                    of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str()))
+                {
+                    report.add(source::of_no_use(self.subject, entry));
+                }
+            }
+            Some((source, _)) => {
+                source::check_keys(self.subject, *source, &self.action.of_source, report);
             }
         }
         Some(source)

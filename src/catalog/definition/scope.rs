@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Context;
 use crate::catalog::content::{self, Piece};
+use crate::catalog::outbound::Http;
 use crate::catalog::output::{Form, Stderr};
 use crate::catalog::params::Parameters;
 use crate::catalog::progress::Channel;
@@ -25,6 +26,14 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Reads a request.
+    pub(super) fn http(self, entry: &Entry, report: &mut Report) -> Option<Http> {
+        let http = Http::read(entry, self.context.apis, report)?;
+        http.check(self.name, self.parameters, report);
+        self.check_used(http.slots(), report);
+        Some(http)
+    }
+
     /// Reads fixed content.
     pub(super) fn content(self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
         let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;

@@ -1,5 +1,7 @@
 //! Filling a template with the arguments of one call.
 
+mod parts;
+
 use std::ffi::OsString;
 
 use serde_json::{Map, Value};

@@ -360,6 +360,12 @@ fn is_file(name: &str) -> bool {
     name.strip_prefix(FILE_PREFIX).is_some_and(is_file_name)
 }
 
+/// Whether a text that is taken as it stands looks as if it had a placeholder.
+pub(crate) fn has_placeholder(text: &str) -> bool {
+    let mut starts = text.match_indices('{');
+    starts.any(|(at, _)| text.get(at..).and_then(placeholder).is_some())
+}
+
 /// The length of the shell syntax at the start of a text, if there is some.
 fn shell_syntax(text: &str) -> Option<usize> {
     let mut characters = text.chars();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::bad_arguments;
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Command, Tool, Work};
+use crate::catalog::{Arguments, Command, Request, Tool, Work};
 use crate::console;
 use crate::failure::Failure;
 
@@ -50,6 +50,7 @@ impl Plan<'_> {
         let asked: String = asked.collect();
         let work = match self.work {
             Work::Run(command) => self.command_text(command),
+            Work::Send(request) => request_text(request),
             Work::Read(path) => format!("read {}\n", path.display()),
             Work::Answer(content) => {
                 let pieces = content
@@ -64,12 +65,17 @@ impl Plan<'_> {
     fn command_text(&self, command: &Command) -> String {
         let words = argv(command).into_iter().map(|word| quoted(&word));
         let workdir = command.workdir.as_deref();
-        let workdir = workdir.map_or("a private empty folder".into(), Path::to_string_lossy);
+        let workdir = workdir.map_or("a private folder".into(), Path::to_string_lossy);
+        let files = files(command).into_iter();
         format!(
-            "{}\nworkdir: {workdir}\nstdin: {}\nenvironment: {}\n",
+            "{}\nworkdir: {workdir}\nstdin: {}\nenvironment: {}\n{}",
             words.collect::<Vec<_>>().join(" "),
             self.stdin.unwrap_or("empty"),
             names(command).join(" "),
+            files
+                .map(|file| format!("file: {file}\n"))
+                .collect::<Vec<_>>()
+                .concat(),
         )
     }
 
@@ -80,6 +86,13 @@ impl Plan<'_> {
                 "workdir": command.workdir,
                 "stdin": self.stdin,
                 "environment": names(command),
+                "files": files(command),
+            }),
+            Work::Send(request) => json!({
+                "method": request.method.as_str(),
+                "url": request.url.as_str(),
+                "headers": headers(request),
+                "body": request.body,
             }),
             Work::Read(path) => json!({"file": path}),
             Work::Answer(content) => json!({"content": content}),
@@ -90,6 +103,22 @@ impl Plan<'_> {
         }
         serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n"
     }
+}
+
+fn request_text(request: &Request) -> String {
+    format!(
+        "{} {}\nheaders: {}\nbody: {}\n",
+        request.method,
+        request.url,
+        headers(request).join(" "),
+        request.body.as_deref().unwrap_or("none"),
+    )
+}
+
+/// The names of its headers. Their values may be secret.
+fn headers(request: &Request) -> Vec<String> {
+    let names = request.headers.keys().map(|name| name.as_str().to_owned());
+    names.chain(request.api.auth_header_name()).collect()
 }
 
 /// The words of a command, its program first.
@@ -104,6 +133,16 @@ fn argv(command: &Command) -> Vec<String> {
 fn names(command: &Command) -> Vec<String> {
     let names = command.environment.iter().map(|(name, _)| lossy(name));
     names.collect()
+}
+
+/// The files that would be written for it. What they hold may be secret.
+fn files(command: &Command) -> Vec<String> {
+    let folder = command.folder.iter();
+    let files = folder.flat_map(|folder| {
+        let names = folder.contents.iter();
+        names.map(|(name, _)| folder.path.join(name))
+    });
+    files.map(|path| path.display().to_string()).collect()
 }
 
 fn lossy(text: &OsStr) -> String {
