@@ -30,8 +30,10 @@ fn load(folder: &Path) -> Result<Loaded, LoadError> {
 }
 
 fn command(tool: &Tool) -> Command {
-    let arguments = tool.arguments(None).expect("there are no parameters");
-    let work = tool.work(&arguments, &Caller::new(Principal::Anonymous));
+    let caller = Caller::new(Principal::Anonymous);
+    let arguments = tool.arguments(None, &caller);
+    let arguments = arguments.expect("there are no parameters");
+    let work = tool.work(&arguments, &caller);
     let work = work.expect("there is nothing to refuse");
     work.command().expect("it runs a program")
 }
