@@ -17,7 +17,10 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
-pub use commands::{Call, Check, CheckFormat, Command, Completions, Init, List, Token, TokenOwner};
+pub use commands::{
+    Call, Check, CheckFormat, Command, Completions, Init, List, Schema, SchemaOf, Test, Token,
+    TokenOwner,
+};
 pub use manual::{completions, manual};
 pub use mistakes::unknown_variables;
 pub use options::{Access, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};

@@ -285,15 +285,17 @@ fn perform(
             let reply = finish(context.era, &purpose, answer, context.catalog);
             Ok(Plan::Reply(reply))
         }
-        None | Some(Work::Run(_) | Work::Read(_)) => Ok(Plan::Call(Box::new(Call {
-            purpose,
-            tool: Arc::clone(tool),
-            arguments,
-            caller: Arc::clone(context.caller),
-            catalog: Arc::clone(context.catalog),
-            progress_token,
-            client,
-        }))),
+        None | Some(Work::Run(_) | Work::Send(_) | Work::Read(_)) => {
+            Ok(Plan::Call(Box::new(Call {
+                purpose,
+                tool: Arc::clone(tool),
+                arguments,
+                caller: Arc::clone(context.caller),
+                catalog: Arc::clone(context.catalog),
+                progress_token,
+                client,
+            })))
+        }
     }
 }
 

@@ -25,11 +25,14 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - `select` runs the jq filters of definitions, as a process of its own.
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
 //!   reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
+//! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
+//! - [`redact`] keeps secrets out of what others see.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
@@ -50,12 +53,15 @@ pub mod execute;
 mod failure;
 pub mod host;
 pub mod http;
+mod language;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod redact;
 pub mod reload;
 pub mod seal;
 pub mod secret;
+mod select;
 pub mod server;
 pub mod session;
 pub mod shutdown;
@@ -99,6 +105,10 @@ const SERVES_NOTHING: &str = "nothing is served: the file defines nothing, or al
 /// assert_eq!(code, mcp_serve::EXIT_CLEAN);
 /// ```
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some(code) = select::serve(&arguments) {
+        return code;
+    }
     let mut parsed = match cli::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -111,7 +121,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    let environment = Environment::from_process();
+    let permissions = config::permissions(&parsed.cli.access);
+    let environment = Environment::from_process().permitting(permissions);
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, Environment, Loaded};
 use crate::document::{Diagnostic, Inputs, LoadError};
+use crate::logging;
 use crate::watch::Snapshot;
 
 /// Where the definitions are, and what they were when they were read last.
@@ -47,6 +48,7 @@ impl Definitions {
         let Loaded {
             catalog, warnings, ..
         } = loaded?;
+        logging::hide(catalog.secrets());
         log(&warnings);
         if catalog.is_empty() {
             tracing::warn!(file = %self.path.display(), "{}", crate::SERVES_NOTHING);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::argument_error::ArgumentError;
 use super::params::Parameters;
 use super::tool::{Arguments, Tool};
+use crate::auth::Caller;
 
 /// The parameter that a program finds the typed text in.
 pub(crate) const TYPED: &str = "value";
@@ -78,14 +79,15 @@ impl CandidateProgram {
         &self,
         typed: &str,
         chosen: Option<&Map<String, Value>>,
+        caller: &Caller,
     ) -> Result<Arguments, ArgumentError> {
         let parameters = &self.tool.parts.parameters;
         let known = chosen.into_iter().flatten();
         let mut arguments: Map<String, Value> = known
-            .filter(|(name, _)| parameters.get(name).is_some())
+            .filter(|(name, _)| parameters.arguments().any(|known| known.name == **name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         arguments.insert(TYPED.to_owned(), Value::from(typed));
-        self.tool.arguments(Some(arguments))
+        self.tool.arguments(Some(arguments), caller)
     }
 }

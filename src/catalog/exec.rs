@@ -56,6 +56,7 @@ impl Exec {
             arguments: words,
             environment,
             workdir: self.workdir.clone(),
+            input: None,
             folder,
         })
     }
@@ -126,6 +127,8 @@ pub struct Command {
     pub environment: Vec<(OsString, OsString)>,
     /// The absolute path of the folder to run in; `None` asks for a private one.
     pub workdir: Option<PathBuf>,
+    /// What it finds on its standard input: its arguments as one line of JSON; `None` if nothing.
+    pub input: Option<String>,
     /// What is written before the process starts; `None` if nothing is.
     pub folder: Option<CallFolder>,
 }

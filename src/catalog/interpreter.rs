@@ -4,7 +4,7 @@
 //! an `awk` program, after `eval`. The list names what people reach for, not everything that can
 //! execute; it guards against the slip, and a sandbox guards against the rest.
 
-use super::template::{Template, Word};
+use super::template::{Declared, Template, Word};
 use crate::document::diagnostic::{Code, Problem, Report};
 
 /// Where an interpreter takes its code from.
@@ -30,6 +30,11 @@ enum Takes {
 /// Programs that run a script of the shell's language, or one like it.
 const SHELLS: &[&str] = &[
     "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
+];
+
+/// Other programs whose first operand is a script to run.
+const LANGUAGES: &[&str] = &[
+    "Rscript", "lua", "luajit", "node", "nodejs", "perl", "php", "pypy", "python", "ruby",
 ];
 
 /// Programs that run another program named in their arguments.
@@ -81,20 +86,32 @@ const RUNNING: &[&str] = &[
     "compose", "debug", "exec", "run", "x", "-exec", "-execdir", "-ok", "-okdir",
 ];
 
+/// The name of a program without its folder and version: `python` for `/usr/bin/python3.12`.
+fn family(program: &str) -> &str {
+    base_name(program).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-')
+}
+
 fn takes(program: &str) -> Option<Takes> {
-    let name = program.rsplit('/').next().unwrap_or(program);
-    let family = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    Some(match family {
+    Some(match family(program) {
         "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "tcsh" | "zsh"
         | "su" | "runuser" | "flock" => Takes::After(&["-c", "--command"]),
         "pwsh" | "powershell" => {
             Takes::After(&["-c", "-Command", "-command", "-e", "-EncodedCommand"])
         }
-        "python" | "pypy" => Takes::After(&["-c"]),
+        "env" => Takes::After(&["-S", "--split-string"]),
+        "python" | "pypy" | "ipython" | "expect" => Takes::After(&["-c"]),
         "perl" => Takes::After(&["-e", "-E"]),
-        "ruby" | "lua" | "luajit" | "Rscript" | "osascript" => Takes::After(&["-e"]),
+        "ruby" | "lua" | "luajit" | "Rscript" | "osascript" | "groovy" | "dc" => {
+            Takes::After(&["-e"])
+        }
+        "julia" | "elixir" => Takes::After(&["-e", "-E", "--eval", "--print"]),
         "node" | "nodejs" | "bun" => Takes::After(&["-e", "--eval", "-p", "--print"]),
-        "php" => Takes::After(&["-r"]),
+        "deno" => Takes::After(&["eval"]),
+        "php" => Takes::After(&["-r", "-B", "-R", "-E"]),
+        "script" => Takes::After(&["-c", "--command"]),
+        "nix-shell" => Takes::After(&["--run", "--command"]),
+        "vi" | "vim" | "nvim" | "ex" => Takes::After(&["-c", "--cmd"]),
+        "gdb" => Takes::After(&["-ex", "-iex", "--eval-command", "--init-eval-command"]),
         "awk" | "gawk" | "mawk" | "nawk" => Takes::FirstOperand {
             file: &["-f", "--file"],
             code: &["-e", "--source"],
@@ -105,7 +122,7 @@ fn takes(program: &str) -> Option<Takes> {
             code: &["-e", "--expression"],
             with_value: &["-l", "--line-length"],
         },
-        "eval" | "watch" => Takes::Everything,
+        "eval" | "watch" | "parallel" => Takes::Everything,
         "ssh" => Takes::AfterFirstOperand(&[
             "-B", "-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O",
             "-o", "-P", "-p", "-R", "-S", "-W", "-w",
@@ -143,7 +160,7 @@ pub(crate) fn separators(template: &Template) -> usize {
 }
 
 /// Reports each placeholder that an interpreter would run.
-pub(crate) fn check(template: &Template, report: &mut Report) {
+pub(crate) fn check(template: &Template, declared: Declared<'_>, report: &mut Report) {
     let words: Vec<&Word> = template.words().collect();
     let Some((first, rest)) = words.split_first() else {
         return;
@@ -154,15 +171,43 @@ pub(crate) fn check(template: &Template, report: &mut Report) {
     if let Some(takes) = takes(program) {
         check_code(program, takes, rest, report);
     }
+    check_script(program, rest, declared, report);
     if !is_wrapper(program) {
         return;
     }
     for (at, word) in rest.iter().enumerate() {
         let inner = word.literal().and_then(|text| Some((text, takes(text)?)));
         if let Some((inner, takes)) = inner {
-            check_code(inner, takes, rest.get(at + 1..).unwrap_or_default(), report);
+            let rest = rest.get(at + 1..).unwrap_or_default();
+            check_code(inner, takes, rest, report);
+            check_script(inner, rest, declared, report);
             return;
         }
+    }
+}
+
+/// Reports a script that the caller names, or that holds what the caller says.
+fn check_script(program: &str, words: &[&Word], declared: Declared<'_>, report: &mut Report) {
+    let family = family(program);
+    if !SHELLS.contains(&family) && !LANGUAGES.contains(&family) {
+        return;
+    }
+    let Some((word, _)) = first_operand(words, &[]) else {
+        return;
+    };
+    for slot in word.slots() {
+        let of_file = slot.file().and_then(|name| declared.files.get(name));
+        let says = match (slot.file(), of_file) {
+            (Some(_), None) => continue,
+            (Some(_), Some(file)) if file.text.slots().next().is_none() => continue,
+            (Some(_), Some(_)) => "what the caller wrote into",
+            (None, _) if declared.is_chosen_by_author(slot) => continue,
+            (None, _) => "the script that the caller names in",
+        };
+        let message = format!("`{program}` would run {says} `{}`", slot.name);
+        let help = "write the script first and pass the value after it, or list the scripts in an \
+                    `enum`; `unsafe_code: true` to insist";
+        report.add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
     }
 }
 

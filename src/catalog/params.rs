@@ -1,11 +1,16 @@
 //! The parameters of a tool: the shorthand, JSON Schema with two words of our own, or a whole schema.
 
+mod path;
 mod shorthand;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::argument_error::{ArgumentError, Violation};
+use super::binding::Binding;
 use super::schema::{read_schema, read_whole};
 use super::template::is_parameter_name;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
@@ -60,6 +65,10 @@ pub(crate) struct Parameter {
     pub(crate) allow_dash: bool,
     /// Whether the schema says that numbers below zero are meant.
     pub(crate) allows_negative: bool,
+    /// Where its value comes from, if not from the arguments.
+    pub(crate) binding: Option<Binding>,
+    /// The folder that its values are paths below.
+    pub(crate) root: Option<PathBuf>,
 }
 
 impl Parameter {
@@ -74,6 +83,8 @@ impl Parameter {
             required: !optional && !has_default,
             allow_dash,
             allows_negative: allows_negative(&schema),
+            binding: None,
+            root: None,
             schema,
         }
     }
@@ -89,6 +100,8 @@ impl Parameter {
             required: true,
             allow_dash: false,
             allows_negative: false,
+            binding: None,
+            root: None,
         }
     }
 
@@ -108,11 +121,15 @@ impl Parameter {
     /// Whether a valid call may bring no value: none at all without a default, or null.
     pub(crate) fn may_be_missing(&self) -> bool {
         let optional = !self.required && self.default().is_none();
-        let nullable = match self.schema.get("type") {
+        optional || self.is_nullable()
+    }
+
+    /// Whether the schema names null among its types.
+    pub(crate) fn is_nullable(&self) -> bool {
+        match self.schema.get("type") {
             Some(Value::Array(types)) => types.contains(&json!("null")),
             _ => false,
-        };
-        optional || nullable
+        }
     }
 }
 
@@ -231,6 +248,49 @@ impl Parameters {
         self.list.iter()
     }
 
+    /// Lets relative roots start at a folder.
+    pub(crate) fn place_roots(&mut self, folder: &Path) {
+        for root in self
+            .list
+            .iter_mut()
+            .filter_map(|parameter| parameter.root.as_mut())
+        {
+            let joined = folder.join(&root);
+            *root = std::path::absolute(&joined).unwrap_or(joined);
+        }
+    }
+
+    /// Whether values are looked up in the file system.
+    pub(crate) fn have_paths(&self) -> bool {
+        self.list.iter().any(|parameter| parameter.root.is_some())
+    }
+
+    /// The same arguments with absolute paths.
+    pub(crate) fn resolved<'a>(
+        &self,
+        arguments: &'a Map<String, Value>,
+    ) -> Result<Cow<'a, Map<String, Value>>, ArgumentError> {
+        let mut arguments = Cow::Borrowed(arguments);
+        let mut violations = Vec::new();
+        for parameter in &self.list {
+            let (name, value) = (&parameter.name, arguments.get(&parameter.name));
+            let Some((root, value)) = parameter.root.as_ref().zip(value) else {
+                continue;
+            };
+            match path::resolve(root, value) {
+                Ok(value) => drop(arguments.to_mut().insert(name.clone(), value)),
+                Err((at, rule)) => violations.push(Violation::at(name, at, rule)),
+            }
+        }
+        ArgumentError::unless_empty(violations)?;
+        Ok(arguments)
+    }
+
+    /// Those that a call brings.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &Parameter> {
+        self.iter().filter(|parameter| parameter.binding.is_none())
+    }
+
     /// All names, those of broken definitions included.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let names = self.list.iter().map(|parameter| parameter.name.as_str());
@@ -251,10 +311,10 @@ impl Parameters {
     }
 
     fn joined(&self) -> Map<String, Value> {
-        let properties: Map<String, Value> = (self.list.iter())
+        let properties: Map<String, Value> = (self.arguments())
             .map(|parameter| (parameter.name.clone(), parameter.schema.clone()))
             .collect();
-        let required: Vec<&str> = (self.list.iter())
+        let required: Vec<&str> = (self.arguments())
             .filter(|parameter| parameter.required)
             .map(|parameter| parameter.name.as_str())
             .collect();
@@ -299,6 +359,7 @@ fn shorthand(entry: &Entry, scalar: &Scalar, report: &mut Report) -> Option<Para
     match shorthand::parse(&scalar.text) {
         Ok((schema, optional)) => Some(Parameter::new(entry, schema, optional, false)),
         Err((message, help)) => {
+            let help = path::shorthand(&scalar.text).unwrap_or(help);
             let problem = Problem::error(Code::Schema, entry.place(), message).help(help);
             report.add(problem);
             None
@@ -306,19 +367,29 @@ fn shorthand(entry: &Entry, scalar: &Scalar, report: &mut Report) -> Option<Para
     }
 }
 
-/// Reads a JSON Schema with `optional` and `allow_dash`, which clients do not see.
+/// Reads a JSON Schema with words of our own, which clients do not see.
 fn long_form(entry: &Entry, tool: &str, report: &mut Report) -> Option<Parameter> {
     let mut optional = false;
     let mut allow_dash = false;
+    let mut binding = None;
     for own in entry.value.mapping().unwrap_or_default() {
         match own.key.text.as_str() {
             "optional" => optional = reader::boolean(own, report)?,
             "allow_dash" => allow_dash = reader::boolean(own, report)?,
+            "from" => binding = Some(Binding::read(own, report)?),
             _ => {}
         }
     }
-    let schema = read_schema(entry, tool, report)?;
-    Some(Parameter::new(entry, schema, optional, allow_dash))
+    let (of_schema, root) = path::take(entry, report)?;
+    let mut schema = read_schema(&of_schema, tool, report)?;
+    if root.is_some() {
+        path::describe(&mut schema);
+    }
+    Some(Parameter {
+        binding,
+        root,
+        ..Parameter::new(entry, schema, optional, allow_dash)
+    })
 }
 
 fn kind(schema: &Value) -> Kind {

@@ -272,11 +272,11 @@ tools:
             json!({"name": {"type": "string"}})
         );
         let none = json!({"name": "x", "why": "the model says so"});
-        assert!(tool.arguments(none.as_object().cloned()).is_err());
-        let arguments = tool
-            .arguments(json!({"name": "x"}).as_object().cloned())
-            .unwrap();
         let caller = Caller::new(Principal::Anonymous);
+        assert!(tool.arguments(none.as_object().cloned(), &caller).is_err());
+        let arguments = tool
+            .arguments(json!({"name": "x"}).as_object().cloned(), &caller)
+            .unwrap();
         let questions = tool.questions(&arguments, &caller).unwrap();
         let shown: Vec<_> = (questions.iter())
             .map(|question| {

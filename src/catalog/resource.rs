@@ -25,8 +25,8 @@ pub struct Resource {
 impl Resource {
     /// Returns what it holds, if that stands in the definition.
     pub fn fixed(&self) -> Option<Vec<Content>> {
-        let arguments = self.tool.arguments(None).ok()?;
         let nobody = Caller::new(Principal::Anonymous);
+        let arguments = self.tool.arguments(None, &nobody).ok()?;
         match self.tool.work(&arguments, &nobody) {
             Ok(Work::Answer(pieces)) => Some(pieces),
             Ok(_) | Err(_) => None,

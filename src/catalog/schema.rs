@@ -15,7 +15,8 @@ mod rule;
 use serde_json::{Map, Value};
 
 use super::argument_error::{ArgumentError, MAX_SHOWN, Violation, shortened};
-use super::params::Parameters;
+use super::params::{Parameter, Parameters};
+use super::rules::Rules;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::suggest::did_you_mean;
 pub use form::FormSchema;
@@ -31,6 +32,7 @@ pub(crate) struct InputSchema {
     validator: jsonschema::Validator,
     defaults: Vec<(String, Value)>,
     mirrored: Vec<Mirrored>,
+    rules: Rules,
 }
 
 impl InputSchema {
@@ -39,11 +41,12 @@ impl InputSchema {
     /// `span` is the place of problems that belong to no single parameter.
     pub(crate) fn compile(
         parameters: &Parameters,
+        rules: Rules,
         span: Span,
         report: &mut Report,
     ) -> Option<Self> {
         let errors = report.errors();
-        let schema = parameters.input_schema();
+        let mut schema = parameters.input_schema();
         let root = Value::Object(schema.clone());
         match parameters.whole_place() {
             None => limits::check(&root, parameters, report),
@@ -64,17 +67,19 @@ impl InputSchema {
             }
         };
         let defaults: Vec<_> = parameters
-            .iter()
+            .arguments()
             .filter_map(|p| Some((p.name.clone(), p.default()?.clone())))
             .collect();
         check_defaults(&validator, parameters, &defaults, report);
         let place = parameters.whole_place().unwrap_or(span);
         let mirrored = mirror::find(&root, parameters, place, report);
+        rules.add_to(&mut schema, parameters);
         (report.errors() == errors).then_some(Self {
             schema,
             validator,
             defaults,
             mirrored,
+            rules,
         })
     }
 
@@ -103,10 +108,12 @@ impl InputSchema {
         if !self.validator.is_valid(&value) {
             return Err(self.explain(&value));
         }
-        match value {
-            Value::Object(arguments) => Ok(arguments),
-            _ => Ok(Map::new()),
-        }
+        let arguments = match value {
+            Value::Object(arguments) => arguments,
+            _ => Map::new(),
+        };
+        ArgumentError::unless_empty(self.rules.check(&arguments))?;
+        Ok(arguments)
     }
 
     fn explain(&self, value: &Value) -> ArgumentError {
@@ -144,6 +151,29 @@ impl InputSchema {
     }
 }
 
+/// Compiles the schema of a parameter that no argument sets, and checks its default.
+pub(crate) fn compile_one(
+    parameter: &Parameter,
+    report: &mut Report,
+) -> Option<jsonschema::Validator> {
+    let place = parameter.default_span;
+    let checked = bounds::check(&parameter.schema, &format!("`{}`", parameter.name), place);
+    checked.map_err(|problem| report.add(problem)).ok()?;
+    let built = options().build(&parameter.schema);
+    let validator = built
+        .map_err(|error| {
+            let message = format!("the schema of `{}` is not valid: {error}", parameter.name);
+            report.add(Problem::error(Code::Schema, parameter.span, message));
+        })
+        .ok()?;
+    if let Some(default) = parameter.default()
+        && let Some(error) = validator.iter_errors(default).next()
+    {
+        report.add(bad_default(parameter, default, &error));
+    }
+    Some(validator)
+}
+
 /// How every schema is compiled: our dialect, no network, no files, linear patterns.
 fn options() -> jsonschema::ValidationOptions<'static> {
     jsonschema::options()
@@ -172,12 +202,21 @@ fn check_defaults(
         let Some(default) = parameter.default() else {
             continue;
         };
-        let message = format!(
-            "default `{}` of `{name}` {}",
-            shortened(&default.to_string()),
-            rule::text(error.kind())
-        );
-        let help = "write a default that the schema allows";
-        report.add(Problem::error(Code::Schema, parameter.default_span, message).help(help));
+        report.add(bad_default(parameter, default, &error));
     }
+}
+
+fn bad_default(
+    parameter: &Parameter,
+    default: &Value,
+    error: &jsonschema::ValidationError<'_>,
+) -> Problem {
+    let message = format!(
+        "default `{}` of `{}` {}",
+        shortened(&default.to_string()),
+        parameter.name,
+        rule::text(error.kind())
+    );
+    let problem = Problem::error(Code::Schema, parameter.default_span, message);
+    problem.help("write a default that the schema allows")
 }

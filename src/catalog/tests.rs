@@ -3,6 +3,8 @@
 
 mod arguments;
 mod guard;
+mod properties;
+mod rules;
 mod words;
 
 use std::path::Path;
@@ -28,7 +30,7 @@ fn parse(text: &str) -> Result<Catalog, LoadError> {
 }
 
 fn command(tool: &Tool, arguments: &Value) -> Result<Command, String> {
-    let arguments = tool.arguments(arguments.as_object().cloned());
+    let arguments = tool.arguments(arguments.as_object().cloned(), &anonymous());
     arguments
         .and_then(|arguments| tool.work(&arguments, &anonymous()))
         .map(|work| work.command().unwrap())

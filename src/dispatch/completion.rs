@@ -29,7 +29,7 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
         Candidates::None => Ok(listed(&[])),
         Candidates::Listed(values) => Ok(listed(values)),
         Candidates::Printed(program) => {
-            let arguments = program.arguments(params.value, params.chosen);
+            let arguments = program.arguments(params.value, params.chosen, context.caller);
             let arguments = arguments.map_err(|error| invalid_arguments(&error))?;
             let typed = program.ignores_typed.then(|| params.value.to_owned());
             let purpose = Purpose::Completion { typed };

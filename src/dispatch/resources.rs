@@ -112,12 +112,12 @@ pub(super) fn find<'a>(
 ) -> Option<(&'a Arc<Tool>, &'a ResourceAbout, Arguments)> {
     let Sight { catalog, .. } = sight;
     if let Some(resource) = sight.see(catalog.resources()).get(uri) {
-        let arguments = resource.tool.arguments(None).ok()?;
+        let arguments = resource.tool.arguments(None, sight.caller).ok()?;
         return Some((&resource.tool, &resource.about, arguments));
     }
     sight.see(catalog.templates()).iter().find_map(|template| {
         let values = template.uri.values(uri)?;
-        let arguments = template.tool.arguments(Some(values)).ok()?;
+        let arguments = template.tool.arguments(Some(values), sight.caller).ok()?;
         Some((&template.tool, &template.about, arguments))
     })
 }

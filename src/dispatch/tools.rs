@@ -75,7 +75,7 @@ pub(super) fn call(
     if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
         return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
     }
-    Ok(match tool.arguments(arguments) {
+    Ok(match tool.arguments(arguments, caller) {
         Ok(arguments) => Ok(Call {
             purpose: Purpose::Tool,
             tool: Arc::clone(tool),

@@ -155,8 +155,9 @@ impl Listener for Answering {
         match said {
             Said::Progress(progress) => self.running.note(in_words(progress)),
             Said::ListChanged(list) => call::announce(&self.app, list),
-            // A task has no log (SEP-2663, Task Status Notifications), and no stream to close.
-            Said::Log(_) | Said::CloseStream => {}
+            // A task has no log (SEP-2663, Task Status Notifications), no stream to close, and nobody who
+            // waits for it.
+            Said::Log(_) | Said::CloseStream | Said::Alive(_) => {}
         }
     }
 

@@ -587,7 +587,7 @@ fn each_wrapper_has_a_separator_of_its_own() {
         let tool = loaded.catalog.tool("t").unwrap();
         for (value, expected) in [("plain", true), ("--output=x", allowed), ("-rf", allowed)] {
             let arguments = json!({"x": value}).as_object().cloned();
-            let work = tool.work(&tool.arguments(arguments).unwrap(), &caller);
+            let work = tool.work(&tool.arguments(arguments, &caller).unwrap(), &caller);
             assert_eq!(work.is_ok(), expected, "{template} with {value}");
         }
     }

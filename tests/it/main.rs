@@ -14,6 +14,7 @@
 )]
 
 mod support;
+mod upstream;
 
 mod allow;
 mod arguments;
@@ -28,6 +29,10 @@ mod creation;
 mod definitions;
 mod documents;
 mod execution;
+mod hostile_files;
+mod http_responses;
+mod http_tools;
+mod http_trust;
 mod identity;
 mod in_process;
 mod includes;
@@ -37,6 +42,7 @@ mod limits;
 mod logging;
 mod messages;
 mod metrics;
+mod output;
 mod pages;
 mod prompts;
 mod protocol;
@@ -45,11 +51,14 @@ mod reload;
 mod requests;
 mod resources;
 mod scripts;
+mod secrets;
 mod sessions;
 mod startup;
 mod stdio;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod tests_key;
 mod tools_files;
 mod toolsets;
+mod turns;

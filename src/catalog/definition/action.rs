@@ -1,13 +1,17 @@
 //! What runs: the keys that a tool shares with everything else that a program can back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
 use super::scope::Scope;
 use super::source::Source;
+use crate::catalog::binding::Bindings;
 use crate::catalog::content::Piece;
+use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::question::{Fallback, Questions};
+use crate::catalog::rules::Rules;
 use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings};
 use crate::catalog::tool::{
@@ -20,9 +24,12 @@ use crate::document::yaml::{Entry, Key};
 /// The keys that are read here besides those of [`Settings`].
 const KEYS: &[&str] = &[
     "exec",
+    "http",
     "script",
     "files",
     "params",
+    "exclusive",
+    "requires",
     "input_schema",
     "unsafe_code",
     "confirm",
@@ -39,6 +46,8 @@ pub(super) struct Action<'a> {
     pub(super) of_source: Vec<&'a Entry>,
     params: Option<&'a Entry>,
     input_schema: Option<&'a Entry>,
+    exclusive: Option<&'a Entry>,
+    requires: Option<&'a Entry>,
     files: Option<&'a Entry>,
     /// What runs, where the caller has read it already.
     pub(super) given: Option<Given>,
@@ -48,6 +57,7 @@ pub(super) struct Action<'a> {
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
     confirm_fallback: Option<&'a Entry>,
+    progress: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -69,9 +79,12 @@ impl<'a> Action<'a> {
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
             "exec" => self.sources.push((Source::Exec, entry)),
+            "http" => self.sources.push((Source::Http, entry)),
             "script" => self.sources.push((Source::Script, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
+            "exclusive" => self.exclusive = Some(entry),
+            "requires" => self.requires = Some(entry),
             _ => {
                 let is_ours = self.read_of_source(entry, report);
                 self.of_source.extend(is_ours.then_some(entry));
@@ -89,6 +102,10 @@ impl<'a> Action<'a> {
             }
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
+            "progress" => {
+                self.progress = Some(entry);
+                return self.settings.read(entry, report);
+            }
             "confirm_fallback" => {
                 self.confirm_fallback = Some(entry);
                 return self.settings.read(entry, report);
@@ -121,12 +138,16 @@ impl<'a> Action<'a> {
         report: &mut Report,
     ) -> Option<Tool> {
         let name = &key.text;
+        parameters.place_roots(context.folder(key.span));
         // Before the values that the user is asked for are among them.
-        let input = InputSchema::compile(&parameters, key.span, report);
+        let rules = Rules::read(self.exclusive, self.requires, name, &parameters, report);
+        let input = InputSchema::compile(&parameters, rules, key.span, report);
+        let grants = context.environment.grants();
+        let bindings = Bindings::compile(name, &parameters, grants, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
         if let Some(allow) = &self.settings.allow {
-            allow.check(&format!("`{name}`"), context.environment.grants(), report);
+            allow.check(&format!("`{name}`"), grants, report);
         }
         let settings = self.settings.or(defaults);
         let scope = Scope {
@@ -142,6 +163,9 @@ impl<'a> Action<'a> {
             (Some((Source::Exec, entry)), _) => {
                 scope.exec(entry, self.unsafe_code, report).map(boxed)
             }
+            (Some((Source::Http, entry)), _) => scope
+                .http(entry, report)
+                .map(|http| Kind::Http(Box::new(http))),
             (Some((Source::Script, entry)), _) => scope.script(entry, report).map(boxed),
             (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
             (None, Some(Given::Content(pieces))) => {
@@ -151,11 +175,15 @@ impl<'a> Action<'a> {
             (None, Some(Given::File(path))) => Some(Kind::File(path)),
             (None, None) => None,
         };
+        scope.check_key(report);
+        scope.check_progress(self.progress, report);
         let parts = Parts {
             kind: kind?,
             parameters,
             input: input?,
+            bindings,
             questions,
+            secrets: Arc::clone(&context.secrets),
         };
         Some(tool(name.clone(), settings, parts))
     }
@@ -199,13 +227,25 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let (effect, output) = match parts.kind {
+    let (effect, output) = match &parts.kind {
         Kind::Exec(_) => (Effect::Destructive, settings.output),
+        Kind::Http(http) => {
+            let effect = if http.is_safe() {
+                Effect::Read
+            } else {
+                Effect::Destructive
+            };
+            (
+                effect,
+                Some(settings.output.unwrap_or_else(Output::of_response)),
+            )
+        }
         // What `defaults` say of an output is not meant for it.
         Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
     };
     let effect = settings.effect.unwrap_or(effect);
     Tool {
+        identity: format!("tool `{name}`"),
         name,
         title: None,
         description: String::new(),
@@ -221,6 +261,9 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         needs: settings.needs.unwrap_or_default(),
         task: None,
         confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
+        concurrency: settings.concurrency.unwrap_or_default(),
+        rate: settings.rate,
+        progress: settings.progress,
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {

@@ -25,6 +25,9 @@ pub(super) const NOT_OF_TOOLS: &[&str] = &[
     "output",
 ];
 
+/// The keys that say what arguments there are.
+pub(super) const OF_ARGUMENTS: &[&str] = &["exclusive", "params", "requires"];
+
 /// What things of a kind can be made of.
 pub(super) struct Shape {
     /// The name of the kind.
@@ -40,7 +43,7 @@ pub(super) struct Shape {
 impl Shape {
     /// Whether a key of an action means something here.
     fn acts(&self, key: &str) -> bool {
-        !NOT_OF_TOOLS.contains(&key) && (self.has_arguments || key != "params")
+        !NOT_OF_TOOLS.contains(&key) && (self.has_arguments || !OF_ARGUMENTS.contains(&key))
     }
 
     fn keys(&self) -> impl Iterator<Item = &'static str> {
@@ -154,11 +157,18 @@ impl<'a> Definition<'a> {
             report.add(source::both(self.subject, source, other));
             return None;
         }
-        if self.action.sources.is_empty() {
-            let of_source = self.action.of_source.iter();
-            // Who may use a thing can be said of everything.
-            for entry in of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str())) {
-                report.add(source::of_no_use(self.subject, entry));
+        match self.action.sources.first() {
+            None => {
+                let of_source = self.action.of_source.iter();
+                // Who may use a thing can be said of everything.
+                for entry in
+                    of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str()))
+                {
+                    report.add(source::of_no_use(self.subject, entry));
+                }
+            }
+            Some((source, _)) => {
+                source::check_keys(self.subject, *source, &self.action.of_source, report);
             }
         }
         Some(source)
@@ -170,7 +180,7 @@ impl<'a> Definition<'a> {
         let parameters = self.action.parameters(name, report);
         for parameter in parameters
             .iter()
-            .filter(|parameter| parameter.kind != Kind::String)
+            .filter(|parameter| parameter.kind != Kind::String && parameter.binding.is_none())
         {
             let message = format!("`{}` is not a text, as MCP has it here", parameter.name);
             let help = "write `string`, or `{type: string}` with `enum` or `pattern`";
@@ -187,17 +197,18 @@ impl<'a> Definition<'a> {
         context: &Context<'_>,
         report: &mut Report,
     ) -> Option<Arc<Tool>> {
-        let key = self.subject.key;
+        let (key, identity) = (self.subject.key, self.subject.to_string());
         let tool = self
             .action
             .build_with(parameters, key, defaults, context, report)?;
-        Some(Arc::new(raw(tool)))
+        Some(Arc::new(raw(tool, identity)))
     }
 }
 
 /// A tool whose output is for the server to make something of, whatever `defaults` say.
-pub(super) fn raw(tool: Tool) -> Tool {
+pub(super) fn raw(tool: Tool, identity: String) -> Tool {
     Tool {
+        identity,
         output: Output::raw(),
         ..tool
     }

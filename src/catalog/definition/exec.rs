@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::scope::Scope;
 use crate::catalog::exec::{Exec, Files};
-use crate::catalog::program;
 use crate::catalog::settings::{Variable, Workdir};
 use crate::catalog::template::{self, Declared, Slot, Template};
 use crate::catalog::tool::Stdin;
+use crate::catalog::{path_value, program};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -80,6 +80,9 @@ impl Scope<'_> {
     }
 
     fn check_variables(self, declared: Declared<'_>, report: &mut Report) {
+        for variable in self.variables() {
+            path_value::check(&variable.value, self.parameters, report);
+        }
         let slots = self.variables().flat_map(|variable| variable.value.slots());
         for slot in slots.filter(|slot| slot.caller().is_none()) {
             if declared.is_file(slot, report) {

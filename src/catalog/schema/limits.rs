@@ -22,7 +22,7 @@ pub(super) fn check(root: &Value, parameters: &Parameters, report: &mut Report) 
         count: 0,
         references: Vec::new(),
     };
-    for parameter in parameters.iter() {
+    for parameter in parameters.arguments() {
         if let Err(problem) = walk.schema(&parameter.schema, 1) {
             report.add(problem.at(parameter));
             return;

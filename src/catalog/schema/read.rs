@@ -72,6 +72,9 @@ const KEYWORDS: &[&str] = &[
     "writeOnly",
 ];
 
+/// Our own words, which stand beside the schema of a parameter.
+const OWN: &[&str] = &["allow_dash", "from", "optional", "root"];
+
 /// The dialect that is read here.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -169,7 +172,7 @@ impl Reader<'_> {
         let mut schema = Map::new();
         for entry in entries {
             let keyword = entry.key.text.as_str();
-            if matches!(keyword, "optional" | "allow_dash") {
+            if OWN.contains(&keyword) {
                 if !is_parameter {
                     let message = format!("`{keyword}` belongs to the parameter itself");
                     let help = "move it up; inside a schema, `required` lists what is needed";

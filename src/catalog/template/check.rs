@@ -4,6 +4,7 @@ use super::{Group, Item, Segment, Slot, Template, Word};
 use crate::catalog::exec::Files;
 use crate::catalog::interpreter;
 use crate::catalog::params::{Kind, Parameter, Parameters};
+use crate::catalog::path_value;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::suggest::did_you_mean;
 
@@ -27,6 +28,7 @@ pub(crate) fn check(
     check_program(template, report);
     for word in template.words() {
         check_word(word, declared, report);
+        path_value::check(word, declared.parameters, report);
     }
     for item in &template.items {
         match item {
@@ -45,7 +47,7 @@ pub(crate) fn check(
         }
     }
     if !unsafe_code {
-        interpreter::check(template, report);
+        interpreter::check(template, declared, report);
     }
 }
 
@@ -62,6 +64,14 @@ impl Declared<'_> {
             report.add(Problem::error(Code::Undeclared, slot.span, message).help(help));
         }
         true
+    }
+
+    /// Whether the author has listed all values of a place.
+    pub(crate) fn is_chosen_by_author(&self, slot: &Slot) -> bool {
+        let parameter = self.parameters.get(&slot.name);
+        parameter.is_none_or(|parameter| {
+            parameter.schema.get("enum").is_some() || parameter.schema.get("const").is_some()
+        })
     }
 
     /// Whether a valid call may leave a place empty, as far as is known.

@@ -111,7 +111,7 @@ fn errors_hold_no_values_and_end() {
 fn absent_arguments_are_an_empty_object() {
     let tool = tool("{a}", "{a: string = x}");
     let work = tool
-        .work(&tool.arguments(None).unwrap(), &anonymous())
+        .work(&tool.arguments(None, &anonymous()).unwrap(), &anonymous())
         .unwrap();
     let command = work.command().unwrap();
     assert_eq!(command.arguments, ["x"]);
