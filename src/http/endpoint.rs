@@ -149,8 +149,8 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
 /// The endpoint of a path: the whole, or a toolset below it.
 fn endpoint(app: &App, path: &str) -> Endpoint {
     let below = path.strip_prefix(app.options.path.as_str())?;
-    let name = below.trim_matches('/');
-    (!name.is_empty()).then(|| name.into())
+    let below = below.strip_prefix('/').filter(|below| !below.is_empty())?;
+    Some(below.strip_suffix('/').unwrap_or(below).into())
 }
 
 /// The HTTP methods that the endpoint serves.
