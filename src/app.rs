@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Caller};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
 use crate::execute::Executor;
@@ -30,7 +30,7 @@ pub use refusals::Refusals;
 #[derive(Debug)]
 pub struct App {
     /// What is served.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Current,
     /// Sessions of legacy clients; `None` serves them without.
     pub sessions: Option<Arc<SessionStore>>,
     /// Runs the calls.
@@ -117,11 +117,16 @@ impl Default for Options {
 
 impl App {
     /// What a request is read against, as far as nothing else is known of its client.
-    pub fn context<'a>(&'a self, era: Era, caller: &'a Arc<Caller>) -> Context<'a> {
+    pub fn context<'a>(
+        &'a self,
+        era: Era,
+        caller: &'a Arc<Caller>,
+        catalog: &'a Arc<Catalog>,
+    ) -> Context<'a> {
         Context {
             era,
             served: self.options.served,
-            catalog: &self.catalog,
+            catalog,
             caller,
             capabilities: None,
             traceparent: None,

@@ -80,7 +80,8 @@ impl Caller {
         self.scopes.join(" ")
     }
 
-    fn is_expired(&self, now: SystemTime) -> bool {
+    /// Whether its credential has ended at this time.
+    pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }
@@ -156,6 +157,8 @@ enum Rule {
 #[derive(Debug)]
 struct Tokens {
     callers: HashMap<SecretDigest, Arc<Caller>>,
+    /// The same callers, in the order in which they were given.
+    list: Vec<Arc<Caller>>,
     /// Until when each principal has a token; `None` for ever.
     latest: HashMap<Principal, Option<SystemTime>>,
 }
@@ -169,6 +172,7 @@ impl Authenticator {
     /// Lets in these tokens, and nobody without one.
     pub fn tokens(tokens: impl IntoIterator<Item = (SecretDigest, Caller)>) -> Self {
         let mut callers = HashMap::new();
+        let mut list = Vec::new();
         let mut latest: HashMap<Principal, Option<SystemTime>> = HashMap::new();
         for (digest, caller) in tokens {
             let principal = caller.principal.clone();
@@ -180,9 +184,15 @@ impl Authenticator {
                         .map(|(one, other)| one.max(other));
                 })
                 .or_insert(caller.expires);
-            callers.insert(digest, Arc::new(caller));
+            let caller = Arc::new(caller);
+            list.push(Arc::clone(&caller));
+            callers.insert(digest, caller);
         }
-        Self(Rule::Tokens(Tokens { callers, latest }))
+        Self(Rule::Tokens(Tokens {
+            callers,
+            list,
+            latest,
+        }))
     }
 
     /// Lets in the one token of a token file. White space around it is ignored.
@@ -242,11 +252,12 @@ impl Authenticator {
         Ok((Self::tokens(file.tokens), file.warnings))
     }
 
-    /// Everybody whom a token stands for, once for each token; `None` where everybody is let in.
+    /// Everybody whom a token stands for, once for each token and in the order of the file; `None`
+    /// where everybody is let in.
     pub fn callers(&self) -> Option<impl Iterator<Item = &Arc<Caller>>> {
         match &self.0 {
             Rule::Open(_) => None,
-            Rule::Tokens(tokens) => Some(tokens.callers.values()),
+            Rule::Tokens(tokens) => Some(tokens.list.iter()),
         }
     }
 

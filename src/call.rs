@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::catalog::Tool;
+use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
 use crate::dispatch::{self, Call, Plan, Purpose, Retry};
 use crate::execute::{
@@ -143,6 +143,7 @@ pub(super) fn prepare<K>(
         // Where nothing can be sent before the reply, nothing needs to be said.
         progress_token: call.progress_token.filter(|_| !app.options.json_response),
         tool: call.tool,
+        catalog: call.catalog,
         retry: client.retry,
         purpose: call.purpose,
         started: Instant::now(),
@@ -167,6 +168,7 @@ pub(super) struct Answering<K> {
     app: Arc<App>,
     from: From,
     tool: Arc<Tool>,
+    catalog: Arc<Catalog>,
     purpose: Purpose,
     progress_token: Option<ProgressToken>,
     retry: Option<Retry>,
@@ -223,6 +225,11 @@ impl<K: Send + 'static> Listener for Answering<K> {
 }
 
 impl<K> Answering<K> {
+    /// What the call was found in.
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// Answers the exchange, and counts that.
     pub(super) fn reply(
         &mut self,
@@ -248,7 +255,7 @@ impl<K> Answering<K> {
     /// What the client is told of an outcome.
     pub(super) fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
         let app = &self.app;
-        let finish = |answer| dispatch::finish(era, &self.purpose, answer, &app.catalog);
+        let finish = |answer| dispatch::finish(era, &self.purpose, answer, &self.catalog);
         let message = match outcome {
             Outcome::Result { mut result, .. } => {
                 for piece in &mut result.content {
@@ -268,7 +275,7 @@ impl<K> Answering<K> {
                 let lifetime = app.options.ask_timeout;
                 return match &self.retry {
                     Some(retry) => {
-                        dispatch::input_required(sealing, lifetime, retry, *required, &app.catalog)
+                        dispatch::input_required(sealing, lifetime, retry, *required, &self.catalog)
                     }
                     // Only where there is a retry is a client sent away.
                     None => Err(ErrorObject::new(INTERNAL_ERROR, LOST)),

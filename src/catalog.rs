@@ -15,7 +15,9 @@ mod argument_error;
 mod binding;
 mod completions;
 mod content;
+mod current;
 mod definition;
+mod documents;
 mod environment;
 mod exec;
 mod file;
@@ -37,17 +39,18 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod toolset;
 mod uri_template;
 mod variable;
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use current::{Current, Endpoint};
 pub use environment::Environment;
 pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
@@ -62,12 +65,14 @@ pub use tool::{
     Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
     Origin, Signal, Stdin, Task, Tool, Work,
 };
+pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
-use crate::document::diagnostic::{Problem, Report, Source};
-use crate::document::{Code, Diagnostic, LoadError, yaml};
+use crate::document::diagnostic::Report;
+use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
 use definition::{Contents, Context};
+use documents::Document;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
@@ -77,6 +82,7 @@ pub struct Catalog {
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    toolsets: BTreeMap<String, Toolset>,
 }
 
 /// What the server says of itself.
@@ -110,26 +116,24 @@ pub struct Loaded {
     pub catalog: Catalog,
     /// Problems that do not keep the file from being served, in its order.
     pub warnings: Vec<Diagnostic>,
+    /// What was read: a change of it is a new catalog.
+    pub inputs: Inputs,
 }
 
 impl Catalog {
-    /// Reads a file. Programs are searched in the environment's PATH; relative paths in the file
-    /// start at its folder.
+    /// Reads a file, and those that it includes. Programs are searched in the environment's PATH;
+    /// relative paths in a file start at its folder.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, is larger than 4 MiB (which is found out without
-    /// reading it) or not UTF-8, and as [`Catalog::parse`] does.
+    /// Fails when a file cannot be read or is not UTF-8, when all are larger than 4 MiB (which is
+    /// found out without reading more than that), and as [`Catalog::parse`] does.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let text = read_file(path).map_err(|problem| {
-            let mut report = Report::new(Source::new(path, String::new()));
-            report.add(problem);
-            LoadError::new(report.finish())
-        })?;
-        Self::parse(&text, path, environment)
+        let (document, report) = documents::load(path);
+        Self::read(document, report, environment)
     }
 
-    /// Reads a text as if it stood in the file `path`, which is not opened.
+    /// Reads a text as if it stood in the file `path`, which is not opened. What it includes is.
     ///
     /// # Errors
     ///
@@ -161,33 +165,37 @@ impl Catalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
-        let mut report = Report::new(Source::new(path, text));
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
+        let (document, report) = documents::parse(path, text);
+        Self::read(document, report, environment)
+    }
+
+    fn read(
+        document: Option<Document>,
+        mut report: Report,
+        environment: &Environment,
+    ) -> Result<Loaded, LoadError> {
         let context = Context {
-            folder,
+            sources: report.sources().clone(),
             environment,
         };
-        let contents = match yaml::parse(&mut report, &definition::ADVICE) {
-            Some((root, duplicates)) => definition::read(&root, duplicates, &context, &mut report),
-            None => Contents::default(),
-        };
-        let failed = report.errors() > 0;
-        let diagnostics = report.finish();
-        if failed {
-            return Err(LoadError::new(diagnostics));
-        }
+        let contents = document.map(|document| definition::read(&document, &context, &mut report));
+        let (warnings, inputs) = report.finish()?;
         Ok(Loaded {
-            catalog: Self::new(contents),
-            warnings: diagnostics,
+            catalog: Self::new(contents.unwrap_or_default()),
+            warnings,
+            inputs,
         })
     }
 
     fn new(contents: Contents) -> Self {
         Self {
+            toolsets: (contents.toolsets.into_iter())
+                .map(|toolset| {
+                    let catalog = Arc::new(Self::new(toolset.contents));
+                    let allow = toolset.allow;
+                    (toolset.name, Toolset { catalog, allow })
+                })
+                .collect(),
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -203,6 +211,12 @@ impl Catalog {
     /// Returns what the server says of itself.
     pub fn server(&self) -> &ServerInfo {
         &self.server
+    }
+
+    /// True if nothing is served: the file defines nothing, or all of it is hidden.
+    pub fn is_empty(&self) -> bool {
+        let has_resources = !self.resources.is_empty() || !self.templates.is_empty();
+        self.tools.is_empty() && !has_resources && self.prompts.is_empty()
     }
 
     /// Returns the tools in the order of the file.
@@ -225,48 +239,13 @@ impl Catalog {
         &self.templates
     }
 
+    /// Returns the toolset with this name.
+    pub fn toolset(&self, name: &str) -> Option<&Toolset> {
+        self.toolsets.get(name)
+    }
+
     /// Returns the tool with this name; names compare by bytes.
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.get(name)
     }
-}
-
-/// Reads a file that is small enough and UTF-8.
-fn read_file(path: &Path) -> Result<String, Problem> {
-    let unreadable = |message: String| Problem::without_place(Code::Unreadable, message);
-    let failed = |error: std::io::Error| {
-        let problem = unreadable(format!("cannot be read: {error}"));
-        if error.kind() == std::io::ErrorKind::NotFound {
-            problem.help("name another file with --tools")
-        } else {
-            problem
-        }
-    };
-    let too_large = || {
-        unreadable(format!("larger than {} MiB", yaml::MAX_BYTES / 1024 / 1024))
-            .help("serve fewer tools from one file")
-    };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() > yaml::MAX_BYTES {
-        return Err(too_large());
-    }
-    // The length of a pipe or device is not known before it is read.
-    let mut bytes = Vec::new();
-    file.take(yaml::MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > yaml::MAX_BYTES {
-        return Err(too_large());
-    }
-    if matches!(bytes.get(..2), Some([0xff, 0xfe] | [0xfe, 0xff])) {
-        return Err(unreadable("this is UTF-16".to_owned()).help("save it as UTF-8"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let line = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to());
-        let line = line.filter(|byte| **byte == b'\n').count() + 1;
-        unreadable(format!("line {line} is not UTF-8")).help("save it as UTF-8")
-    })
 }

@@ -10,8 +10,7 @@ use anyhow::{Context as _, bail};
 
 use crate::auth::Authenticator;
 use crate::cli::{
-    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Source,
-    Streams,
+    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
 };
 use crate::document::Diagnostic;
 use crate::host::{HostName, Origin};
@@ -96,23 +95,27 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Says which option or file is wrong and what to do: an unusable token file or auth file, or
-    /// an address beyond loopback that would be open to everybody or run tools as root. What is
-    /// wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
-    pub fn new(parsed: Parsed) -> anyhow::Result<Self> {
+    /// Everything that is wrong, each with the option or file and what to do: an unusable token file
+    /// or auth file, or an address beyond loopback that would be open to everybody or run tools as
+    /// root. What is wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
+    pub fn new(parsed: Parsed) -> Result<Self, Vec<anyhow::Error>> {
         let mut warnings = Vec::new();
-        check_stdio(&parsed)?;
-        let (authenticator, auth_warnings) = authenticator(&parsed.cli.access)?;
-        let seal = seal(&parsed.cli.access)?;
-        check_exposure(
-            &parsed.cli,
-            authenticator.is_open(),
-            rustix::process::geteuid().is_root(),
-            &mut warnings,
-        )?;
-        let sessions = session_mode(&parsed, &mut warnings)?;
+        let mut errors = Vec::new();
+        check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
+        let authenticator = keep(authenticator(&parsed.cli.access), &mut errors);
+        let seal = keep(seal(&parsed.cli.access), &mut errors);
+        let is_root = rustix::process::geteuid().is_root();
+        check_exposure(&parsed.cli, is_root, &mut warnings)
+            .unwrap_or_else(|error| errors.push(error));
+        let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
+        let (Some((authenticator, auth_warnings)), Some(seal), Some(sessions), []) =
+            (authenticator, seal, sessions, errors.as_slice())
+        else {
+            return Err(errors);
+        };
         let Cli {
+            command: _,
             serve,
             access,
             sessions: session_options,
@@ -164,6 +167,11 @@ impl Config {
     }
 }
 
+/// The value of a step, or else its error beside the others.
+fn keep<T>(step: anyhow::Result<T>, errors: &mut Vec<anyhow::Error>) -> Option<T> {
+    step.map_err(|error| errors.push(error)).ok()
+}
+
 fn permissions(access: &Access) -> Permissions {
     if access.insecure_permissions {
         Permissions::Unchecked
@@ -189,7 +197,12 @@ fn seal(access: &Access) -> anyhow::Result<Seal> {
     })
 }
 
-fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
+/// Reads the token file or auth file.
+///
+/// # Errors
+///
+/// As [`Config::new`].
+pub(crate) fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
     let permissions = permissions(access);
     match (&access.auth, &access.token_file) {
         (None, None) => Ok((Authenticator::open(), Vec::new())),
@@ -227,7 +240,7 @@ fn check_stdio(parsed: &Parsed) -> anyhow::Result<()> {
     if !serve.stdio {
         return Ok(());
     }
-    if parsed.listen_source == Source::Explicit {
+    if parsed.settings.is_chosen("--listen") {
         bail!(
             "--stdio serves the client that starts the server, and --listen those that connect: \
              set only one of them, and of their variables MCP_SERVE_STDIO and MCP_SERVE_LISTEN"
@@ -249,12 +262,8 @@ fn check_stdio(parsed: &Parsed) -> anyhow::Result<()> {
 }
 
 /// Refuses to open to the network what should not be, and warns of the rest.
-fn check_exposure(
-    cli: &Cli,
-    unauthenticated: bool,
-    root: bool,
-    warnings: &mut Vec<String>,
-) -> anyhow::Result<()> {
+fn check_exposure(cli: &Cli, root: bool, warnings: &mut Vec<String>) -> anyhow::Result<()> {
+    let unauthenticated = cli.access.auth.is_none() && cli.access.token_file.is_none();
     let Some(address) = cli.serve.listen.iter().find(|address| !address.is_local()) else {
         if root {
             warnings
@@ -318,7 +327,7 @@ fn session_mode(parsed: &Parsed, warnings: &mut Vec<String>) -> anyhow::Result<S
         return Ok(SessionMode::Stateful(ONE_SESSION));
     }
     if options.stateless {
-        if parsed.idle_timeout_source == Source::Explicit {
+        if parsed.settings.is_chosen("--session-idle-timeout") {
             warnings.push(
                 "--session-idle-timeout is ignored: with --stateless there are no sessions"
                     .to_owned(),
@@ -380,8 +389,7 @@ mod tests {
     fn exposure(arguments: &[&str], root: bool) -> Result<usize, String> {
         let cli = parsed(arguments).cli;
         let mut warnings = Vec::new();
-        let unauthenticated = cli.access.token_file.is_none() && cli.access.auth.is_none();
-        check_exposure(&cli, unauthenticated, root, &mut warnings)
+        check_exposure(&cli, root, &mut warnings)
             .map(|()| warnings.len())
             .map_err(|error| error.to_string())
     }

@@ -134,6 +134,8 @@ pub struct Call {
     pub arguments: Arguments,
     /// Who makes this request: not whoever opened the session.
     pub caller: Arc<Caller>,
+    /// What the tool was found in. The call ends with it, whatever is served by then.
+    pub catalog: Arc<Catalog>,
     /// Names the progress that the caller wants to hear of; `None` wants none.
     pub progress_token: Option<ProgressToken>,
     /// What the request says of its client.
@@ -182,7 +184,7 @@ pub struct Context<'a> {
     /// The versions that are served.
     pub served: Served,
     /// What is served.
-    pub catalog: &'a Catalog,
+    pub catalog: &'a Arc<Catalog>,
     /// Who makes this request.
     pub caller: &'a Arc<Caller>,
     /// What the client of a legacy session can be asked; one of 2026-07-28 says it in each request.
@@ -287,6 +289,7 @@ fn perform(
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(context.caller),
+            catalog: Arc::clone(context.catalog),
             progress_token,
             client,
         }))),
@@ -453,12 +456,12 @@ tools:
     exec: /bin/true
 ";
 
-    fn catalog() -> Catalog {
+    fn catalog() -> Arc<Catalog> {
         let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
-        loaded.unwrap().catalog
+        Arc::new(loaded.unwrap().catalog)
     }
 
-    fn context<'a>(era: Era, catalog: &'a Catalog, caller: &'a Arc<Caller>) -> Context<'a> {
+    fn context<'a>(era: Era, catalog: &'a Arc<Catalog>, caller: &'a Arc<Caller>) -> Context<'a> {
         static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
         Context {
             era,

@@ -38,7 +38,9 @@ pub fn router(app: Arc<App>) -> Router {
     let path = app.options.path.as_str();
     Router::new()
         .route(path, endpoint.clone())
-        .route(&format!("{path}/"), endpoint)
+        .route(&format!("{path}/"), endpoint.clone())
+        .route(&format!("{path}/{{toolset}}"), endpoint.clone())
+        .route(&format!("{path}/{{toolset}}/"), endpoint)
         .route("/healthz", get(monitor::healthz))
         .route("/readyz", get(monitor::readyz))
         .fallback(monitor::not_found)

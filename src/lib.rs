@@ -28,8 +28,9 @@
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
 //! - [`metrics`] counts what happens, for a scraper.
-//! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`] and [`units`] are what the binary
-//!   needs around them.
+//! - `command` is what the binary does besides serving: check, list, call and so on.
+//! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
+//!   are what the binary needs around them.
 //!
 //! `ARCHITECTURE.md` has the invariants and the reasons.
 
@@ -39,10 +40,13 @@ mod call;
 pub mod catalog;
 pub mod changes;
 pub mod cli;
+mod command;
 pub mod config;
+mod console;
 pub mod dispatch;
 pub mod document;
 pub mod execute;
+mod failure;
 pub mod host;
 pub mod http;
 pub mod logging;
@@ -60,7 +64,6 @@ pub mod units;
 pub mod watch;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 
@@ -69,7 +72,10 @@ pub use config::Config;
 pub use server::Server;
 
 use catalog::{Environment, Grants, Loaded};
+use cli::Parsed;
+use console::Console;
 use document::{Diagnostic, LoadError};
+use failure::Failure;
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;
@@ -77,6 +83,9 @@ pub const EXIT_CLEAN: u8 = 0;
 pub const EXIT_FAILURE: u8 = 1;
 /// Exit code of a mistake in usage, configuration or definitions. Starting again does not help.
 pub const EXIT_USAGE: u8 = 2;
+
+/// What is said of a file that is valid and of no use.
+const SERVES_NOTHING: &str = "nothing is served: the file defines nothing, or all of it is hidden";
 
 /// Runs the program to its end and returns its exit code. Errors are written to standard error.
 ///
@@ -87,7 +96,7 @@ pub const EXIT_USAGE: u8 = 2;
 /// assert_eq!(code, mcp_serve::EXIT_CLEAN);
 /// ```
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let parsed = match cli::parse(arguments) {
+    let mut parsed = match cli::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             // A closed standard output is no reason to fail on --help.
@@ -99,39 +108,52 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    logging::start(&parsed.cli.log);
-    let config = match Config::new(parsed) {
-        Ok(config) => config,
-        Err(error) => return fail(error, EXIT_USAGE),
+    let environment = Environment::from_process();
+    let console = Console::new(&environment);
+    let done = match parsed.cli.command.take() {
+        None => run_server(parsed, environment),
+        Some(command) => command::run(command, parsed, environment, console),
     };
-    match serve(config) {
-        Ok(server::Stopped::Clean) => EXIT_CLEAN,
-        Ok(server::Stopped::Cut) => EXIT_FAILURE,
-        Ok(server::Stopped::Forced(signal)) => {
-            u8::try_from(signal).map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal))
+    done.unwrap_or_else(|failure| {
+        for error in &failure.errors {
+            console.error(error);
         }
-        Err(error) => fail(error, EXIT_FAILURE),
+        failure.code
+    })
+}
+
+fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
+    logging::start(&parsed.cli.log, environment.allows_color());
+    for warning in cli::unknown_variables(environment.names()) {
+        tracing::warn!("{warning}");
+    }
+    let config = Config::new(parsed).map_err(Failure::usage)?;
+    match serve(config, environment) {
+        Ok(server::Stopped::Clean) => Ok(EXIT_CLEAN),
+        Ok(server::Stopped::Cut) => Ok(EXIT_FAILURE),
+        Ok(server::Stopped::Forced(signal)) => {
+            let signal = u8::try_from(signal);
+            Ok(signal.map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal)))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
-fn load(config: &Config) -> Result<Catalog, LoadError> {
+fn load(config: &Config, environment: Environment) -> Result<Catalog, LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     log(&config.auth_warnings);
-    let environment = Environment::from_process().granting(Grants::of(&config.authenticator));
-    let Loaded { catalog, warnings } = Catalog::load(&config.tools, &environment)?;
+    let environment = environment.granting(Grants::of(&config.authenticator));
+    let loaded = Catalog::load(&config.tools, &environment)?;
+    let Loaded {
+        catalog, warnings, ..
+    } = loaded;
     log(&warnings);
-    if serves_nothing(&catalog) {
-        tracing::warn!(file = %config.tools.display(), "nothing is served: the file defines nothing, or all of it is hidden");
+    if catalog.is_empty() {
+        tracing::warn!(file = %config.tools.display(), "{SERVES_NOTHING}");
     }
     Ok(catalog)
-}
-
-fn serves_nothing(catalog: &Catalog) -> bool {
-    let has_tools = !catalog.tools().is_empty();
-    let has_resources = !catalog.resources().is_empty() || !catalog.templates().is_empty();
-    !has_tools && !has_resources && catalog.prompts().is_empty()
 }
 
 /// Logs what is doubtful in a file.
@@ -147,7 +169,7 @@ fn log(warnings: &[Diagnostic]) {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<server::Stopped> {
+fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Stopped> {
     execute::prepare_children().context("cannot set the limits of the tools")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -156,7 +178,7 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
     let stopped = runtime.block_on(async {
         // From here on a signal is an orderly stop, also while the definitions are read.
         let events = shutdown::events().context("cannot listen for signals")?;
-        let catalog = load(&config)?;
+        let catalog = load(&config, environment)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             tools = catalog.tools().len(),
@@ -171,21 +193,4 @@ fn serve(config: Config) -> anyhow::Result<server::Stopped> {
     });
     runtime.shutdown_background();
     stopped
-}
-
-/// Writes an error once, and returns the exit code; `code` unless a file is to blame.
-fn fail(error: anyhow::Error, code: u8) -> u8 {
-    // There is nobody left to tell when standard error is closed.
-    match error.downcast::<LoadError>() {
-        Ok(error) => {
-            // The rendering says "error" itself, at each of its places.
-            let text = error.render(io::stderr().is_terminal());
-            drop(writeln!(io::stderr(), "{text}"));
-            EXIT_USAGE
-        }
-        Err(error) => {
-            drop(writeln!(io::stderr(), "error: {error:#}"));
-            code
-        }
-    }
 }

@@ -17,8 +17,9 @@ use crate::cli::{Log, LogFormat, LogLevel};
 /// The field whose text is JSON already.
 const STATISTICS: &str = "statistics";
 
-/// Starts the log. Called once; a second call changes nothing.
-pub fn start(options: &Log) {
+/// Starts the log, in color on a terminal unless that is not wanted. Called once; a second call
+/// changes nothing.
+pub fn start(options: &Log, allows_color: bool) {
     let level = match options.log_level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -31,7 +32,9 @@ pub fn start(options: &Log) {
         .with_target(false)
         .with_writer(io::stderr);
     let started = match options.log_format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder
+            .with_ansi(allows_color && io::stderr().is_terminal())
+            .try_init(),
         LogFormat::Json => builder.event_format(JsonLines).try_init(),
     };
     if started.is_err() {

@@ -65,6 +65,13 @@ impl SecretDigest {
         }
         Some(Self(digest))
     }
+
+    /// Writes 64 hexadecimal digits, as an auth file has them.
+    pub fn to_hex(&self) -> String {
+        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(digit).collect()
+    }
 }
 
 impl PartialEq for SecretDigest {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Listeners, Options, Refusals};
-use crate::catalog::{Catalog, Resource};
+use crate::catalog::{Catalog, Current, Resource};
 use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
@@ -117,7 +117,7 @@ impl Server {
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
         let app = App {
-            catalog: Arc::new(catalog),
+            catalog: Current::new(catalog),
             sessions,
             executor: Executor::new(execute::Limits {
                 max_calls: config.max_calls,

@@ -100,6 +100,9 @@ impl fmt::Debug for SessionId {
 pub struct SessionInfo {
     /// Who opened it; every request in it must come from the same principal.
     pub owner: Principal,
+    /// The toolset whose endpoint it was opened at; `None` for that of all tools. Every request in
+    /// it must come there.
+    pub toolset: Option<Arc<str>>,
     /// With which other sessions it shares a limit; `None` counts for the limit of all only.
     pub bucket: Option<Bucket>,
     /// The negotiated version.
@@ -108,6 +111,31 @@ pub struct SessionInfo {
     pub client: Box<str>,
     /// What the client can be asked.
     pub capabilities: ClientCapabilities,
+}
+
+/// Who comes with the id of a session, and where. A session is there only for its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrant<'a> {
+    /// Whom the credential stands for.
+    pub principal: &'a Principal,
+    /// The toolset whose endpoint is asked.
+    pub toolset: Option<&'a str>,
+}
+
+/// At the endpoint of all tools.
+impl<'a> From<&'a Principal> for Entrant<'a> {
+    fn from(principal: &'a Principal) -> Self {
+        Self {
+            principal,
+            toolset: None,
+        }
+    }
+}
+
+impl Entrant<'_> {
+    fn is_at_home(self, session: &SessionInfo) -> bool {
+        session.owner == *self.principal && session.toolset.as_deref() == self.toolset
+    }
 }
 
 /// What the limit of sessions per principal counts by.

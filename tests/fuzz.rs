@@ -89,11 +89,11 @@ const HEADERS: [Option<&str>; 5] = [
     Some("1.0"),
 ];
 
-fn catalog() -> &'static Catalog {
-    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+fn catalog() -> &'static Arc<Catalog> {
+    static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
     CATALOG.get_or_init(|| {
         let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
-        loaded.unwrap().catalog
+        Arc::new(loaded.unwrap().catalog)
     })
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::guessable::Guessable;
@@ -54,8 +55,10 @@ pub(super) struct AuthFile {
 pub(super) fn parse(text: &str, path: &Path, now: SystemTime) -> Result<AuthFile, LoadError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let mut report = Report::new(Source::new(path, text));
+    let source = Arc::clone(report.sources().root());
+    let mut used = yaml::Size::default();
     let mut tokens = Vec::new();
-    if let Some((root, duplicates)) = yaml::parse(&mut report, &ADVICE) {
+    if let Some((root, duplicates)) = yaml::parse(&source, &mut used, &ADVICE, &mut report) {
         for duplicate in duplicates {
             let name = &duplicate.again.text;
             let subject = if may_be_token(name) {
@@ -68,15 +71,8 @@ pub(super) fn parse(text: &str, path: &Path, now: SystemTime) -> Result<AuthFile
         tokens = read(&root, now, &mut report);
     }
     hide_words(&mut report);
-    let failed = report.errors() > 0;
-    let diagnostics = report.finish();
-    if failed {
-        return Err(LoadError::new(diagnostics));
-    }
-    Ok(AuthFile {
-        tokens,
-        warnings: diagnostics,
-    })
+    let (warnings, _) = report.finish()?;
+    Ok(AuthFile { tokens, warnings })
 }
 
 fn read(root: &Node, now: SystemTime, report: &mut Report) -> Vec<(SecretDigest, Caller)> {
@@ -357,7 +353,7 @@ fn date(entry: &Entry, report: &mut Report) -> Option<(SystemTime, Span)> {
 /// Hides every word that could be a token, wherever it stands: after a mistake in the YAML nobody
 /// knows what is a value of which key.
 fn hide_words(report: &mut Report) {
-    let hidden: Vec<Span> = words(&report.source().text)
+    let hidden: Vec<Span> = words(&report.sources().root().text)
         .filter(|(_, word)| may_be_token(word))
         .map(|(range, _)| Span {
             start: range.start,

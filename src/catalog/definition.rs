@@ -4,6 +4,7 @@ mod about;
 mod action;
 mod backed;
 mod completions;
+mod defaults;
 mod exec;
 mod icons;
 mod prompts;
@@ -11,18 +12,22 @@ mod resources;
 mod scope;
 mod source;
 mod tool;
+mod toolsets;
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::allow::Allow;
+use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
-use super::settings::{self, Settings};
+use super::settings::Settings;
 use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
-use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::diagnostic::{Code, Problem, Report, Sources, Span};
 use crate::document::reader;
 use crate::document::suggest::nearest;
 use crate::document::yaml::{Advice, Duplicate, Entry, Key, Node};
+use defaults::Defaults;
 
 /// The version of the language that is read here.
 const VERSION: u64 = 1;
@@ -33,6 +38,7 @@ const MAX_PORTABLE_NAME: usize = 64;
 
 const DOCUMENT_KEYS: &[&str] = &[
     "version",
+    INCLUDE,
     "name",
     "title",
     "icons",
@@ -42,6 +48,7 @@ const DOCUMENT_KEYS: &[&str] = &[
     "prompts",
     "resources",
     "resource_templates",
+    "toolsets",
 ];
 /// The keys of what is served; a file has at least one of them.
 const SERVED_KEYS: &[&str] = &["tools", "prompts", "resources", "resource_templates"];
@@ -56,9 +63,15 @@ pub(crate) const ADVICE: Advice = Advice {
 
 /// What a definition is read against.
 pub(crate) struct Context<'a> {
-    /// The folder that holds the file.
-    pub(crate) folder: &'a Path,
+    pub(crate) sources: Sources,
     pub(crate) environment: &'a Environment,
+}
+
+impl Context<'_> {
+    /// Where relative paths start that stand at this place: the folder of its file.
+    pub(crate) fn folder(&self, place: Span) -> &Path {
+        &self.sources.at(place.start).folder
+    }
 }
 
 /// What a document says.
@@ -69,36 +82,27 @@ pub(crate) struct Contents {
     pub(crate) prompts: Vec<Arc<Prompt>>,
     pub(crate) resources: Vec<Arc<Resource>>,
     pub(crate) templates: Vec<Arc<ResourceTemplate>>,
+    pub(crate) toolsets: Vec<ToolsetContents>,
+}
+
+/// What a toolset of a document holds.
+pub(crate) struct ToolsetContents {
+    pub(crate) name: String,
+    pub(crate) allow: Allow,
+    pub(crate) contents: Contents,
 }
 
 /// Reads a whole document; all its problems are reported.
-pub(crate) fn read(
-    root: &Node,
-    duplicates: Vec<Duplicate>,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Contents {
+pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Report) -> Contents {
+    let root = &document.root;
+    for duplicate in &document.duplicates {
+        report_duplicate(duplicate, report);
+    }
     let mut contents = Contents::default();
-    let Some(entries) = root.mapping() else {
-        let message = format!(
-            "the file must be a mapping with `tools`, not {}",
-            root.kind()
-        );
-        report.add(Problem::error(Code::Value, root.span, message));
-        return contents;
-    };
-    if let Some(problem) = newer_version(root) {
-        // Nothing else can be judged by the rules of this version.
-        report.add(problem);
-        return contents;
-    }
-    for duplicate in duplicates {
-        report_duplicate(&duplicate, report);
-    }
     let server = &mut contents.server;
     let mut defaults = Settings::default();
     let mut meant = HashSet::new();
-    for entry in entries {
+    for entry in root.mapping().unwrap_or_default() {
         match entry.key.text.as_str() {
             "version" => check_version(entry, report),
             "name" => {
@@ -109,17 +113,19 @@ pub(crate) fn read(
             "title" => server.title = reader::text(entry, report),
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
-            "defaults" => defaults = read_defaults(entry, context, report),
+            "defaults" => defaults = defaults::read(entry, context, report),
+            "toolsets" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
     }
     let is_served = |key: &&str| root.get(key).is_some() || meant.contains(key);
-    if !SERVED_KEYS.iter().any(is_served) {
+    if !SERVED_KEYS.iter().any(is_served) && !document.includes {
         let problem = Problem::without_place(Code::Value, "the file has no `tools`")
             .help("add `tools:` with at least one tool");
         report.add(problem);
     }
+    let defaults = Defaults::new(defaults, &document.defaults, context, report);
     read_served(root, &defaults, context, &mut contents, report);
     contents
 }
@@ -127,7 +133,7 @@ pub(crate) fn read(
 /// Reads what is served, once the defaults are known.
 fn read_served(
     root: &Node,
-    defaults: &Settings,
+    defaults: &Defaults,
     context: &Context<'_>,
     contents: &mut Contents,
     report: &mut Report,
@@ -144,9 +150,13 @@ fn read_served(
     if let Some(entry) = root.get("resource_templates") {
         contents.templates = resources::read_templates(entry, defaults, context, report);
     }
+    if let Some(entry) = root.get("toolsets") {
+        contents.toolsets = toolsets::read(entry, root, contents, context, report);
+    }
 }
 
-fn newer_version(root: &Node) -> Option<Problem> {
+/// Refuses a file that follows other rules than those that are known here.
+pub(crate) fn newer_version(root: &Node) -> Option<Problem> {
     let entry = root.get("version")?;
     let version: u64 = entry.value.scalar()?.text.parse().ok()?;
     (version > VERSION).then(|| {
@@ -181,6 +191,7 @@ fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
         ["tools", tool, "params"] => format!("parameter `{name}` of tool `{tool}`"),
         ["prompts"] => format!("prompt `{name}`"),
         ["resources"] => format!("resource `{name}`"),
+        ["toolsets"] => format!("toolset `{name}`"),
         ["resource_templates"] => format!("resource template `{name}`"),
         _ => format!("key `{name}`"),
     };
@@ -214,29 +225,15 @@ fn check_name(key: &Key, kind: &str, report: &mut Report) {
     }
 }
 
-fn read_defaults(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Settings {
-    let mut settings = Settings::default();
-    for entry in reader::mapping(entry, report).unwrap_or_default() {
-        if !settings.read(entry, report) {
-            reader::unknown_key(entry, "`defaults`", settings::KEYS, report);
-        }
-    }
-    if let Some(allow) = &settings.allow {
-        let subject = "what has no `allow` of its own";
-        allow.check(subject, context.environment.grants(), report);
-    }
-    settings
-}
-
 fn read_tools(
     entry: &Entry,
-    defaults: &Settings,
+    defaults: &Defaults,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<Tool>> {
     let entries = reader::mapping(entry, report).unwrap_or_default();
     (entries.iter())
-        .filter_map(|entry| tool::read(entry, defaults, context, report))
+        .filter_map(|entry| tool::read(entry, defaults.of(entry, context), context, report))
         .map(Arc::new)
         .collect()
 }

@@ -53,6 +53,16 @@ impl Environment {
     pub fn grants(&self) -> &Grants {
         &self.grants
     }
+
+    /// Returns the names of the variables, as far as they are UTF-8, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().filter_map(|name| name.to_str())
+    }
+
+    /// Whether a terminal may be written to in color: `NO_COLOR` is not set, or empty.
+    pub fn allows_color(&self) -> bool {
+        self.get("NO_COLOR").is_none_or(OsStr::is_empty)
+    }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {

@@ -10,7 +10,7 @@ use super::tags;
 use super::template::{Word, segments};
 use super::tool::{Effect, ExitRules, Signal, Stdin};
 use super::variable;
-use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key, Scalar};
 use crate::protocol::capabilities::Capability;
@@ -47,6 +47,14 @@ pub(crate) struct Variable {
     pub(crate) value: Word,
 }
 
+/// The folder that a program runs in.
+#[derive(Clone, Debug)]
+pub(crate) struct Workdir {
+    pub(crate) path: String,
+    /// Where it stands: a relative path starts at the folder of that file.
+    pub(crate) place: Span,
+}
+
 /// What a tool or `defaults` says; what it leaves open is `None` or empty.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -63,7 +71,7 @@ pub(crate) struct Settings {
     pub(crate) hide_if_missing: bool,
     pub(crate) allow: Option<Allow>,
     pub(crate) tags: BTreeSet<String>,
-    pub(crate) workdir: Option<String>,
+    pub(crate) workdir: Option<Workdir>,
     pub(crate) env: Vec<Variable>,
     pub(crate) inherit_env: Vec<String>,
     pub(crate) signal: Option<Signal>,
@@ -175,9 +183,9 @@ fn timeout(entry: &Entry, report: &mut Report) -> Option<Duration> {
     Some(timeout)
 }
 
-fn workdir(entry: &Entry, report: &mut Report) -> Option<String> {
+fn workdir(entry: &Entry, report: &mut Report) -> Option<Workdir> {
     let scalar = entry.value.scalar();
-    let text = reader::text(entry, report)?;
+    let path = reader::text(entry, report)?;
     let word = segments(scalar?, report);
     if word.slots().next().is_some() {
         let problem = Problem::error(
@@ -188,7 +196,8 @@ fn workdir(entry: &Entry, report: &mut Report) -> Option<String> {
         report.add(problem.help("pass the folder as an argument of the program"));
         return None;
     }
-    Some(text)
+    let place = entry.key.span;
+    Some(Workdir { path, place })
 }
 
 fn exit(entry: &Entry, report: &mut Report) -> ExitRules {

@@ -82,7 +82,7 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// Runs a program.
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
     /// Answers with what a file holds then. No tool of a list does.

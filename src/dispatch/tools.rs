@@ -76,6 +76,7 @@ pub(super) fn call(
             tool: Arc::clone(tool),
             arguments,
             caller: Arc::clone(caller),
+            catalog: Arc::clone(context.catalog),
             progress_token,
             client,
         }),

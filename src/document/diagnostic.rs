@@ -1,15 +1,16 @@
 //! What is wrong with a file, where, and what to do about it.
 //!
-//! Every check of a file reports into one [`Report`] and goes on, so that a file is corrected in
-//! one round and not error by error. Nothing here decides what is wrong; it only keeps the
-//! problems with their places, in the order of the file, and draws them.
+//! Nothing here decides what is wrong; it only names the kinds of problems and draws them.
 
 use std::fmt;
-use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+
+pub(crate) use super::report::{Problem, Report};
+pub(crate) use super::source::{Source, Sources, Span};
+
+use super::report::Inputs;
 
 /// How many diagnostics one rendering shows; a broken generated file may have thousands.
 const MAX_SHOWN: usize = 100;
@@ -130,222 +131,11 @@ impl fmt::Display for Code {
     }
 }
 
-/// A piece of a source, as byte offsets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-}
-
-impl Span {
-    pub(crate) fn is_empty(self) -> bool {
-        self.start >= self.end
-    }
-
-    fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
-}
-
-/// The text of a file and its name as the user gave it.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) path: String,
-    pub(crate) text: String,
-    /// Where the lines after the first one start.
-    lines: Vec<usize>,
-}
-
-impl Source {
-    pub(crate) fn new(path: &Path, text: String) -> Self {
-        Self {
-            path: path.display().to_string(),
-            lines: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
-            text,
-        }
-    }
-
-    /// The line of a place, counted from 1.
-    pub(crate) fn line(&self, span: Span) -> usize {
-        self.lines.partition_point(|start| *start <= span.start) + 1
-    }
-
-    /// The column of a place in characters, counted from 1.
-    fn column(&self, span: Span) -> usize {
-        let before = self.text.get(self.line_start(span.start)..span.start);
-        before.unwrap_or_default().chars().count() + 1
-    }
-
-    /// Writes `tools.yaml:12`.
-    pub(crate) fn place(&self, span: Span) -> String {
-        format!("{}:{}", self.path, self.line(span))
-    }
-
-    fn line_start(&self, offset: usize) -> usize {
-        let after = self.lines.partition_point(|start| *start <= offset);
-        let last = after.checked_sub(1).and_then(|at| self.lines.get(at));
-        last.copied().unwrap_or(0)
-    }
-
-    /// The same lines at the same places, with `*` for every byte of these spans.
-    fn without(&self, hidden: &[Span]) -> Self {
-        let mut bytes = self.text.clone().into_bytes();
-        for span in hidden {
-            for byte in bytes.get_mut(span.range()).unwrap_or_default() {
-                if !matches!(byte, b'\n' | b'\r') {
-                    *byte = b'*';
-                }
-            }
-        }
-        Self {
-            path: self.path.clone(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            lines: self.lines.clone(),
-        }
-    }
-
-    /// Shortens a span to its first line, because a rule under ten lines hides the point.
-    fn first_line(&self, span: Span) -> Span {
-        let text = self.text.get(span.range()).unwrap_or_default();
-        let length = text.find(['\r', '\n']).unwrap_or(text.len());
-        Span {
-            start: span.start,
-            end: span.start + length,
-        }
-    }
-
-    /// The whole lines that hold these spans, with the offset where they start.
-    fn lines(&self, spans: &[Span]) -> (&str, usize) {
-        let first = spans.iter().map(|span| span.start).min().unwrap_or(0);
-        let last = spans.iter().map(|span| span.end).max().unwrap_or(0);
-        let text = &self.text;
-        let start = self.line_start(first);
-        let end = text
-            .get(last..)
-            .and_then(|after| after.find('\n'))
-            .map_or(text.len(), |newline| last + newline);
-        (text.get(start..end).unwrap_or_default(), start)
-    }
-}
-
-/// One problem as the checks describe it, before it is tied to its source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    severity: Severity,
-    code: Code,
-    message: String,
-    span: Option<Span>,
-    others: Vec<(Span, String)>,
-    help: Option<String>,
-}
-
-impl Problem {
-    pub(crate) fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            code,
-            message: message.into(),
-            span: Some(span),
-            others: Vec::new(),
-            help: None,
-        }
-    }
-
-    pub(crate) fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(code, span, message)
-        }
-    }
-
-    /// An error about the file as a whole.
-    pub(crate) fn without_place(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            span: None,
-            ..Self::error(code, Span::default(), message)
-        }
-    }
-
-    /// Says what to do.
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        self.maybe_help(Some(help.into()))
-    }
-
-    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help;
-        self
-    }
-
-    /// Points at a second place.
-    pub(crate) fn also(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.others.push((span, label.into()));
-        self
-    }
-}
-
-/// Collects the problems of one source.
-#[derive(Debug)]
-pub(crate) struct Report {
-    source: Arc<Source>,
-    problems: Vec<Problem>,
-    hidden: Vec<Span>,
-    errors: usize,
-}
-
-impl Report {
-    pub(crate) fn new(source: Source) -> Self {
-        Self {
-            source: Arc::new(source),
-            problems: Vec::new(),
-            hidden: Vec::new(),
-            errors: 0,
-        }
-    }
-
-    pub(crate) fn source(&self) -> &Arc<Source> {
-        &self.source
-    }
-
-    pub(crate) fn add(&mut self, problem: Problem) {
-        self.errors += usize::from(problem.severity == Severity::Error);
-        self.problems.push(problem);
-    }
-
-    /// Draws this part of the text as `*` wherever it is shown: it may be a secret.
-    pub(crate) fn hide(&mut self, span: Span) {
-        self.hidden.push(span);
-    }
-
-    /// How many errors were reported so far; a later, larger number means that a step failed.
-    pub(crate) fn errors(&self) -> usize {
-        self.errors
-    }
-
-    /// Returns the problems in the order of the file, each once.
-    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
-        self.problems
-            .sort_by_key(|problem| (problem.span, problem.code));
-        self.problems.dedup();
-        let source = if self.hidden.is_empty() || self.problems.is_empty() {
-            self.source
-        } else {
-            Arc::new(self.source.without(&self.hidden))
-        };
-        self.problems
-            .into_iter()
-            .map(|problem| Diagnostic {
-                problem,
-                source: Arc::clone(&source),
-            })
-            .collect()
-    }
-}
-
 /// One problem of a file: a stable code, a place, what is wrong and what to do.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    problem: Problem,
-    source: Arc<Source>,
+    pub(super) problem: Problem,
+    pub(super) sources: Arc<Sources>,
 }
 
 impl Diagnostic {
@@ -369,16 +159,25 @@ impl Diagnostic {
         self.problem.help.as_deref()
     }
 
-    /// Returns the file as the user named it.
+    /// Returns the file that the problem is in, as the user named it.
     pub fn path(&self) -> &str {
-        &self.source.path
+        &self.source().path
     }
 
     /// Returns line and column, both counted from 1, the column in characters; `None` when the
     /// problem is the file as a whole.
     pub fn position(&self) -> Option<(usize, usize)> {
-        let span = self.problem.span?;
-        Some((self.source.line(span), self.source.column(span)))
+        let span = self.problem.place()?;
+        let source = self.source();
+        Some((source.line(span), source.column(span)))
+    }
+
+    /// Returns the line and column right after the place, counted as those of
+    /// [`Diagnostic::position`].
+    pub fn end(&self) -> Option<(usize, usize)> {
+        let end = Span::at(self.problem.place()?.end);
+        let source = self.source();
+        Some((source.line(end), source.column(end)))
     }
 
     /// Draws the problem with its source line; `color` adds terminal colors.
@@ -391,6 +190,10 @@ impl Diagnostic {
         renderer.render(&[self.group()])
     }
 
+    fn source(&self) -> &Source {
+        self.sources.at(self.problem.span.start)
+    }
+
     fn group(&self) -> Group<'_> {
         let level = match self.problem.severity {
             Severity::Error => Level::ERROR,
@@ -399,8 +202,8 @@ impl Diagnostic {
         let title = level
             .primary_title(self.headline())
             .id(self.problem.code.as_str());
-        let mut group = match self.problem.span {
-            Some(span) => title.element(self.snippet(span)),
+        let mut group = match self.problem.place() {
+            Some(span) => title.elements(self.snippets(span)),
             None => Group::with_title(title),
         };
         if let Some(help) = &self.problem.help {
@@ -411,32 +214,53 @@ impl Diagnostic {
 
     /// Without a place there is no line that names the file, so the message does.
     fn headline(&self) -> String {
-        match self.problem.span {
+        match self.problem.place() {
             Some(_) => self.problem.message.clone(),
-            None => format!("{}: {}", self.source.path, self.problem.message),
+            None => format!("{}: {}", self.path(), self.problem.message),
         }
     }
 
-    fn snippet(&self, span: Span) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-        let span = self.source.first_line(span);
-        let others: Vec<_> = (self.problem.others.iter())
-            .map(|(other, label)| (self.source.first_line(*other), label.as_str()))
-            .collect();
-        let mut spans = vec![span];
-        spans.extend(others.iter().map(|(other, _)| *other));
-        let (text, start) = self.source.lines(&spans);
-        let within = |span: Span| span.start.saturating_sub(start)..span.end.saturating_sub(start);
-        let first = Span { start, end: start };
-        Snippet::source(text)
-            .path(self.source.path.as_str())
-            .line_start(self.source.line(first))
-            .annotation(AnnotationKind::Primary.span(within(span)))
-            .annotations(
-                others
-                    .into_iter()
-                    .map(|(other, label)| AnnotationKind::Context.span(within(other)).label(label)),
-            )
+    /// The lines of each file that has to do with the problem, its own first.
+    fn snippets(&self, span: Span) -> Vec<Snippet<'_, Annotation<'_>>> {
+        let mut files = vec![(self.source(), vec![(span, None)])];
+        for (span, label) in &self.problem.others {
+            let source: &Source = self.sources.at(span.start);
+            let place = (*span, Some(label.as_str()));
+            match files
+                .iter_mut()
+                .find(|(known, _)| known.base == source.base)
+            {
+                Some((_, places)) => places.push(place),
+                None => files.push((source, vec![place])),
+            }
+        }
+        let snippet = |(source, places): (_, Vec<_>)| snippet(source, &places);
+        files.into_iter().map(snippet).collect()
     }
+}
+
+/// Draws places of one file; the one without a label is that of the problem itself.
+fn snippet<'a>(
+    source: &'a Source,
+    places: &[(Span, Option<&'a str>)],
+) -> Snippet<'a, Annotation<'a>> {
+    let spans: Vec<_> = places
+        .iter()
+        .map(|(span, _)| source.first_line(*span))
+        .collect();
+    let (text, start) = source.lines(&spans);
+    let annotation = |(span, label): (Span, Option<&'a str>)| {
+        let within = span.start.saturating_sub(start)..span.end.saturating_sub(start);
+        match label {
+            None => AnnotationKind::Primary.span(within),
+            Some(label) => AnnotationKind::Context.span(within).label(label),
+        }
+    };
+    let labels = places.iter().map(|(_, label)| *label);
+    Snippet::source(text)
+        .path(source.path.as_str())
+        .line_start(source.line(Span::at(start)))
+        .annotations(spans.into_iter().zip(labels).map(annotation))
 }
 
 /// A file that cannot be used, with everything that is wrong with it.
@@ -444,17 +268,19 @@ impl Diagnostic {
 /// Displays as the plain rendering of every diagnostic and a line that counts them.
 #[derive(Clone, Debug)]
 pub struct LoadError {
-    diagnostics: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) inputs: Inputs,
 }
 
 impl LoadError {
-    pub(crate) fn new(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics }
-    }
-
     /// Returns the errors and warnings in the order of the file.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// Returns what was read: a change of it may mend the error.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 
     /// Draws the first hundred diagnostics and a line that counts all; `color` adds terminal colors.
@@ -481,7 +307,8 @@ impl LoadError {
         if self.diagnostics.len() > MAX_SHOWN {
             counts.push(format!("the first {MAX_SHOWN} are shown"));
         }
-        let path = self.diagnostics.first().map_or("", Diagnostic::path);
+        let first = self.diagnostics.first();
+        let path = first.map_or("", |first| &first.sources.root().path);
         format!("{path}: {}", counts.join(", "))
     }
 }

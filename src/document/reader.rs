@@ -2,7 +2,6 @@
 //!
 //! Each function reports what is wrong and returns `None`, so that the caller reads on.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Code, Problem, Report, Span};
@@ -27,8 +26,8 @@ pub(crate) fn unknown_key(entry: &Entry, place: &str, known: &[&str], report: &m
 
 /// Reports what stands at two places and may stand at one.
 pub(crate) fn twice(subject: &str, first: Span, again: Span, report: &mut Report) {
-    let source = Arc::clone(report.source());
-    let (one, other) = (source.place(first), source.place(again));
+    let sources = report.sources();
+    let (one, other) = (sources.place(first), sources.place(again));
     let message = format!("{subject} is defined twice: {one} and {other}");
     let problem = Problem::error(Code::Duplicate, again, message)
         .also(first, "first defined here")

@@ -10,13 +10,14 @@
 //! expanded here, inside those budgets, so nothing later has to think of them.
 
 mod scalar;
+mod syntax;
 
 use std::collections::HashMap;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScanError, options};
+use granit_parser::{Event, Marker, Parser, options};
 use serde_json::Value;
 
-use super::diagnostic::{Code, Problem, Report, Span};
+use super::diagnostic::{Code, Problem, Report, Source, Span};
 pub(crate) use scalar::Scalar;
 
 /// The largest file that is read, in bytes.
@@ -160,22 +161,26 @@ impl Entry {
     }
 }
 
-/// Parses the one document of the report's source.
+/// Parses the one document of a source.
 ///
 /// Returns `None`, with a problem reported, when the text has no readable structure. Problems
 /// that leave the structure intact are reported too, and the tree goes on without them.
-pub(crate) fn parse(report: &mut Report, advice: &Advice) -> Option<(Node, Vec<Duplicate>)> {
-    let source = std::sync::Arc::clone(report.source());
+pub(crate) fn parse(
+    source: &Source,
+    used: &mut Size,
+    advice: &Advice,
+    report: &mut Report,
+) -> Option<(Node, Vec<Duplicate>)> {
     let options = options! {
         disallow_directives: true,
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
-    let mut builder = Builder::new(&source.text, report, advice);
+    let mut builder = Builder::new(source, used, advice, report);
     for next in Parser::new_from_str_with_options(&source.text, options) {
         let step = match next {
             Ok((event, span)) => builder.event(event, span),
-            Err(error) => Err(syntax_problem(&error, &source.text)),
+            Err(error) => Err(syntax::problem(&error, source)),
         };
         if let Err(problem) = step {
             builder.report.add(problem);
@@ -185,16 +190,16 @@ pub(crate) fn parse(report: &mut Report, advice: &Advice) -> Option<(Node, Vec<D
     let duplicates = std::mem::take(&mut builder.duplicates);
     let root = builder.root.take();
     if root.is_none() {
-        let problem =
-            Problem::without_place(Code::Unreadable, "the file is empty").help(advice.empty);
+        let message = "the file is empty";
+        let problem = Problem::of_file(source.base, Code::Unreadable, message).help(advice.empty);
         report.add(problem);
     }
     root.map(|root| (root, duplicates))
 }
 
-/// How much of the budgets is used.
+/// How much of the budgets is used, by all sources that belong together.
 #[derive(Clone, Copy, Debug, Default)]
-struct Size {
+pub(crate) struct Size {
     nodes: usize,
     text: usize,
 }
@@ -238,26 +243,31 @@ struct Anchored {
 }
 
 struct Builder<'a> {
-    text: &'a str,
-    report: &'a mut Report,
+    source: &'a Source,
+    used: &'a mut Size,
     advice: &'a Advice,
+    report: &'a mut Report,
     open: Vec<Open>,
     anchored: HashMap<usize, Anchored>,
-    used: Size,
     documents: usize,
     root: Option<Node>,
     duplicates: Vec<Duplicate>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(text: &'a str, report: &'a mut Report, advice: &'a Advice) -> Self {
+    fn new(
+        source: &'a Source,
+        used: &'a mut Size,
+        advice: &'a Advice,
+        report: &'a mut Report,
+    ) -> Self {
         Self {
-            text,
-            report,
+            source,
+            used,
             advice,
+            report,
             open: Vec::new(),
             anchored: HashMap::new(),
-            used: Size::default(),
             documents: 0,
             root: None,
             duplicates: Vec::new(),
@@ -270,7 +280,7 @@ impl<'a> Builder<'a> {
             Event::DocumentStart(..) => self.document(place),
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), &span);
-                let scalar = Scalar::new(text.into_owned(), style, place, self.text);
+                let scalar = Scalar::new(text.into_owned(), style, place, self.source);
                 let content = Content::Scalar(scalar);
                 let span = place;
                 self.complete(Node { span, content }, anchor)
@@ -446,8 +456,8 @@ impl<'a> Builder<'a> {
 
     fn place(&self, span: &granit_parser::Span) -> Span {
         Span {
-            start: offset(&span.start, self.text),
-            end: offset(&span.end, self.text),
+            start: offset(&span.start, self.source),
+            end: offset(&span.end, self.source),
         }
     }
 }
@@ -471,59 +481,12 @@ fn too_deep(place: Span) -> Problem {
     Problem::error(Code::Unreadable, place, message)
 }
 
-fn syntax_problem(error: &ScanError, text: &str) -> Problem {
-    let start = offset(error.marker(), text);
-    let width = text
-        .get(start..)
-        .and_then(|rest| rest.chars().next())
-        .map_or(0, char::len_utf8);
-    let place = Span {
-        start,
-        end: start + width,
-    };
-    if *error.kind() == ErrorKind::RecursionLimitExceeded {
-        return too_deep(place);
-    }
-    Problem::error(Code::Unreadable, place, error.info()).maybe_help(correction(error.kind()))
-}
-
-/// What to do about the slips that people make most often.
-fn correction(kind: &ErrorKind) -> Option<String> {
-    let text = match kind {
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar => "indent with spaces, here and in the lines after",
-        ErrorKind::MappingValueNotAllowed => {
-            "quote a text that holds a colon and a space; if there is none, mend the indentation"
-        }
-        ErrorKind::UnknownAnchor => {
-            "name a value with `&` first, or quote a text that starts with `*`"
-        }
-        ErrorKind::InvalidTrailingSingleQuotedScalar
-        | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
-            "quote the whole text, in quotes of the other kind"
-        }
-        ErrorKind::DirectiveDisallowed => "remove the `%` line: files are YAML 1.2",
-        ErrorKind::UnexpectedEofFlowMapping
-        | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator => {
-            "quote a text that starts with `{`, `[`, `\"` or `'`, such as a template"
-        }
-        ErrorKind::ExpectedBlockMappingKey => {
-            "indent this line as the keys above it; quote a text that starts with `{`, `[`, `\"` or `'`"
-        }
-        _ => return None,
-    };
-    Some(text.to_owned())
-}
-
 /// The byte offset of a parser's position, kept inside the text and on a character.
-fn offset(marker: &Marker, text: &str) -> usize {
+fn offset(marker: &Marker, source: &Source) -> usize {
+    let text = &source.text;
     let mut offset = marker.byte_offset().unwrap_or(0).min(text.len());
     while !text.is_char_boundary(offset) {
         offset -= 1;
     }
-    offset
+    source.base + offset
 }

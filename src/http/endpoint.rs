@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
-use super::{Connection, Link, headers, legacy, modern, reply};
+use super::{Connection, Link, headers, legacy, modern, monitor, reply};
 use crate::app::App;
 use crate::auth::{Caller, Principal};
+use crate::catalog::{Catalog, Endpoint};
 use crate::dispatch;
 use crate::metrics::{RequestEra, RequestInFlight};
 use crate::protocol::capabilities::ClientCapabilities;
@@ -34,6 +35,9 @@ use crate::session::Bucket;
 pub(super) struct Exchange {
     pub(super) app: Arc<App>,
     pub(super) caller: Arc<Caller>,
+    pub(super) endpoint: Endpoint,
+    /// What the endpoint serves, from the first look at this request to the end of what it starts.
+    pub(super) catalog: Arc<Catalog>,
     pub(super) connection: Connection,
     pub(super) headers: HeaderMap,
     pub(super) started: Instant,
@@ -69,7 +73,7 @@ impl Exchange {
         dispatch::Context {
             capabilities,
             traceparent: headers::single(&self.headers, &headers::TRACEPARENT).unwrap_or_default(),
-            ..self.app.context(era, &self.caller)
+            ..self.app.context(era, &self.caller, &self.catalog)
         }
     }
 
@@ -109,6 +113,7 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let (
         Parts {
             method,
+            uri,
             mut extensions,
             headers,
             ..
@@ -120,9 +125,15 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         tracing::error!("a request without a caller reached the endpoint");
         return reply::refusal(StatusCode::UNAUTHORIZED, &headers, "Unauthorized");
     };
+    let endpoint = endpoint(&app, uri.path());
+    let Some(catalog) = app.catalog.at(&endpoint, &caller) else {
+        return monitor::not_found().await;
+    };
     let exchange = Exchange {
         app,
         caller,
+        endpoint,
+        catalog,
         connection: extensions.remove().unwrap_or_default(),
         headers,
         started: Instant::now(),
@@ -133,6 +144,13 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
         Method::DELETE => session_method(&exchange, legacy::delete),
         _ => reply::method_not_allowed(&exchange.headers, allowed(&exchange.app)),
     }
+}
+
+/// The endpoint of a path: the whole, or a toolset below it.
+fn endpoint(app: &App, path: &str) -> Endpoint {
+    let below = path.strip_prefix(app.options.path.as_str())?;
+    let name = below.trim_matches('/');
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// The HTTP methods that the endpoint serves.

@@ -16,7 +16,6 @@ use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers, subscriptions};
-use crate::auth::Principal;
 use crate::call;
 use crate::call::legacy::{NotStarted, Peer, Planned, answered, notified};
 use crate::dispatch;
@@ -28,7 +27,9 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::mcp::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::statistics::{LookupFailure, Rejection};
-use crate::session::{NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore};
+use crate::session::{
+    Entrant, NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
+};
 use crate::stream::{Outbox, Reply, Resumed};
 
 /// Serves a message.
@@ -108,6 +109,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
     };
     let info = SessionInfo {
         owner: exchange.caller.principal.clone(),
+        toolset: exchange.endpoint.clone(),
         version: params.version,
         client: params.client.into(),
         capabilities: params.capabilities,
@@ -237,9 +239,17 @@ fn session_of(exchange: &Exchange) -> Result<Option<SessionGuard>, NoSession> {
             }
         }
         Ok(id) => sessions
-            .enter(id, &exchange.caller.principal)
+            .enter(id, entrant(exchange))
             .map(Some)
             .map_err(NoSession::from),
+    }
+}
+
+/// Who comes with a session id, and where.
+fn entrant(exchange: &Exchange) -> Entrant<'_> {
+    Entrant {
+        principal: &exchange.caller.principal,
+        toolset: exchange.endpoint.as_deref(),
     }
 }
 
@@ -353,7 +363,7 @@ pub(super) async fn post_batch(
 fn has_batches(exchange: &Exchange) -> Option<bool> {
     let sessions = exchange.app.sessions.as_ref()?;
     let id = id_of(exchange).ok()?;
-    let version = sessions.version(id, &exchange.caller.principal)?;
+    let version = sessions.version(id, entrant(exchange))?;
     Some(version == ProtocolVersion::V2025_03_26)
 }
 
@@ -426,9 +436,11 @@ pub(super) fn get(exchange: &Exchange) -> Response {
     if exchange.app.draining.is_cancelled() {
         return reply::stopping(None);
     }
-    with_session(exchange, SessionStore::enter_stream, |session| {
-        listen(exchange, session)
-    })
+    with_session(
+        exchange,
+        |sessions, id, entrant| sessions.enter_stream(id, entrant),
+        |session| listen(exchange, session),
+    )
 }
 
 fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
@@ -478,14 +490,14 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
 pub(super) fn delete(exchange: &Exchange) -> Response {
     with_session(
         exchange,
-        |sessions, id, caller| sessions.delete(id, caller),
+        |sessions, id, entrant| sessions.delete(id, entrant),
         |()| reply::empty(StatusCode::NO_CONTENT),
     )
 }
 
 fn with_session<S>(
     exchange: &Exchange,
-    enter: impl FnOnce(&Arc<SessionStore>, SessionId, &Principal) -> Result<S, Refused>,
+    enter: impl FnOnce(&Arc<SessionStore>, SessionId, Entrant<'_>) -> Result<S, Refused>,
     serve: impl FnOnce(S) -> Response,
 ) -> Response {
     let Some(sessions) = &exchange.app.sessions else {
@@ -493,7 +505,7 @@ fn with_session<S>(
     };
     let entered = id_of(exchange)
         .inspect_err(|missing| count_refused(exchange, sessions, *missing))
-        .and_then(|id| enter(sessions, id, &exchange.caller.principal).map_err(NoSession::from));
+        .and_then(|id| enter(sessions, id, entrant(exchange)).map_err(NoSession::from));
     match entered {
         Ok(session) => serve(session),
         Err(missing) => missing.response(None, &exchange.headers),

@@ -51,13 +51,13 @@ fn carry_out(exchange: &Exchange, request: TaskRequest) -> Result<Box<RawValue>,
     match request.action {
         TaskAction::Get => {
             let task = tasks.get(id, principal).ok_or_else(unknown_task)?;
-            return dispatch::seen(&task, &app.catalog);
+            return dispatch::seen(&task, &exchange.catalog);
         }
         TaskAction::Update(responses) => tasks.update(id, principal, responses),
         TaskAction::Cancel => tasks.cancel(id, principal),
     }
     .map_err(refused)?;
-    dispatch::acknowledged(&app.catalog)
+    dispatch::acknowledged(&exchange.catalog)
 }
 
 fn refused(refused: Refused) -> ErrorObject {
@@ -139,7 +139,7 @@ impl Listener for Answering {
             return;
         };
         tracing::info!(call = self.number, task = %self.running.id(), "task");
-        let created = dispatch::created(&task, &self.app.catalog);
+        let created = dispatch::created(&task, self.plain.catalog());
         self.plain
             .reply(&created, StatusCode::INTERNAL_SERVER_ERROR, None);
     }

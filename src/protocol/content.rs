@@ -3,6 +3,8 @@
 //! What a tool hands over is read into these types, so that what is sent is valid: many clients
 //! refuse a whole result for one piece that is not.
 
+mod describe;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};

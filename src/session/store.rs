@@ -20,8 +20,7 @@ use super::registry::{Ending, Registry};
 use super::shards::Shards;
 use super::statistics::{Counters, Counts, Histograms, LookupFailure, Rejection, Statistics};
 use super::tombstones::Tombstones;
-use super::{Bucket, EndReason, Session, SessionGuard, SessionId, SessionInfo};
-use crate::auth::Principal;
+use super::{Bucket, EndReason, Entrant, Session, SessionGuard, SessionId, SessionInfo};
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 
@@ -279,14 +278,15 @@ impl SessionStore {
     ///
     /// # Errors
     ///
-    /// [`Refused::NotFound`] for an id that is unknown, has expired or belongs to somebody else,
+    /// [`Refused::NotFound`] for an id that is unknown, has expired, or belongs to somebody else or to
+    /// another endpoint,
     /// [`Refused::Crowded`] for a session that is used too often at once.
-    pub fn enter(
+    pub fn enter<'a>(
         self: &Arc<Self>,
         id: SessionId,
-        principal: &Principal,
+        entrant: impl Into<Entrant<'a>>,
     ) -> Result<SessionGuard, Refused> {
-        self.enter_at(id, principal, Use::Work, self.now())
+        self.enter_at(id, entrant, Use::Work, self.now())
     }
 
     /// Enters a session of this principal to open an event stream. A stream is no message: it
@@ -295,22 +295,22 @@ impl SessionStore {
     /// # Errors
     ///
     /// Those of [`SessionStore::enter`].
-    pub fn enter_stream(
+    pub fn enter_stream<'a>(
         self: &Arc<Self>,
         id: SessionId,
-        principal: &Principal,
+        entrant: impl Into<Entrant<'a>>,
     ) -> Result<SessionGuard, Refused> {
-        self.enter_at(id, principal, Use::Stream, self.now())
+        self.enter_at(id, entrant, Use::Stream, self.now())
     }
 
-    pub(super) fn enter_at(
+    pub(super) fn enter_at<'a>(
         self: &Arc<Self>,
         id: SessionId,
-        principal: &Principal,
+        entrant: impl Into<Entrant<'a>>,
         what: Use,
         now: Millis,
     ) -> Result<SessionGuard, Refused> {
-        let session = self.find(id, principal, now)?;
+        let session = self.find(id, entrant.into(), now)?;
         match session.activity.acquire(what, now, self.terms(&session)) {
             Acquired::Granted { idle } => {
                 if let Some(idle) = idle {
@@ -334,9 +334,14 @@ impl SessionStore {
 
     /// The version of a session, if it is one of this principal. This is no use of it, and no
     /// look-up that is counted.
-    pub fn version(&self, id: SessionId, principal: &Principal) -> Option<ProtocolVersion> {
+    pub fn version<'a>(
+        &self,
+        id: SessionId,
+        entrant: impl Into<Entrant<'a>>,
+    ) -> Option<ProtocolVersion> {
         let session = self.shards.get(id)?;
-        (session.info.owner == *principal).then_some(session.info.version)
+        let is_at_home = entrant.into().is_at_home(&session.info);
+        is_at_home.then_some(session.info.version)
     }
 
     /// Ends a session of this principal for its client. This is no use of it.
@@ -344,9 +349,13 @@ impl SessionStore {
     /// # Errors
     ///
     /// [`Refused::NotFound`], as for a message: also when something else ended it first.
-    pub fn delete(&self, id: SessionId, principal: &Principal) -> Result<(), Refused> {
+    pub fn delete<'a>(
+        &self,
+        id: SessionId,
+        entrant: impl Into<Entrant<'a>>,
+    ) -> Result<(), Refused> {
         let now = self.now();
-        let session = self.find(id, principal, now)?;
+        let session = self.find(id, entrant.into(), now)?;
         match session.activity.delete(now, self.terms(&session)) {
             Deleted::Done => {
                 self.finish(&session, EndReason::ClientDelete, now);
@@ -363,15 +372,17 @@ impl SessionStore {
     fn find(
         &self,
         id: SessionId,
-        principal: &Principal,
+        entrant: Entrant<'_>,
         now: Millis,
     ) -> Result<Arc<Session>, Refused> {
         let Some(session) = self.shards.get(id) else {
             let why = self.tombstones.lock().get(self.hash(id), now);
             return Err(self.not_found(why.unwrap_or(LookupFailure::Unknown)));
         };
-        if session.info.owner == *principal {
+        if entrant.is_at_home(&session.info) {
             Ok(session)
+        } else if session.info.owner == *entrant.principal {
+            Err(self.not_found(LookupFailure::Unknown))
         } else {
             Err(self.not_found(LookupFailure::PrincipalMismatch))
         }

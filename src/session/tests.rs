@@ -58,6 +58,7 @@ fn principal(subject: &str) -> Principal {
 fn info(subject: &str) -> SessionInfo {
     SessionInfo {
         owner: principal(subject),
+        toolset: None,
         bucket: Some(Bucket::Principal(principal(subject))),
         version: ProtocolVersion::V2025_11_25,
         client: "test/1".into(),

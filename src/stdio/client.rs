@@ -201,10 +201,11 @@ impl Client {
         }
         let started = Instant::now();
         let in_flight = self.app.metrics.request_started(RequestEra::Stateless);
+        let catalog = self.app.catalog.whole();
         let context = Context {
             // The one client of a process has nowhere to come back to.
             keeps_tasks: false,
-            ..self.app.context(Era::Modern, &self.caller)
+            ..self.app.context(Era::Modern, &self.caller, &catalog)
         };
         let plan = dispatch::plan(&context, &mut request);
         let method = Method::named(&request.method);
@@ -289,7 +290,8 @@ impl Client {
         }
         let in_flight = self.app.metrics.request_started(RequestEra::Session);
         let info = session.session().info();
-        let mut context = self.app.context(Era::Legacy, &self.caller);
+        let catalog = self.app.catalog.whole();
+        let mut context = self.app.context(Era::Legacy, &self.caller, &catalog);
         context.capabilities = Some(&info.capabilities);
         let peer = Peer {
             app: &self.app,
@@ -345,10 +347,12 @@ impl Client {
         &self,
         params: &Map<String, Value>,
     ) -> Result<(SessionGuard, Box<RawValue>), ErrorObject> {
-        let context = self.app.context(Era::Legacy, &self.caller);
+        let catalog = self.app.catalog.whole();
+        let context = self.app.context(Era::Legacy, &self.caller, &catalog);
         let (params, result) = dispatch::initialize(&context, params)?;
         let info = SessionInfo {
             owner: self.caller.principal.clone(),
+            toolset: None,
             version: params.version,
             client: params.client.into(),
             capabilities: params.capabilities,

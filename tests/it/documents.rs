@@ -259,6 +259,7 @@ fn links_inside_the_documents_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "docs/clients.md",
+        "docs/commands.md",
         "docs/tools-yaml.md",
         "examples/README.md",
     ] {

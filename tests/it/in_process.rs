@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use mcp_serve::Catalog;
 use mcp_serve::app::{App, Listeners, Options, Refusals};
 use mcp_serve::auth::Authenticator;
-use mcp_serve::catalog::Environment;
+use mcp_serve::catalog::{Current, Environment};
 use mcp_serve::execute::{self, Executor};
 use mcp_serve::http::{Connection, router};
 use mcp_serve::protocol::version::Era;
@@ -72,7 +72,7 @@ impl InProcess {
     pub(crate) fn with(change: impl FnOnce(&mut App)) -> Self {
         let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
         let mut app = App {
-            catalog: Arc::new(loaded.unwrap().catalog),
+            catalog: Current::new(loaded.unwrap().catalog),
             sessions: Some(sessions(None, 1000)),
             executor: Executor::new(execute::Limits {
                 max_calls: 100,

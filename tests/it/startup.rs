@@ -168,6 +168,11 @@ fn no_invalid_file_is_served() {
         let file = file.display().to_string();
         let mut command = command();
         command.args(["--listen", "127.0.0.1:0", "--tools", &file]);
+        command.args([
+            "--auth",
+            "tests/it/tools/auth.yaml",
+            "--insecure-permissions",
+        ]);
         assert_refused(&mut command, &file, 2, &["error", &file]);
         seen += 1;
     }

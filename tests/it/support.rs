@@ -463,6 +463,7 @@ impl Http {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     address: String,
+    path: String,
     era: Era,
     token: Option<String>,
     session: Option<String>,
@@ -477,8 +478,14 @@ const POST: [(&str, &str); 2] = [
 impl Client {
     /// Connects; a legacy client opens a session if the server has sessions.
     pub(crate) fn new(server: &TestServer, era: Era, token: Option<&str>) -> Self {
+        Self::at(server, "/mcp", era, token)
+    }
+
+    /// The same at another endpoint.
+    pub(crate) fn at(server: &TestServer, path: &str, era: Era, token: Option<&str>) -> Self {
         let mut client = Self {
             address: server.address().to_owned(),
+            path: path.to_owned(),
             era,
             token: token.map(str::to_owned),
             session: None,
@@ -501,6 +508,7 @@ impl Client {
     ) -> Self {
         let mut client = Self {
             address: server.address().to_owned(),
+            path: "/mcp".to_owned(),
             era: Era::Legacy,
             token: None,
             session: None,
@@ -530,6 +538,14 @@ impl Client {
     pub(crate) fn with_session(&self, id: &str) -> Self {
         Self {
             session: Some(id.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same client at another endpoint.
+    pub(crate) fn with_path(&self, path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
             ..self.clone()
         }
     }
@@ -577,7 +593,7 @@ impl Client {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        http.send("POST", "/mcp", &headers, &message.to_string());
+        http.send("POST", &self.path, &headers, &message.to_string());
     }
 
     /// Posts a message on a connection of its own.

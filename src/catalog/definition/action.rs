@@ -129,7 +129,7 @@ impl<'a> Action<'a> {
         report: &mut Report,
     ) -> Option<Tool> {
         let name = &key.text;
-        parameters.place_roots(context.folder);
+        parameters.place_roots(|place| context.folder(place));
         // Before the values that the user is asked for are among them.
         let rules = Rules::read(self.exclusive, self.requires, name, &parameters, report);
         let input = InputSchema::compile(&parameters, rules, key.span, report);
@@ -149,11 +149,12 @@ impl<'a> Action<'a> {
             may_ignore: self.may_ignore,
             context,
         };
+        let boxed = |exec| Kind::Exec(Box::new(exec));
         let kind = match (self.sources.first(), self.given) {
             (Some((Source::Exec, entry)), _) => {
-                scope.exec(entry, self.unsafe_code, report).map(Kind::Exec)
+                scope.exec(entry, self.unsafe_code, report).map(boxed)
             }
-            (Some((Source::Script, entry)), _) => scope.script(entry, report).map(Kind::Exec),
+            (Some((Source::Script, entry)), _) => scope.script(entry, report).map(boxed),
             (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
             (None, Some(Given::Content(pieces))) => {
                 scope.check_content(&pieces, report);

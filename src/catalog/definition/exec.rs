@@ -7,10 +7,9 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::Context;
 use super::scope::Scope;
 use crate::catalog::exec::{Exec, Files};
-use crate::catalog::settings::Variable;
+use crate::catalog::settings::{Variable, Workdir};
 use crate::catalog::template::{self, Declared, Slot, Template};
 use crate::catalog::tool::Stdin;
 use crate::catalog::{path_value, program};
@@ -64,13 +63,12 @@ impl Scope<'_> {
     }
 
     fn program(self, template: Template, files: Files, report: &mut Report) -> Option<Exec> {
-        let workdir = self.settings.workdir.as_deref();
         Some(Exec {
             program: self.find_program(&template, report)?,
             template,
             script: None,
             files,
-            workdir: workdir.map(|path| self.absolute(path)),
+            workdir: self.workdir(),
             inherited: self.inherited(),
             variables: self.settings.env.clone(),
             temporary: self.temporary(),
@@ -106,11 +104,8 @@ impl Scope<'_> {
     /// Finds the program; a hidden tool's absence is a warning.
     fn find_program(self, template: &Template, report: &mut Report) -> Option<PathBuf> {
         let word = template.words().next()?;
-        let Context {
-            folder,
-            environment,
-        } = self.context;
-        let missing = match program::resolve(word.literal()?, folder, environment) {
+        let folder = self.context.folder(word.span);
+        let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
             Ok(program) => return Some(program),
             Err(missing) => missing,
         };
@@ -125,9 +120,10 @@ impl Scope<'_> {
         None
     }
 
-    fn absolute(self, path: &str) -> PathBuf {
-        let joined = self.context.folder.join(path);
-        std::path::absolute(&joined).unwrap_or(joined)
+    fn workdir(self) -> Option<PathBuf> {
+        let Workdir { path, place } = self.settings.workdir.as_ref()?;
+        let joined = self.context.folder(*place).join(path);
+        Some(std::path::absolute(&joined).unwrap_or(joined))
     }
 
     /// Where the folders of calls are made. Their paths are words, and so texts.

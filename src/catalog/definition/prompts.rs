@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::action::Given;
 use super::backed::{Definition, Shape};
 use super::completions;
+use super::defaults::Defaults;
 use super::{Context, check_name};
 use crate::catalog::content::Piece;
 use crate::catalog::prompt::Prompt;
@@ -26,13 +27,13 @@ const MESSAGE_KEYS: &[&str] = &["role", "text", "content"];
 /// Reads all prompts.
 pub(super) fn read(
     entry: &Entry,
-    defaults: &Settings,
+    defaults: &Defaults,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<Prompt>> {
     let entries = reader::mapping(entry, report).unwrap_or_default();
     (entries.iter())
-        .filter_map(|entry| read_prompt(entry, defaults, context, report))
+        .filter_map(|entry| read_prompt(entry, defaults.of(entry, context), context, report))
         .map(Arc::new)
         .collect()
 }
@@ -80,7 +81,7 @@ fn messages(
     match source.key.text.as_str() {
         "text" => {
             reader::text(source, report)?;
-            let piece = Piece::read(&source.value, context.folder, report)?;
+            let piece = Piece::read(&source.value, context.folder(source.key.span), report)?;
             Some(vec![(Role::User, piece)])
         }
         "messages" => {
@@ -115,14 +116,14 @@ fn message(node: &Node, context: &Context<'_>, report: &mut Report) -> Option<(R
     let piece = match (node.get("text"), node.get("content")) {
         (Some(entry), None) => {
             reader::text(entry, report)?;
-            Piece::read(&entry.value, context.folder, report)
+            Piece::read(&entry.value, context.folder(entry.key.span), report)
         }
         (None, Some(entry)) if matches!(entry.value.content, Content::Sequence(_)) => {
             let expected = "one piece of content; write a message for each";
             reader::wrong_value(entry, expected, report);
             None
         }
-        (None, Some(entry)) => Piece::read(&entry.value, context.folder, report),
+        (None, Some(entry)) => Piece::read(&entry.value, context.folder(entry.key.span), report),
         (text, _) => {
             let message = match text {
                 Some(_) => "a message has both `text` and `content`",

@@ -9,6 +9,7 @@ use super::Context;
 use super::action::Given;
 use super::backed::{Definition, Shape};
 use super::completions;
+use super::defaults::Defaults;
 use crate::catalog::content::Piece;
 use crate::catalog::file;
 use crate::catalog::params::{Parameter, Parameters};
@@ -47,14 +48,22 @@ const UNKNOWN_BYTES: &str = "application/octet-stream";
 /// Reads all resources.
 pub(super) fn read(
     entry: &Entry,
-    defaults: &Settings,
+    defaults: &Defaults,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<Resource>> {
     let entries = reader::mapping(entry, report).unwrap_or_default();
     let mut seen = HashMap::new();
     (entries.iter())
-        .filter_map(|entry| read_resource(entry, defaults, context, &mut seen, report))
+        .filter_map(|entry| {
+            read_resource(
+                entry,
+                defaults.of(entry, context),
+                context,
+                &mut seen,
+                report,
+            )
+        })
         .map(Arc::new)
         .collect()
 }
@@ -62,14 +71,22 @@ pub(super) fn read(
 /// Reads all templates.
 pub(super) fn read_templates(
     entry: &Entry,
-    defaults: &Settings,
+    defaults: &Defaults,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<ResourceTemplate>> {
     let entries = reader::mapping(entry, report).unwrap_or_default();
     let mut seen = HashMap::new();
     (entries.iter())
-        .filter_map(|entry| read_template(entry, defaults, context, &mut seen, report))
+        .filter_map(|entry| {
+            read_template(
+                entry,
+                defaults.of(entry, context),
+                context,
+                &mut seen,
+                report,
+            )
+        })
         .map(Arc::new)
         .collect()
 }
@@ -91,7 +108,7 @@ fn read_resource(
     let source = definition.source(report)?;
     let fixed = match source.key.text.as_str() {
         "file" => {
-            let path = file::path(source, context.folder, report)?;
+            let path = file::path(source, context.folder(source.key.span), report)?;
             definition.action.given = Some(Given::File(path));
             None
         }
@@ -138,7 +155,7 @@ fn read_template(
     let source = definition.source(report)?;
     if source.key.text == "text" {
         reader::text(source, report)?;
-        let piece = Piece::read(&source.value, context.folder, report)?;
+        let piece = Piece::read(&source.value, context.folder(source.key.span), report)?;
         definition.action.given = Some(Given::Content(vec![piece]));
     }
     Some(ResourceTemplate {

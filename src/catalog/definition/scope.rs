@@ -25,7 +25,7 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     /// Reads fixed content.
     pub(super) fn content(self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
-        let pieces = content::read(entry, self.context.folder, report)?;
+        let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;
         self.check_content(&pieces, report);
         Some(pieces)
     }

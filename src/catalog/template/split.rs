@@ -341,7 +341,7 @@ impl Splitter<'_> {
     }
 
     fn span(&self, range: Range<usize>) -> Span {
-        self.scalar.place(range, &self.report.source().text)
+        self.scalar.place(range, self.report)
     }
 }
 

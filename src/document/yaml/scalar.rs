@@ -5,7 +5,7 @@ use std::ops::Range;
 use granit_parser::ScalarStyle;
 use serde_json::{Number, Value};
 
-use super::Span;
+use super::{Report, Source, Span};
 
 /// The text of a scalar, its style and its place.
 #[derive(Clone, Debug)]
@@ -19,13 +19,14 @@ pub(crate) struct Scalar {
 }
 
 impl Scalar {
-    pub(crate) fn new(text: String, style: ScalarStyle, span: Span, source: &str) -> Self {
+    pub(crate) fn new(text: String, style: ScalarStyle, span: Span, source: &Source) -> Self {
         let quotes = usize::from(matches!(
             style,
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted
         ));
         let start = span.start + quotes;
-        let written = source.get(start..span.end.saturating_sub(quotes));
+        let end = span.end.saturating_sub(quotes);
+        let written = source.slice(Span { start, end });
         // The parser writes `~` for a value that is not there at all.
         let is_absent = style == ScalarStyle::Plain && span.is_empty();
         let text = if is_absent { String::new() } else { text };
@@ -89,13 +90,14 @@ impl Scalar {
 
     /// The place in the source of a part of the text; of all of it, when folding or escapes hide
     /// the part.
-    pub(crate) fn place(&self, part: Range<usize>, source: &str) -> Span {
+    pub(crate) fn place(&self, part: Range<usize>, report: &Report) -> Span {
         if let Some(start) = self.verbatim {
             return Span {
                 start: start + part.start,
                 end: start + part.end,
             };
         }
+        let source = report.sources().at(self.span.start);
         let ends = self.aligned(part.start, source).zip(
             part.end
                 .checked_sub(1)
@@ -112,13 +114,13 @@ impl Scalar {
 
     /// Finds a text offset of a folded or block scalar in the source: both have the same letters
     /// and differ in white space alone.
-    fn aligned(&self, offset: usize, source: &str) -> Option<usize> {
+    fn aligned(&self, offset: usize, source: &Source) -> Option<usize> {
         if self.style == ScalarStyle::DoubleQuoted {
             return None;
         }
         let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
         let wanted = letters(self.text.get(..offset)?);
-        let written = source.get(self.span.start..self.span.end)?;
+        let written = source.slice(self.span)?;
         let header = usize::from(self.style == ScalarStyle::SingleQuoted);
         let body = written.get(header..)?;
         let (at, _) = body
@@ -185,17 +187,23 @@ fn is_float(unsigned: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use granit_parser::ScalarStyle;
     use serde_json::{Value, json};
 
-    use super::{Scalar, Span};
+    use super::{Scalar, Source, Span};
+
+    fn source(text: &str) -> Source {
+        Source::new(Path::new("tools.yaml"), text.to_owned())
+    }
 
     fn plain(text: &str) -> Scalar {
         let span = Span {
             start: 0,
             end: text.len(),
         };
-        Scalar::new(text.to_owned(), ScalarStyle::Plain, span, text)
+        Scalar::new(text.to_owned(), ScalarStyle::Plain, span, &source(text))
     }
 
     #[test]
@@ -244,7 +252,7 @@ mod tests {
     #[test]
     fn quoted_scalars_are_text() {
         for text in ["true", "12", "null", ""] {
-            let source = format!("'{text}'");
+            let source = source(&format!("'{text}'"));
             let style = ScalarStyle::SingleQuoted;
             let scalar = Scalar::new(text.to_owned(), style, Span::default(), &source);
             assert_eq!(scalar.json(), Some(json!(text)), "{text:?}");

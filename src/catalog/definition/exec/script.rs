@@ -135,7 +135,7 @@ fn check_placeholders(scalar: &Scalar, shell: &Template, inputs: &[Input], repor
         if !is_shell && has_word(text, &input.parameter) {
             continue;
         }
-        let span = scalar.place(start..start + name.len() + 2, &report.source().text);
+        let span = scalar.place(start..start + name.len() + 2, report);
         let variable = &input.variable;
         let (message, help) = if is_shell {
             (

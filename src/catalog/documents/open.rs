@@ -1,0 +1,93 @@
+//! Opening one file of a definition.
+
+use std::fs::{File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::document::yaml;
+
+/// What a file is, by whatever name: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    /// The file at a path, if there is one.
+    pub(super) fn of_path(path: &Path) -> Option<Self> {
+        path.metadata().ok().as_ref().map(Self::of)
+    }
+
+    fn of(metadata: &Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+/// A file that is small enough and UTF-8.
+pub(super) struct Opened {
+    pub(super) text: String,
+    pub(super) id: FileId,
+}
+
+/// Why a file cannot be used.
+pub(super) struct Unreadable {
+    pub(super) message: String,
+    pub(super) help: Option<&'static str>,
+}
+
+impl Unreadable {
+    fn new(message: impl Into<String>, help: &'static str) -> Self {
+        Self {
+            message: message.into(),
+            help: Some(help),
+        }
+    }
+}
+
+impl From<std::io::Error> for Unreadable {
+    fn from(error: std::io::Error) -> Self {
+        Self {
+            message: format!("cannot be read: {error}"),
+            help: None,
+        }
+    }
+}
+
+/// Reads a file of at most so many bytes.
+pub(super) fn open(path: &Path, most: u64) -> Result<Opened, Unreadable> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let id = FileId::of(&metadata);
+    if metadata.is_dir() {
+        let help = "name a file; `include` can name those of a folder, as in `tools.d/*.yaml`";
+        return Err(Unreadable::new("cannot be read: it is a folder", help));
+    }
+    if metadata.len() > most {
+        return Err(too_large(most));
+    }
+    // The length of a pipe or device is not known before it is read.
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(too_large(most));
+    }
+    if matches!(bytes.get(..2), Some([0xff, 0xfe] | [0xfe, 0xff])) {
+        return Err(Unreadable::new("this is UTF-16", "save it as UTF-8"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid);
+        let line = line.filter(|byte| **byte == b'\n').count() + 1;
+        Unreadable::new(format!("line {line} is not UTF-8"), "save it as UTF-8")
+    })?;
+    Ok(Opened { text, id })
+}
+
+fn too_large(most: u64) -> Unreadable {
+    let limit = yaml::MAX_BYTES / 1024 / 1024;
+    if most == yaml::MAX_BYTES {
+        let message = format!("larger than {limit} MiB");
+        return Unreadable::new(message, "serve fewer tools from one file");
+    }
+    let message = format!("with it, the files of this definition are larger than {limit} MiB");
+    Unreadable::new(message, "serve fewer tools")
+}

@@ -1,0 +1,180 @@
+//! The values that options take, and how they are read.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+
+use crate::units;
+
+/// A heartbeat that does not keep the server busy.
+pub(super) fn heartbeat(text: &str) -> Result<Duration, String> {
+    match units::parse_duration(text)? {
+        short if short < Duration::from_millis(100) => {
+            Err("a heartbeat must be at least 100ms, try 15s".to_owned())
+        }
+        heartbeat => Ok(heartbeat),
+    }
+}
+
+/// A path that is not empty: an empty variable is a mistake, not a wish for the default.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    NonEmptyStringValueParser::new().map(PathBuf::from)
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An IP address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket, made with mode 0600.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// True if only this machine can connect.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("\"{text}\" is not an address, try 127.0.0.1:8080, [::1]:8080 or unix:/run/mcp-serve.sock")
+        })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The path of the MCP endpoint: absolute, of plain characters, without a trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointPath(String);
+
+impl EndpointPath {
+    /// The path, such as `/mcp`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EndpointPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let segments = text.strip_prefix('/').map(|rest| rest.split('/'));
+        let valid = segments.is_some_and(|mut segments| {
+            segments.all(|segment| {
+                !segment.is_empty()
+                    && segment != "."
+                    && segment != ".."
+                    && segment.chars().all(plain)
+            })
+        });
+        let reserved = ["/healthz", "/readyz"].contains(&text) || text.starts_with("/.well-known");
+        match (valid, reserved) {
+            (true, false) => Ok(Self(text.to_owned())),
+            (true, true) => Err(format!(
+                "\"{text}\" is taken by the server itself, try /mcp"
+            )),
+            (false, _) => Err(format!("\"{text}\" is not a plain absolute path, try /mcp")),
+        }
+    }
+}
+
+/// Protocol revisions to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Eras {
+    /// All of them.
+    Both,
+    /// Those up to 2025-11-25.
+    Legacy,
+    /// 2026-07-28.
+    Modern,
+}
+
+/// What a new client gets at a limit of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnSessionLimit {
+    /// The place of the session that was idle for longest.
+    Evict,
+    /// A refusal.
+    Reject,
+}
+
+/// A duration that may be off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// After this long.
+    After(Duration),
+    /// Never.
+    Never,
+}
+
+impl Timeout {
+    /// The duration, if there is one.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::After(duration) => Some(duration),
+            Self::Never => None,
+        }
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::Never);
+        }
+        units::parse_duration(text)
+            .map(Self::After)
+            .map_err(|message| format!("{message}, or none"))
+    }
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Importance of a log message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may become an error.
+    Warn,
+    /// Starts, stops, sessions and calls.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}

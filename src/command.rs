@@ -1,0 +1,84 @@
+//! What the binary does besides serving: one module for each command.
+//!
+//! Each uses what serving uses – [`Config`](crate::config::Config), [`Catalog`],
+//! [`Executor`](crate::execute::Executor) – so that what it says holds for the server.
+
+mod call;
+mod caller;
+mod check;
+mod init;
+mod list;
+mod print;
+mod result;
+mod runner;
+mod table;
+mod token;
+
+use std::path::Path;
+
+use crate::catalog::{Catalog, Environment, Grants, Loaded};
+use crate::cli::{self, Command, Parsed};
+use crate::console::{self, Console};
+use crate::document::LoadError;
+use crate::failure::Failure;
+
+/// What every command has to work with.
+struct Setting {
+    parsed: Parsed,
+    environment: Environment,
+    console: Console,
+}
+
+impl Setting {
+    /// The file of definitions.
+    fn tools(&self) -> &Path {
+        &self.parsed.cli.serve.tools
+    }
+
+    /// Reads the definitions, for a server on which these can call.
+    fn load(&self, grants: Grants) -> Result<Loaded, LoadError> {
+        Catalog::load(self.tools(), &self.environment.clone().granting(grants))
+    }
+
+    /// Reads the definitions for a command that uses them, and says what is doubtful.
+    fn catalog(&self, grants: Grants) -> Result<Catalog, LoadError> {
+        for warning in self.unknown_variables() {
+            console::tell(&format!("warning: {warning}"));
+        }
+        let Loaded {
+            catalog, warnings, ..
+        } = self.load(grants)?;
+        for warning in &warnings {
+            self.console.diagnostic(warning);
+        }
+        Ok(catalog)
+    }
+
+    /// What is wrong with the names of our variables.
+    fn unknown_variables(&self) -> Vec<String> {
+        cli::unknown_variables(self.environment.names())
+    }
+}
+
+/// Runs a command and returns its exit code.
+pub(crate) fn run(
+    command: Command,
+    parsed: Parsed,
+    environment: Environment,
+    console: Console,
+) -> Result<u8, Failure> {
+    let setting = Setting {
+        parsed,
+        environment,
+        console,
+    };
+    match command {
+        Command::List(options) => list::run(&options, &setting),
+        Command::Call(options) => call::run(&options, &setting),
+        Command::Check(options) => check::run(&options, setting),
+        Command::Init(options) => init::run(&options),
+        Command::Token(token) => token::run(token),
+        Command::Completions(options) => print::completions(&options),
+        Command::Man => print::manual(),
+    }
+}

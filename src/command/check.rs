@@ -1,0 +1,315 @@
+//! `check`: what serving would say of the definitions, the auth file and the options, all at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Setting, table};
+use crate::catalog::{Catalog, Grants, Loaded};
+use crate::cli::{self, Check, CheckFormat, Source};
+use crate::config::{self, Config};
+use crate::console::{self, Console};
+use crate::document::{Diagnostic, LoadError, Severity};
+use crate::failure::Failure;
+
+/// Checks everything, and returns the exit code that serving would end with before it listens.
+pub(super) fn run(options: &Check, setting: Setting) -> Result<u8, Failure> {
+    let console = setting.console;
+    let verdict = Verdict::new(setting);
+    match options.format {
+        CheckFormat::Text => verdict.tell(console)?,
+        CheckFormat::Json => console::print(verdict.json(options.strict))?,
+    }
+    Ok(if verdict.is_ok(options.strict) {
+        crate::EXIT_CLEAN
+    } else {
+        crate::EXIT_USAGE
+    })
+}
+
+/// What was found.
+struct Verdict {
+    file: PathBuf,
+    errors: Vec<anyhow::Error>,
+    /// About what has no place in a file.
+    warnings: Vec<String>,
+    /// What the options mean on this machine, such as a listener that everybody can reach. They may
+    /// be meant, so that they are no problems.
+    notes: Vec<String>,
+    /// About places in files.
+    diagnostics: Vec<Diagnostic>,
+    /// What would be served, unless the definitions have errors.
+    catalog: Option<Catalog>,
+    settings: cli::Settings,
+}
+
+impl Verdict {
+    fn new(setting: Setting) -> Self {
+        let mut verdict = Self {
+            file: setting.tools().to_owned(),
+            errors: Vec::new(),
+            warnings: setting.unknown_variables(),
+            notes: Vec::new(),
+            diagnostics: Vec::new(),
+            catalog: None,
+            settings: setting.parsed.settings.clone(),
+        };
+        // Also when something else is wrong with the options.
+        let grants = match config::authenticator(&setting.parsed.cli.access) {
+            Ok((authenticator, _)) => Grants::of(&authenticator),
+            Err(_) => Grants::Any,
+        };
+        let loaded = setting.load(grants);
+        match Config::new(setting.parsed) {
+            Ok(config) => {
+                verdict.notes.extend(config.warnings);
+                verdict.diagnostics.extend(config.auth_warnings);
+            }
+            Err(errors) => verdict.errors.extend(errors),
+        }
+        match loaded {
+            Ok(Loaded {
+                catalog, warnings, ..
+            }) => {
+                verdict.diagnostics.extend(warnings);
+                if catalog.is_empty() {
+                    verdict.warnings.push(crate::SERVES_NOTHING.to_owned());
+                }
+                verdict.catalog = Some(catalog);
+            }
+            Err(error) => verdict.errors.push(error.into()),
+        }
+        verdict
+    }
+
+    fn is_ok(&self, strict: bool) -> bool {
+        self.count(Severity::Error) == 0 && !(strict && self.count(Severity::Warning) > 0)
+    }
+
+    /// All that has a place, errors and warnings.
+    fn placed(&self) -> impl Iterator<Item = &Diagnostic> {
+        let files = self.errors.iter();
+        let files = files.filter_map(|error| error.downcast_ref::<LoadError>());
+        files
+            .flat_map(LoadError::diagnostics)
+            .chain(&self.diagnostics)
+    }
+
+    /// The errors about options.
+    fn unplaced(&self) -> impl Iterator<Item = &anyhow::Error> {
+        self.errors.iter().filter(|error| !error.is::<LoadError>())
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        let placed = self.placed();
+        let placed = placed.filter(|diagnostic| diagnostic.severity() == severity);
+        placed.count()
+            + match severity {
+                Severity::Error => self.unplaced().count(),
+                Severity::Warning => self.warnings.len(),
+            }
+    }
+
+    /// The problems as serving says them, then what counts.
+    fn tell(&self, console: Console) -> anyhow::Result<()> {
+        for error in &self.errors {
+            console.error(error);
+        }
+        for diagnostic in &self.diagnostics {
+            console.diagnostic(diagnostic);
+        }
+        for warning in &self.warnings {
+            console::tell(&format!("warning: {warning}"));
+        }
+        for note in &self.notes {
+            console::tell(&format!("note: {note}"));
+        }
+        let configuration = table::lines(&self.rows(), "  ");
+        console::print(format!(
+            "{}\n\nconfiguration:\n{configuration}",
+            self.summary()
+        ))
+    }
+
+    fn summary(&self) -> String {
+        let problems: Vec<_> = [
+            (self.count(Severity::Error), "error"),
+            (self.count(Severity::Warning), "warning"),
+        ]
+        .into_iter()
+        .filter_map(|(count, noun)| counted(count, noun))
+        .collect();
+        let problems = if problems.is_empty() {
+            "no problems".to_owned()
+        } else {
+            problems.join(", ")
+        };
+        if self.count(Severity::Error) > 0 {
+            return format!("nothing would be served: {problems}");
+        }
+        let served = self.served();
+        let mut parts: Vec<_> = (served.iter())
+            .filter_map(|(noun, count)| counted(*count, noun))
+            .collect();
+        parts.push(problems);
+        format!("{}: {}", self.file.display(), parts.join(", "))
+    }
+
+    /// How many of what would be served.
+    fn served(&self) -> Vec<(&'static str, usize)> {
+        let Some(catalog) = &self.catalog else {
+            return Vec::new();
+        };
+        vec![
+            ("tool", catalog.tools().len()),
+            ("prompt", catalog.prompts().len()),
+            ("resource", catalog.resources().len()),
+            ("resource template", catalog.templates().len()),
+        ]
+    }
+
+    /// What counts, and what set it.
+    fn rows(&self) -> Vec<[String; 3]> {
+        let of_file = self.catalog.iter().map(|catalog| {
+            let file = self.file.display().to_string();
+            ["name".to_owned(), catalog.server().name.clone(), file]
+        });
+        let options = self.settings.all().iter().map(|setting| {
+            let source = match setting.source {
+                Source::Default => "default",
+                Source::Environment => &setting.variable,
+                Source::CommandLine => "command line",
+            };
+            let value = if setting.values.is_empty() {
+                "not set".to_owned()
+            } else {
+                setting.values.join(",")
+            };
+            [setting.option.clone(), value, source.to_owned()]
+        });
+        options.chain(of_file).collect()
+    }
+
+    /// The same for programs. The form is described in `docs/commands.md`.
+    fn json(&self, strict: bool) -> String {
+        let placed = self.placed().map(Problem::placed);
+        let errors = self
+            .unplaced()
+            .map(|error| Problem::unplaced("error", format!("{error:#}")));
+        let warnings = self.warnings.iter();
+        let warnings = warnings.map(|warning| Problem::unplaced("warning", warning.clone()));
+        let notes = self.notes.iter();
+        let notes = notes.map(|note| Problem::unplaced("note", note.clone()));
+        let served = self.served().into_iter();
+        let report = Report {
+            ok: self.is_ok(strict),
+            file: self.file.display().to_string(),
+            errors: self.count(Severity::Error),
+            warnings: self.count(Severity::Warning),
+            served: served
+                .map(|(noun, count)| (format!("{}s", noun.replace(' ', "_")), count))
+                .collect(),
+            diagnostics: placed.chain(errors).chain(warnings).chain(notes).collect(),
+            configuration: self
+                .settings
+                .all()
+                .iter()
+                .map(Configured::of_option)
+                .collect(),
+        };
+        serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+    }
+}
+
+fn counted(count: usize, noun: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 {noun}")),
+        _ => Some(format!("{count} {noun}s")),
+    }
+}
+
+/// The report of `check --format json`. Members are added, but never removed or changed.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    file: String,
+    errors: usize,
+    warnings: usize,
+    served: BTreeMap<String, usize>,
+    diagnostics: Vec<Problem>,
+    configuration: Vec<Configured>,
+}
+
+/// A problem. Lines and columns count from 1, columns in characters, and the end is behind the place.
+#[derive(Serialize)]
+struct Problem {
+    severity: &'static str,
+    code: Option<&'static str>,
+    message: String,
+    help: Option<String>,
+    path: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    end_line: Option<usize>,
+    end_column: Option<usize>,
+}
+
+impl Problem {
+    fn unplaced(severity: &'static str, message: String) -> Self {
+        Self {
+            severity,
+            code: None,
+            message,
+            help: None,
+            path: None,
+            line: None,
+            column: None,
+            end_line: None,
+            end_column: None,
+        }
+    }
+
+    fn placed(diagnostic: &Diagnostic) -> Self {
+        let severity = match diagnostic.severity() {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let (start, end) = (diagnostic.position(), diagnostic.end());
+        Self {
+            code: Some(diagnostic.code().as_str()),
+            help: diagnostic.help().map(str::to_owned),
+            path: Some(diagnostic.path().to_owned()),
+            line: start.map(|(line, _)| line),
+            column: start.map(|(_, column)| column),
+            end_line: end.map(|(line, _)| line),
+            end_column: end.map(|(_, column)| column),
+            ..Self::unplaced(severity, diagnostic.message().to_owned())
+        }
+    }
+}
+
+/// An option, and what set it.
+#[derive(Serialize)]
+struct Configured {
+    option: String,
+    variable: String,
+    values: Vec<String>,
+    source: &'static str,
+}
+
+impl Configured {
+    fn of_option(setting: &cli::Setting) -> Self {
+        Self {
+            option: setting.option.clone(),
+            variable: setting.variable.clone(),
+            values: setting.values.clone(),
+            source: match setting.source {
+                Source::Default => "default",
+                Source::Environment => "environment",
+                Source::CommandLine => "command line",
+            },
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `list`: what is served, in lines or as JSON.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Setting, caller, table};
+use crate::auth::Caller;
+use crate::catalog::{Annotations, Catalog, Guarded, List};
+use crate::cli;
+use crate::console;
+use crate::failure::Failure;
+
+/// Prints what is served.
+pub(super) fn run(options: &cli::List, setting: &Setting) -> Result<u8, Failure> {
+    let (caller, grants) = caller::find(options.subject.as_deref(), setting)?;
+    let catalog = setting.catalog(grants)?;
+    let items = items(&catalog, caller.as_deref());
+    if options.json {
+        let text = serde_json::to_string_pretty(&items).unwrap_or_default();
+        console::print(text + "\n")?;
+        return Ok(crate::EXIT_CLEAN);
+    }
+    let rows: Vec<_> = items
+        .iter()
+        .map(|item| {
+            let effect = item.effect.unwrap_or("-");
+            let first = item.description.lines().next().unwrap_or_default();
+            [item.kind, item.name, effect, first].map(str::to_owned)
+        })
+        .collect();
+    console::print(table::lines(&rows, ""))?;
+    Ok(crate::EXIT_CLEAN)
+}
+
+/// Something that is served.
+#[derive(Serialize)]
+struct Item<'a> {
+    kind: &'static str,
+    /// For a resource or template its URI, by which clients ask for it.
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<&'static str>,
+    description: &'a str,
+}
+
+/// Everything, or what a caller may use.
+fn items<'a>(catalog: &'a Catalog, caller: Option<&Caller>) -> Vec<Item<'a>> {
+    let tools = usable(catalog.tools(), caller).map(|tool| Item {
+        kind: "tool",
+        name: &tool.name,
+        effect: Some(effect(tool.annotations)),
+        description: &tool.description,
+    });
+    let prompts = usable(catalog.prompts(), caller).map(|prompt| Item {
+        kind: "prompt",
+        name: &prompt.name,
+        effect: None,
+        description: &prompt.description,
+    });
+    let resources = usable(catalog.resources(), caller).map(|resource| Item {
+        kind: "resource",
+        name: resource.uri.as_str(),
+        effect: None,
+        description: &resource.about.description,
+    });
+    let templates = usable(catalog.templates(), caller).map(|template| Item {
+        kind: "template",
+        name: template.uri.as_str(),
+        effect: None,
+        description: &template.about.description,
+    });
+    tools
+        .chain(prompts)
+        .chain(resources)
+        .chain(templates)
+        .collect()
+}
+
+/// The items of a list that a caller may use, as the server decides it.
+fn usable<'a, T: Guarded>(
+    list: &'a List<T>,
+    caller: Option<&Caller>,
+) -> impl Iterator<Item = &'a Arc<T>> {
+    let may_use = move |item: &&Arc<T>| caller.is_none_or(|caller| item.allow().permits(caller));
+    list.iter().filter(may_use)
+}
+
+/// The word of the definition for what clients are told.
+fn effect(annotations: Annotations) -> &'static str {
+    match (annotations.read_only, annotations.destructive) {
+        (Some(true), _) => "read",
+        (_, Some(false)) => "write",
+        _ => "destructive",
+    }
+}

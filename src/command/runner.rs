@@ -1,0 +1,203 @@
+//! One call, run as the server would run it: by the same executor, without a client.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures_util::{Stream, StreamExt as _};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Caller;
+use crate::catalog::{Arguments, Tool};
+use crate::cli::{self, Parsed};
+use crate::console;
+use crate::execute::{
+    self, CallRequest, Client, Executor, Input, Limits, Listener, Origin, Outcome, Said, Stop,
+};
+use crate::logging;
+use crate::protocol::capabilities::{Capability, ClientCapabilities};
+use crate::protocol::version::ProtocolVersion;
+use crate::shutdown::{self, Event};
+
+/// The revision in which a call is made: one in which a program that asks waits for the answer.
+const VERSION: ProtocolVersion = ProtocolVersion::V2025_11_25;
+
+/// What is called, and in whose name.
+pub(super) struct Call {
+    pub(super) tool: Arc<Tool>,
+    pub(super) arguments: Arguments,
+    pub(super) caller: Arc<Caller>,
+    /// Who answers what the tool asks; without one nobody can be asked.
+    pub(super) client: Option<Box<dyn Client>>,
+    /// Whether progress and the log of the tool are of interest.
+    pub(super) listens: bool,
+}
+
+/// Runs calls, one at a time.
+pub(super) struct Runner {
+    runtime: tokio::runtime::Runtime,
+    limits: Limits,
+}
+
+impl Runner {
+    /// Prepares the process for its children, and starts the log.
+    pub(super) fn new(parsed: &Parsed, allows_color: bool) -> anyhow::Result<Self> {
+        let mut log = parsed.cli.log.clone();
+        if !parsed.settings.is_chosen("--log-level") {
+            log.log_level = cli::LogLevel::Warn;
+        }
+        logging::start(&log, allows_color);
+        execute::prepare_children().context("cannot set the limits of the tools")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let limits = &parsed.cli.limits;
+        Ok(Self {
+            runtime,
+            limits: Limits {
+                max_calls: 1,
+                call_timeout: limits.call_timeout,
+                ask_timeout: limits.ask_timeout,
+            },
+        })
+    }
+
+    /// Runs a call to its end, and ends what it leaves behind. A signal stops it, and a second one
+    /// kills it.
+    pub(super) fn run(&self, call: Call) -> anyhow::Result<Outcome> {
+        self.runtime.block_on(async {
+            let events = shutdown::events().context("cannot listen for signals")?;
+            let executor = Executor::new(self.limits);
+            let (sender, outcome) = oneshot::channel();
+            let listener = Speaker {
+                outcome: sender,
+                listens: call.listens,
+            };
+            let stop = Stop {
+                client: CancellationToken::new(),
+                session: CancellationToken::new(),
+            };
+            let started = executor.start(request(call, &executor), stop, Box::new(listener));
+            let ended = async {
+                let outcome = outcome.await.unwrap_or(Outcome::Lost);
+                executor.finished().await;
+                outcome
+            };
+            match started {
+                Ok(()) => Ok(until_stopped(&executor, ended, events).await),
+                Err(execute::Busy) => Ok(Outcome::Lost),
+            }
+        })
+    }
+
+    /// Ends without waiting for a terminal on which nobody answers any more.
+    pub(super) fn end(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// What a tool needs of its client that there is not; a call from a terminal waits for its result,
+/// and needs no tasks for that.
+pub(super) fn missing(tool: &Tool, has_user: bool) -> Vec<Capability> {
+    let capabilities = capabilities(has_user);
+    let lacks = |one: &Capability| *one != Capability::Tasks && !capabilities.has(*one);
+    tool.needs.iter().copied().filter(lacks).collect()
+}
+
+fn capabilities(has_user: bool) -> ClientCapabilities {
+    let object = if has_user {
+        json!({"elicitation": {"form": {}, "url": {}}})
+    } else {
+        json!({})
+    };
+    let object = object.as_object().cloned().unwrap_or_default();
+    ClientCapabilities::read(&object, VERSION)
+}
+
+fn request(call: Call, executor: &Executor) -> CallRequest {
+    CallRequest {
+        number: executor.number(),
+        tool: call.tool,
+        arguments: call.arguments,
+        caller: call.caller,
+        from: Origin {
+            version: VERSION,
+            capabilities: capabilities(call.client.is_some()),
+            trace: None,
+        },
+        input: match call.client {
+            Some(client) => Input::Live(client),
+            None => Input::Nobody("nobody can be asked here"),
+        },
+    }
+}
+
+async fn until_stopped(
+    executor: &Executor,
+    ended: impl Future<Output = Outcome>,
+    mut events: impl Stream<Item = Event> + Unpin,
+) -> Outcome {
+    tokio::pin!(ended);
+    let mut is_stopped = false;
+    loop {
+        tokio::select! {
+            outcome = &mut ended => return outcome,
+            Some(Event::Stop(_)) = events.next() => {
+                if is_stopped {
+                    executor.kill_all();
+                } else {
+                    executor.stop_all();
+                }
+                is_stopped = true;
+            }
+        }
+    }
+}
+
+/// Tells people what a tool says while it runs.
+struct Speaker {
+    outcome: oneshot::Sender<Outcome>,
+    listens: bool,
+}
+
+impl Listener for Speaker {
+    fn said(&mut self, said: Said) {
+        if self.listens
+            && let Some(line) = line_of(said)
+        {
+            console::tell(&line);
+        }
+    }
+
+    fn done(self: Box<Self>, outcome: Outcome) {
+        // Whoever waits for it is there until it comes.
+        drop(self.outcome.send(outcome));
+    }
+}
+
+fn line_of(said: Said) -> Option<String> {
+    match said {
+        Said::Progress(progress) => {
+            let total = progress.total.map(|total| format!("/{total}"));
+            let message = progress.message.map(|message| format!(" {message}"));
+            Some(format!(
+                "[{}{}]{}",
+                progress.progress,
+                total.unwrap_or_default(),
+                message.unwrap_or_default()
+            ))
+        }
+        Said::Log(log) => {
+            let logger = log.logger.map(|logger| format!(" {logger}"));
+            let data = match log.data {
+                serde_json::Value::String(text) => text,
+                data => data.to_string(),
+            };
+            let level = log.level.as_str();
+            Some(format!("{level}{}: {data}", logger.unwrap_or_default()))
+        }
+        Said::ListChanged(_) | Said::CloseStream => None,
+    }
+}

@@ -1,0 +1,165 @@
+//! Collecting all that is wrong with a file.
+//!
+//! Every check of a file reports into one [`Report`] and goes on, so that a file is corrected in
+//! one round and not error by error.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::{Code, Diagnostic, LoadError, Severity};
+use super::source::{Source, Sources, Span};
+
+/// One problem as the checks describe it, before it is tied to its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(super) severity: Severity,
+    pub(super) code: Code,
+    pub(super) message: String,
+    /// The place, or the start of the file that the problem is.
+    pub(super) span: Span,
+    has_place: bool,
+    pub(super) others: Vec<(Span, String)>,
+    pub(super) help: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            span,
+            has_place: true,
+            others: Vec::new(),
+            help: None,
+        }
+    }
+
+    pub(crate) fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, span, message)
+        }
+    }
+
+    /// An error about the first file as a whole.
+    pub(crate) fn without_place(code: Code, message: impl Into<String>) -> Self {
+        Self::of_file(0, code, message)
+    }
+
+    /// An error about a file as a whole, of which this is an offset.
+    pub(crate) fn of_file(offset: usize, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            has_place: false,
+            ..Self::error(code, Span::at(offset), message)
+        }
+    }
+
+    /// Where it is, unless it is a file as a whole.
+    pub(super) fn place(&self) -> Option<Span> {
+        self.has_place.then_some(self.span)
+    }
+
+    /// Says what to do.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        self.maybe_help(Some(help.into()))
+    }
+
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// Points at a second place.
+    pub(crate) fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.others.push((span, label.into()));
+        self
+    }
+}
+
+/// What was read of the file system, to know when to read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// The files, also those that could not be read.
+    pub files: Vec<PathBuf>,
+    /// The folders in which files were looked for.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Collects the problems of a file, and of the files that it includes.
+#[derive(Debug)]
+pub(crate) struct Report {
+    sources: Sources,
+    inputs: Inputs,
+    problems: Vec<Problem>,
+    hidden: Vec<Span>,
+    errors: usize,
+}
+
+impl Report {
+    pub(crate) fn new(source: Source) -> Self {
+        Self {
+            sources: Sources::new(source),
+            inputs: Inputs::default(),
+            problems: Vec::new(),
+            hidden: Vec::new(),
+            errors: 0,
+        }
+    }
+
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Adds a file that another one includes.
+    pub(crate) fn include(&mut self, path: &Path, text: String) -> Arc<Source> {
+        self.sources.add(path, text)
+    }
+
+    /// Remembers that a file was read, or could not be.
+    pub(crate) fn has_read(&mut self, file: &Path) {
+        self.inputs.files.push(file.to_owned());
+    }
+
+    /// Remembers that files were looked for in a folder.
+    pub(crate) fn has_searched(&mut self, folder: &Path) {
+        self.inputs.folders.push(folder.to_owned());
+    }
+
+    pub(crate) fn add(&mut self, problem: Problem) {
+        self.errors += usize::from(problem.severity == Severity::Error);
+        self.problems.push(problem);
+    }
+
+    /// Draws this part of the text as `*` wherever it is shown: it may be a secret.
+    pub(crate) fn hide(&mut self, span: Span) {
+        self.hidden.push(span);
+    }
+
+    /// How many errors were reported so far; a later, larger number means that a step failed.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// Returns the warnings in the order of the files, each once.
+    pub(crate) fn finish(mut self) -> Result<(Vec<Diagnostic>, Inputs), LoadError> {
+        self.problems
+            .sort_by_key(|problem| (problem.span, problem.code));
+        self.problems.dedup();
+        let sources = Arc::new(self.sources.without(&self.hidden));
+        let diagnostics = (self.problems.into_iter())
+            .map(|problem| Diagnostic {
+                problem,
+                sources: Arc::clone(&sources),
+            })
+            .collect();
+        let inputs = self.inputs;
+        if self.errors > 0 {
+            return Err(LoadError {
+                diagnostics,
+                inputs,
+            });
+        }
+        Ok((diagnostics, inputs))
+    }
+}

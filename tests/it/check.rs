@@ -1,0 +1,201 @@
+//! `check`: everything that is wrong at once, with the verdict of serving.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use crate::commands::{assert_code, folder_with, run_in};
+use crate::support::{command, run};
+
+const BROKEN: &str = "\
+tools:
+  x:
+    description: X.
+    exce: echo
+";
+
+#[test]
+fn problems_of_every_kind_are_said_at_once() {
+    let folder = folder_with(BROKEN);
+    let auth = folder.path().join("auth.yaml");
+    fs::write(&auth, "tokens:\n  - {sha256: 12, subject: alice}\n").unwrap();
+    fs::set_permissions(&auth, fs::Permissions::from_mode(0o600)).unwrap();
+    let arguments = [
+        "check",
+        "--auth=auth.yaml",
+        "--session-unused-timeout=2h",
+        "--state-key-file=missing",
+    ];
+    let said = assert_code(run_in(folder.path(), &arguments), 2, "check");
+    for expected in [
+        "error[E001]: unknown key `exce` in tool `x`",
+        "--> tools.yaml:4:5",
+        "error[E033]: `sha256` must be 64 hexadecimal digits",
+        "error: --session-unused-timeout 2h would never take effect",
+        "error: --state-key-file missing: cannot read it",
+    ] {
+        assert!(
+            said.stderr.contains(expected),
+            "{expected}: {}",
+            said.stderr
+        );
+    }
+    let summary = "nothing would be served: 4 errors\n";
+    assert!(said.stdout.starts_with(summary), "{}", said.stdout);
+}
+
+#[test]
+fn every_setting_is_shown_with_what_set_it() {
+    let folder = folder_with("name: deploys\ntools:\n  x: {description: X., content: hi}\n");
+    let mut command = command();
+    command.current_dir(folder.path());
+    command.env("MCP_SERVE_CALL_TIMEOUT", "5m");
+    let arguments = ["check", "--listen=127.0.0.1:1,[::1]:2"];
+    let said = assert_code(run(command.args(arguments)), 0, "check");
+    let lines: Vec<Vec<&str>> = (said.stdout.lines())
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        })
+        .collect();
+    for expected in [
+        ["--tools", "tools.yaml", "default"],
+        ["--listen", "127.0.0.1:1,[::1]:2", "command line"],
+        ["--call-timeout", "5m", "MCP_SERVE_CALL_TIMEOUT"],
+        ["--auth", "not set", "default"],
+        ["name", "deploys", "tools.yaml"],
+    ] {
+        assert!(
+            lines.iter().any(|line| *line == expected),
+            "{expected:?}: {}",
+            said.stdout
+        );
+    }
+}
+
+#[test]
+fn a_warning_is_an_error_only_when_strict() {
+    let folder = folder_with("tools:\n  a.b: {description: X., content: hi}\n");
+    let said = assert_code(run_in(folder.path(), &["check"]), 0, "lenient");
+    assert!(said.stderr.contains("warning[E004]"), "{}", said.stderr);
+    assert!(
+        said.stdout.starts_with("tools.yaml: 1 tool, 1 warning\n"),
+        "{}",
+        said.stdout
+    );
+    assert_code(run_in(folder.path(), &["check", "--strict"]), 2, "strict");
+    let folder = folder_with("tools: {}\n");
+    let said = assert_code(run_in(folder.path(), &["check", "--strict"]), 2, "empty");
+    assert!(
+        said.stderr.contains("warning: nothing is served"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn what_may_be_meant_is_no_problem() {
+    let folder = folder_with("tools:\n  x: {description: X., content: hi}\n");
+    let arguments = [
+        "check",
+        "--strict",
+        "--metrics-listen=0.0.0.0:9090",
+        "--format=text",
+    ];
+    let said = assert_code(run_in(folder.path(), &arguments), 0, "note");
+    let note = "note: everybody who can reach 0.0.0.0:9090 may read the metrics";
+    assert!(said.stderr.contains(note), "{}", said.stderr);
+    assert!(said.stdout.starts_with("tools.yaml: 1 tool, no problems\n"));
+}
+
+#[test]
+fn a_program_reads_the_same_as_json() {
+    let folder = folder_with(BROKEN);
+    let arguments = ["check", "--format=json", "--listen=0.0.0.0:1"];
+    let said = assert_code(run_in(folder.path(), &arguments), 2, "broken");
+    assert_eq!(said.stderr, "");
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    assert_eq!(
+        (&report["errors"], &report["warnings"]),
+        (&json!(2), &json!(0))
+    );
+    let expected = json!({
+        "severity": "error", "code": "E001", "message": "unknown key `exce` in tool `x`",
+        "help": "did you mean `exec`?", "path": "tools.yaml",
+        "line": 4, "column": 5, "end_line": 4, "end_column": 9,
+    });
+    assert_eq!(report["diagnostics"][0], expected);
+    let option = &report["diagnostics"][1];
+    assert_eq!(
+        (&option["severity"], &option["path"]),
+        (&json!("error"), &Value::Null)
+    );
+
+    fs::write(
+        folder.path().join("tools.yaml"),
+        "tools:\n  x: {description: X., content: hi}\n",
+    )
+    .unwrap();
+    let said = assert_code(
+        run_in(folder.path(), &["check", "--format=json"]),
+        0,
+        "valid",
+    );
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["ok"], true);
+    assert_eq!(
+        report["served"],
+        json!({"tools": 1, "prompts": 0, "resources": 0, "resource_templates": 0})
+    );
+    let expected = json!({
+        "option": "--tools", "variable": "MCP_SERVE_TOOLS", "values": ["tools.yaml"], "source": "default",
+    });
+    assert_eq!(report["configuration"][0], expected);
+}
+
+#[test]
+fn every_file_of_the_corpus_gets_the_verdict_of_serving() {
+    let mut seen = 0;
+    for entry in fs::read_dir("tests/it/tools/invalid").unwrap() {
+        let file = entry.unwrap().path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            let file = file.display().to_string();
+            let mut command = command();
+            command.args([
+                "--auth",
+                "tests/it/tools/auth.yaml",
+                "--insecure-permissions",
+            ]);
+            let said = run(command.args(["check", "--tools", &file]));
+            let said = assert_code(said, 2, &file);
+            assert!(said.stderr.contains("error["), "{file}: {}", said.stderr);
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "a corpus test checks that it found files");
+}
+
+#[test]
+fn colors_are_for_terminals() {
+    let folder = folder_with(BROKEN);
+    let binary = env!("CARGO_BIN_EXE_mcp-serve");
+    let typescript = folder.path().join("typescript");
+    let on_terminal = |no_color: &str| {
+        let command = format!("NO_COLOR={no_color} {binary} check");
+        let mut script = std::process::Command::new("script");
+        script.args(["-q", "-e", "-c", &command]).arg(&typescript);
+        let output = script.current_dir(folder.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(on_terminal("").contains("\u{1b}["));
+    assert!(!on_terminal("1").contains("\u{1b}["));
+    let said = run_in(folder.path(), &["check"]);
+    assert!(!said.stderr.contains('\u{1b}'), "{}", said.stderr);
+}
