@@ -133,7 +133,7 @@ pub struct Command {
     pub folder: Option<CallFolder>,
 }
 
-/// Prints the names of variables and not their values, which may be secret.
+/// Prints neither the values of variables nor the input, which may be secret.
 impl fmt::Debug for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
@@ -144,7 +144,7 @@ impl fmt::Debug for Command {
             .field("environment", &names)
             .field("workdir", &self.workdir)
             .field("folder", &self.folder)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

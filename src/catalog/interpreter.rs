@@ -94,7 +94,7 @@ fn family(program: &str) -> &str {
 fn takes(program: &str) -> Option<Takes> {
     Some(match family(program) {
         "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "tcsh" | "zsh"
-        | "su" | "runuser" | "flock" => Takes::After(&["-c", "--command"]),
+        | "su" | "runuser" | "flock" | "script" => Takes::After(&["-c", "--command"]),
         "pwsh" | "powershell" => {
             Takes::After(&["-c", "-Command", "-command", "-e", "-EncodedCommand"])
         }
@@ -108,7 +108,6 @@ fn takes(program: &str) -> Option<Takes> {
         "node" | "nodejs" | "bun" => Takes::After(&["-e", "--eval", "-p", "--print"]),
         "deno" => Takes::After(&["eval"]),
         "php" => Takes::After(&["-r", "-B", "-R", "-E"]),
-        "script" => Takes::After(&["-c", "--command"]),
         "nix-shell" => Takes::After(&["--run", "--command"]),
         "vi" | "vim" | "nvim" | "ex" => Takes::After(&["-c", "--cmd"]),
         "gdb" => Takes::After(&["-ex", "-iex", "--eval-command", "--init-eval-command"]),

@@ -66,7 +66,7 @@ const PIECES: &[&str] = &[
     "word",
 ];
 
-/// SplitMix64, so that a seed is all that it takes to see a failure again.
+/// `SplitMix64`, so that a seed is all that it takes to see a failure again.
 struct Random(u64);
 
 impl Random {
