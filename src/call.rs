@@ -190,7 +190,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
             ..
         } = &self.from;
         match said {
-            Said::Progress(progress) => {
+            Said::Progress(progress) | Said::Alive(progress) => {
                 if let Some(token) = &self.progress_token {
                     let message = token.notification(&progress).into();
                     outbox.say(MessageKind::Progress, message);

@@ -13,7 +13,9 @@
 mod allow;
 mod argument_error;
 mod binding;
+mod case;
 mod completions;
+mod concurrency;
 mod content;
 mod current;
 mod definition;
@@ -24,15 +26,18 @@ mod file;
 mod grants;
 mod interpreter;
 mod list;
+mod outbound;
 mod output;
 mod params;
 mod path_value;
 mod program;
+mod progress;
 mod prompt;
 mod question;
 mod resource;
 mod rules;
 mod schema;
+mod secrets;
 mod settings;
 mod tags;
 mod template;
@@ -49,14 +54,18 @@ use std::sync::Arc;
 
 pub use allow::{Allow, Guarded};
 pub use argument_error::ArgumentError;
+pub use case::{Case, Expectation};
 pub use completions::{CandidateProgram, Candidates, Completions};
+pub use concurrency::{Concurrency, DEFAULT_MAX, DEFAULT_QUEUE, Rate};
 pub use current::{Current, Endpoint};
 pub use environment::Environment;
 pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
-pub use output::{Form, Output};
+pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
+pub use output::{Form, Output, Overflow, Stderr};
+pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
@@ -68,20 +77,24 @@ pub use tool::{
 pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
-use crate::document::diagnostic::Report;
+use crate::document::diagnostic::{Code, Report};
 use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::protocol::content::Icon;
+use crate::redact::Redactor;
 use definition::{Contents, Context};
 use documents::Document;
+use outbound::Apis;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
 pub struct Catalog {
+    secrets: Arc<Redactor>,
     server: ServerInfo,
     tools: List<Tool>,
     prompts: List<Prompt>,
     resources: List<Resource>,
     templates: List<ResourceTemplate>,
+    cases: Vec<Case>,
     toolsets: BTreeMap<String, Toolset>,
 }
 
@@ -129,7 +142,7 @@ impl Catalog {
     /// Fails when a file cannot be read or is not UTF-8, when all are larger than 4 MiB (which is
     /// found out without reading more than that), and as [`Catalog::parse`] does.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let (document, report) = documents::load(path);
+        let (document, report) = documents::load(path, environment.permissions());
         Self::read(document, report, environment)
     }
 
@@ -165,37 +178,49 @@ impl Catalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
-        let (document, report) = documents::parse(path, text);
+        let (document, report) = documents::parse(path, text, environment.permissions());
         Self::read(document, report, environment)
     }
 
     fn read(
-        document: Option<Document>,
+        mut document: Option<Document>,
         mut report: Report,
         environment: &Environment,
     ) -> Result<Loaded, LoadError> {
-        let context = Context {
+        let mut context = Context {
             sources: report.sources().clone(),
             environment,
+            apis: &Apis::default(),
+            secrets: Arc::default(),
         };
+        if let Some(document) = &mut document {
+            let secrets = secrets::resolve(document, &context, &mut report);
+            report.redact(secrets.clone());
+            if document.is_partial {
+                // What is named may stand in the file that could not be read.
+                report.ignore(Code::UnknownName);
+            }
+            context.secrets = Arc::new(secrets);
+        }
         let contents = document.map(|document| definition::read(&document, &context, &mut report));
         let (warnings, inputs) = report.finish()?;
         Ok(Loaded {
-            catalog: Self::new(contents.unwrap_or_default()),
+            catalog: Self::new(contents.unwrap_or_default(), context.secrets),
             warnings,
             inputs,
         })
     }
 
-    fn new(contents: Contents) -> Self {
+    fn new(contents: Contents, secrets: Arc<Redactor>) -> Self {
         Self {
             toolsets: (contents.toolsets.into_iter())
                 .map(|toolset| {
-                    let catalog = Arc::new(Self::new(toolset.contents));
+                    let catalog = Arc::new(Self::new(toolset.contents, Arc::clone(&secrets)));
                     let allow = toolset.allow;
                     (toolset.name, Toolset { catalog, allow })
                 })
                 .collect(),
+            secrets,
             server: contents.server,
             tools: List::new("tools", contents.tools, |tool| &tool.name),
             prompts: List::new("prompts", contents.prompts, |prompt| &prompt.name),
@@ -205,7 +230,13 @@ impl Catalog {
             templates: List::new("templates", contents.templates, |template| {
                 template.uri.as_str()
             }),
+            cases: contents.cases,
         }
+    }
+
+    /// Returns what keeps the secrets of the definitions out of what others see.
+    pub fn secrets(&self) -> &Arc<Redactor> {
+        &self.secrets
     }
 
     /// Returns what the server says of itself.
@@ -237,6 +268,11 @@ impl Catalog {
     /// Returns the templates of resources in the order of the file, by their URI templates.
     pub fn templates(&self) -> &List<ResourceTemplate> {
         &self.templates
+    }
+
+    /// Returns the tests of the file, in its order.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 
     /// Returns the toolset with this name.

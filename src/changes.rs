@@ -45,6 +45,8 @@ pub struct Changes(Arc<Hub>);
 #[derive(Debug, Default)]
 struct Hub {
     lists: Lists<AtomicU64>,
+    /// How often what is served became something else as a whole.
+    replaced: AtomicU64,
     announced: Notify,
     subscribers: Mutex<Subscribers>,
     last_listener: AtomicU64,
@@ -67,6 +69,14 @@ pub struct Lists<T> {
 struct Subscribers {
     of: HashMap<Arc<str>, HashMap<u64, Arc<News>>>,
     subscriptions: usize,
+}
+
+/// How a listener sees what is served, which may become something else as a whole.
+pub trait View: fmt::Debug + Send + Sync {
+    /// What tells each list, as it is seen, from what it was.
+    fn lists(&self) -> Lists<u64>;
+    /// Whether there is a resource of this URI. Does not block.
+    fn has(&self, uri: &str) -> bool;
 }
 
 /// Finds out when resources change, and announces it.
@@ -102,15 +112,23 @@ impl Changes {
         }
     }
 
+    /// Has everybody who listens look whether a list of its own is another one now.
+    pub fn replaced(&self) {
+        self.count(&self.0.replaced);
+    }
+
     fn count(&self, list: &AtomicU64) {
         list.fetch_add(1, Ordering::Relaxed);
         self.0.announced.notify_waiters();
     }
 
-    /// Hears of every change of these lists from now on.
-    pub fn listen(&self, lists: Lists<bool>) -> Listener {
+    /// Hears of every change of these lists from now on, as `view` shows them.
+    pub fn listen(&self, lists: Lists<bool>, view: impl View + 'static) -> Listener {
         let state = State {
             told: self.counts(),
+            replaced: self.0.replaced.load(Ordering::Relaxed),
+            seen: view.lists(),
+            view: Box::new(view),
             next_look: Instant::now(),
             subscribed: HashSet::new(),
             updated: BTreeSet::new(),
@@ -197,6 +215,11 @@ struct News {
 struct State {
     /// How often each list had changed when it was told last.
     told: Lists<u64>,
+    /// How often what is served had been replaced at the last look.
+    replaced: u64,
+    view: Box<dyn View>,
+    /// The lists at the last look after a replacement.
+    seen: Lists<u64>,
     /// When to look next for what is new.
     next_look: Instant,
     subscribed: HashSet<Arc<str>>,
@@ -212,6 +235,22 @@ impl News {
         if state.subscribed.contains(uri) && state.updated.insert(Arc::clone(uri)) {
             drop(state);
             self.arrived.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    /// Which lists are others than before a replacement, of which there were so many by now.
+    fn differs(&mut self, replaced: u64) -> Lists<bool> {
+        if self.replaced == replaced {
+            return Lists::default();
+        }
+        self.replaced = replaced;
+        let before = std::mem::replace(&mut self.seen, self.view.lists());
+        Lists {
+            tools: before.tools != self.seen.tools,
+            prompts: before.prompts != self.seen.prompts,
+            resources: before.resources != self.seen.resources,
         }
     }
 }
@@ -246,6 +285,16 @@ impl Listener {
             state.found.retain(stays);
             self.changes.unsubscribe(uri, self.number);
         }
+    }
+
+    /// Looks with other eyes from now on: what they see otherwise has changed for this listener.
+    pub fn look_with(&self, view: impl View + 'static) {
+        let mut state = self.news.state.lock();
+        state.view = Box::new(view);
+        // Never the count of the hub, so that the next look compares the lists.
+        state.replaced = u64::MAX;
+        drop(state);
+        self.news.arrived.notify_waiters();
     }
 
     /// The next change. What changes again before it is told is told once.
@@ -284,29 +333,35 @@ impl Listener {
     fn look(&self) {
         let counts = self.changes.counts();
         let mut state = self.news.state.lock();
+        if !state.found.is_empty() {
+            // Somebody else who reads this listener has looked meanwhile.
+            return;
+        }
+        let differs = state.differs(self.changes.0.replaced.load(Ordering::Relaxed));
         let State {
             told,
             updated,
             found,
             next_look,
+            view,
             ..
         } = &mut *state;
-        if !found.is_empty() {
-            // Somebody else who reads this listener has looked meanwhile.
-            return;
-        }
         *next_look = Instant::now() + PACE;
         let lists = [
-            (Change::Tools, self.lists.tools, counts.tools != told.tools),
+            (
+                Change::Tools,
+                self.lists.tools,
+                differs.tools || counts.tools != told.tools,
+            ),
             (
                 Change::Prompts,
                 self.lists.prompts,
-                counts.prompts != told.prompts,
+                differs.prompts || counts.prompts != told.prompts,
             ),
             (
                 Change::Resources,
                 self.lists.resources,
-                counts.resources != told.resources,
+                differs.resources || counts.resources != told.resources,
             ),
         ];
         for (change, is_wanted, is_new) in lists {
@@ -315,8 +370,9 @@ impl Listener {
             }
         }
         *told = counts;
-        let updated = std::mem::take(updated).into_iter().map(Change::Resource);
-        found.extend(updated);
+        let updated = std::mem::take(updated).into_iter();
+        let visible = updated.filter(|uri| view.has(uri));
+        found.extend(visible.map(Change::Resource));
     }
 }
 
@@ -330,4 +386,4 @@ impl Drop for Listener {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,7 +17,10 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
-pub use commands::{Call, Check, CheckFormat, Command, Completions, Init, List, Token, TokenOwner};
+pub use commands::{
+    Call, Check, CheckFormat, Command, Completions, Init, List, Schema, SchemaOf, Test, Token,
+    TokenOwner,
+};
 pub use manual::{completions, manual};
 pub use mistakes::unknown_variables;
 pub use options::{Access, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};
@@ -29,7 +32,8 @@ pub use values::{EndpointPath, Eras, ListenAddress, LogFormat, LogLevel, OnSessi
 /// Loads tool definitions, serves them over Streamable HTTP to MCP clients of every current
 /// protocol revision, or over standard input and output to the client that started it, and runs
 /// until it receives SIGTERM or SIGINT. A second of these signals ends
-/// it at once. SIGUSR1 writes session statistics to the log.
+/// it at once. SIGUSR1 writes session statistics to the log, SIGHUP reads the definitions
+/// again.
 ///
 /// With a command it serves nothing, and does what the command says.
 #[derive(Debug, Clone, Parser)]

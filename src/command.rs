@@ -12,6 +12,7 @@ mod print;
 mod result;
 mod runner;
 mod table;
+mod test;
 mod token;
 
 use std::path::Path;
@@ -23,13 +24,13 @@ use crate::document::LoadError;
 use crate::failure::Failure;
 
 /// What every command has to work with.
-struct Setting {
+struct Setup {
     parsed: Parsed,
     environment: Environment,
     console: Console,
 }
 
-impl Setting {
+impl Setup {
     /// The file of definitions.
     fn tools(&self) -> &Path {
         &self.parsed.cli.serve.tools
@@ -45,13 +46,11 @@ impl Setting {
         for warning in self.unknown_variables() {
             console::tell(&format!("warning: {warning}"));
         }
-        let Loaded {
-            catalog, warnings, ..
-        } = self.load(grants)?;
-        for warning in &warnings {
+        let loaded = self.load(grants)?;
+        for warning in &loaded.warnings {
             self.console.diagnostic(warning);
         }
-        Ok(catalog)
+        Ok(loaded.catalog)
     }
 
     /// What is wrong with the names of our variables.
@@ -67,15 +66,17 @@ pub(crate) fn run(
     environment: Environment,
     console: Console,
 ) -> Result<u8, Failure> {
-    let setting = Setting {
+    let setup = Setup {
         parsed,
         environment,
         console,
     };
     match command {
-        Command::List(options) => list::run(&options, &setting),
-        Command::Call(options) => call::run(&options, &setting),
-        Command::Check(options) => check::run(&options, setting),
+        Command::List(options) => list::run(&options, &setup),
+        Command::Call(options) => call::run(&options, &setup),
+        Command::Check(options) => check::run(&options, setup),
+        Command::Test(options) => test::run(&options, &setup),
+        Command::Schema(options) => print::schema(&options),
         Command::Init(options) => init::run(&options),
         Command::Token(token) => token::run(token),
         Command::Completions(options) => print::completions(&options),

@@ -172,7 +172,8 @@ fn keep<T>(step: anyhow::Result<T>, errors: &mut Vec<anyhow::Error>) -> Option<T
     step.map_err(|error| errors.push(error)).ok()
 }
 
-fn permissions(access: &Access) -> Permissions {
+/// Whether the owner and mode of files are checked.
+pub(crate) fn permissions(access: &Access) -> Permissions {
     if access.insecure_permissions {
         Permissions::Unchecked
     } else {

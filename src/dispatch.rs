@@ -42,6 +42,7 @@ use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
 pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
+pub use visible::{Digests, Sight};
 
 /// What to do about a request.
 #[derive(Debug)]
@@ -284,15 +285,17 @@ fn perform(
             let reply = finish(context.era, &purpose, answer, context.catalog);
             Ok(Plan::Reply(reply))
         }
-        None | Some(Work::Run(_) | Work::Read(_)) => Ok(Plan::Call(Box::new(Call {
-            purpose,
-            tool: Arc::clone(tool),
-            arguments,
-            caller: Arc::clone(context.caller),
-            catalog: Arc::clone(context.catalog),
-            progress_token,
-            client,
-        }))),
+        None | Some(Work::Run(_) | Work::Send(_) | Work::Read(_)) => {
+            Ok(Plan::Call(Box::new(Call {
+                purpose,
+                tool: Arc::clone(tool),
+                arguments,
+                caller: Arc::clone(context.caller),
+                catalog: Arc::clone(context.catalog),
+                progress_token,
+                client,
+            })))
+        }
     }
 }
 

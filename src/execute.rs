@@ -8,16 +8,25 @@ mod ask;
 mod before;
 mod conversation;
 mod deadline;
+mod discreet;
+mod filter;
 mod folder;
+mod gate;
 mod identity;
+mod kept;
 mod lines;
+mod matched;
 mod messages;
+mod outbound;
 mod output;
 mod pace;
 mod process;
 mod report;
+mod reporter;
+mod stderr;
 mod stdin;
 mod stdout;
+mod tail;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -37,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -50,8 +59,12 @@ use crate::protocol::version::ProtocolVersion;
 use conversation::{Conversation, Unanswered};
 use deadline::Deadline;
 use folder::Folder;
-use process::{Finished, Process, Spawn};
-use stdout::Stdout;
+use gate::{Entered, Gates, Key, Place};
+use outbound::{Errand, Outbound, Sent};
+use process::{End, Finished, Process, Spawn};
+use reporter::Reporter;
+use stderr::Stderr;
+use stdout::{Printed, Stdout};
 
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
@@ -72,6 +85,8 @@ pub struct Limits {
 pub struct Executor {
     limits: Limits,
     permits: Arc<Semaphore>,
+    gates: Gates,
+    outbound: Arc<Outbound>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -178,6 +193,9 @@ pub enum Said {
     /// How far it has come. Each is further than the one before, and at most about ten come in a
     /// second: what comes faster is merged into the newest.
     Progress(Progress),
+    /// That the call goes on, for whoever waits for it, in the form of progress: the progress that was
+    /// told last, if any, and very little more.
+    Alive(Progress),
     /// Something for the client's log.
     Log(LogMessage),
     /// A list of the server is not what it was.
@@ -207,6 +225,9 @@ impl Executor {
         Self {
             limits,
             permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
+            // As many wait at most as run.
+            gates: Gates::new(limits.max_calls),
+            outbound: Arc::new(Outbound::new()),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -234,11 +255,13 @@ impl Executor {
         &self,
         request: CallRequest,
         stop: Stop,
-        mut listener: Box<dyn Listener>,
+        listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Busy)?;
+        let secrets = Arc::clone(request.tool.secrets());
+        let mut listener = discreet::listener(listener, &secrets);
         let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
         self.longest_grace.fetch_max(grace, Ordering::Relaxed);
         let call = CallTask {
@@ -247,16 +270,21 @@ impl Executor {
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
             caller: request.caller,
+            trace: request.from.trace,
+            outbound: Arc::clone(&self.outbound),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
+            permits: Arc::clone(&self.permits),
+            gates: self.gates.clone(),
             tasks: self.tasks.clone(),
         };
         let conversation = Conversation::new(
             request.from.capabilities,
             request.input,
             self.limits.ask_timeout,
-        );
+        )
+        .hiding(secrets);
         self.tasks.spawn(async move {
             let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
@@ -310,11 +338,22 @@ struct CallTask {
     variables: Vec<(OsString, OsString)>,
     tool: Arc<Tool>,
     caller: Arc<Caller>,
+    trace: Option<TraceContext>,
+    outbound: Arc<Outbound>,
     deadline: Duration,
     stop: Stop,
     shutdown: CancellationToken,
     kill: CancellationToken,
+    permits: Arc<Semaphore>,
+    gates: Gates,
     tasks: TaskTracker,
+}
+
+/// What a call that runs takes from others, until it is dropped.
+#[derive(Debug)]
+struct Turn {
+    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl CallTask {
@@ -333,11 +372,27 @@ impl CallTask {
             Ok(arguments) => arguments,
             Err(outcome) => return outcome,
         };
-        let mut command = match self.work(&arguments).await {
-            Ok(Work::Run(command)) => command,
-            Ok(Work::Answer(content)) => return report::answered(content),
-            Ok(Work::Read(path)) => return self.read(path, permit).await,
+        let work = match self.work(&arguments).await {
+            Ok(work) => work,
             Err(outcome) => return outcome,
+        };
+        let mut reporter = Reporter::new(listener);
+        let deadline = Deadline::after(self.deadline, Instant::now());
+        let turn = self.turn(&arguments, permit, &deadline, &mut reporter);
+        let turn = match turn.await {
+            Ok(turn) => turn,
+            Err(outcome) => return outcome,
+        };
+        let mut command = match work {
+            Work::Run(command) => command,
+            Work::Send(request) => {
+                conversation.begin();
+                let outcome = self.send(&request, &deadline, reporter).await;
+                drop(turn);
+                return outcome;
+            }
+            Work::Answer(content) => return report::answered(content),
+            Work::Read(path) => return self.read(path, turn).await,
         };
         identity::set(&mut command.environment, &self.variables);
         // A call that was given up already does nothing at all.
@@ -345,10 +400,11 @@ impl CallTask {
             return Outcome::Stopped(stopped);
         }
         conversation.begin();
-        listener.begins();
+        reporter.begins();
         let input = input_of(&self.tool, command.input.take());
+        let merges = self.tool.output.stderr == catalog::Stderr::Merge;
         let program = command.program.clone();
-        let (mut process, folder) = match start(command, input).await {
+        let (mut process, folder) = match start(command, input, merges).await {
             Ok(started) => started,
             Err(error) => {
                 tracing::warn!(tool = self.tool.name, program = %program.display(), %error, "a tool could not be started");
@@ -356,9 +412,59 @@ impl CallTask {
             }
         };
         // What was started is ended as always, also when its words make something of ours panic.
-        let outcome = or_lost(self.listen(&mut process, conversation, listener)).await;
-        self.clean_up(process, folder, permit);
+        let outcome = or_lost(self.listen(&mut process, deadline, conversation, reporter)).await;
+        self.clean_up(process, folder, turn);
         outcome
+    }
+
+    /// Waits until the call may run, if it has to. Its time goes by meanwhile, but it keeps nobody
+    /// else from running: it gives its permit back, and takes another when it is its turn.
+    async fn turn(
+        &self,
+        arguments: &Arguments,
+        permit: OwnedSemaphorePermit,
+        deadline: &Deadline,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Turn, Outcome> {
+        let tool = &self.tool;
+        let key = Key {
+            tool: tool.identity().to_owned(),
+            value: tool.concurrency_key(arguments, &self.caller),
+        };
+        let now = Instant::now();
+        let entered = self.gates.enter(key, &tool.concurrency, tool.rate, now);
+        let waiting = match entered {
+            Ok(Entered::Now(place)) => {
+                return Ok(Turn {
+                    _permit: permit,
+                    _place: place,
+                });
+            }
+            Ok(Entered::Later(waiting)) => waiting,
+            Err(refused) => return Err(report::not_let_in(tool, &refused, now)),
+        };
+        tracing::debug!(
+            call = self.number,
+            tool = tool.name,
+            "a call waits for its turn"
+        );
+        drop(permit);
+        let turn = async {
+            let place = waiting.turn().await;
+            let permit = Arc::clone(&self.permits).acquire_owned().await;
+            permit.map(|permit| Turn {
+                _permit: permit,
+                _place: place,
+            })
+        };
+        let at = deadline.at().unwrap_or(now);
+        tokio::select! {
+            // A call whose time is over does not run, also when its turn has come.
+            biased;
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+            () = tokio::time::sleep_until(at) => Err(report::waited_too_long(self.deadline)),
+            turn = reporter.during(turn) => turn.map_err(|_| Outcome::Lost),
+        }
     }
 
     /// Renders what the call does, off the reactor if paths are looked up.
@@ -374,11 +480,45 @@ impl CallTask {
         work.map_err(|error| report::refused(&error))
     }
 
-    /// Reads a file, off the reactor. The permit is in use until the operating system has answered.
-    async fn read(&self, path: PathBuf, permit: OwnedSemaphorePermit) -> Outcome {
+    /// Sends a request. It is over when it is dropped.
+    async fn send(
+        &self,
+        request: &Request,
+        deadline: &Deadline,
+        mut reporter: Reporter<'_>,
+    ) -> Outcome {
+        if let Some(stopped) = self.is_stopped() {
+            return Outcome::Stopped(stopped);
+        }
+        reporter.begins();
+        let errand = Errand {
+            tool: &self.tool,
+            trace: self.trace.as_ref(),
+            time: self.deadline,
+            deadline: deadline.at().unwrap_or_else(Instant::now),
+        };
+        let sent = tokio::select! {
+            sent = reporter.during(self.outbound.send(request, errand)) => sent,
+            stopped = self.stopped() => return Outcome::Stopped(stopped),
+        };
+        let printed = match sent {
+            Sent::Outcome(outcome) => return outcome,
+            Sent::Body(output) => Printed {
+                output,
+                ..Printed::default()
+            },
+        };
+        match self.filtered(printed).await {
+            Ok(printed) => report::of_body(&self.tool, printed),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Reads a file, off the reactor. The turn is over when the operating system has answered.
+    async fn read(&self, path: PathBuf, turn: Turn) -> Outcome {
         let reading = tokio::task::spawn_blocking(move || {
             let read = catalog::file_bytes(&path);
-            drop(permit);
+            drop(turn);
             (path, read)
         });
         tokio::select! {
@@ -395,23 +535,50 @@ impl CallTask {
     async fn listen(
         &self,
         process: &mut Process,
+        deadline: Deadline,
         mut conversation: Conversation,
-        listener: &mut dyn Listener,
+        reporter: Reporter<'_>,
     ) -> Outcome {
-        let mut stdout = Stdout::new(&self.tool, self.number, listener, &mut conversation);
-        let deadline = Deadline::after(self.deadline, Instant::now());
+        let mut stdout = Stdout::new(&self.tool, self.number, reporter, &mut conversation);
+        let mut stderr = Stderr::new(&self.tool);
         let ended = tokio::select! {
-            ended = process.output(&mut stdout, deadline) => ended,
+            ended = process.output((&mut stdout, &mut stderr), deadline) => ended,
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
         let printed = stdout.printed();
         match ended {
-            Ok(Finished::Ended(ended)) => report::outcome(&self.tool, printed, &ended),
+            Ok(Finished::Ended(end)) => match self.select(printed, &end).await {
+                Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end()),
+                Err(outcome) => outcome,
+            },
             Ok(Finished::TimedOut) => report::timed_out(self.deadline),
             Ok(Finished::Asked) => conversation
                 .unanswered()
                 .map_or(Outcome::Lost, Outcome::from),
             Err(error) => report::unreadable(&error),
+        }
+    }
+
+    /// What was printed, and what the filter of the definition makes of it if it is a result.
+    async fn select(&self, printed: Printed, end: &End) -> Result<Printed, Outcome> {
+        if !report::is_result(&self.tool, &printed, end) {
+            return Ok(printed);
+        }
+        self.filtered(printed).await
+    }
+
+    /// An output, and what the filter of the definition makes of it.
+    async fn filtered(&self, printed: Printed) -> Result<Printed, Outcome> {
+        let selection = output::to_select(&self.tool, &printed.output);
+        let Some(selection) = selection.map_err(report::not_selected)? else {
+            return Ok(printed);
+        };
+        tokio::select! {
+            values = filter::select(&self.tasks, selection) => Ok(Printed {
+                selected: Some(values.map_err(report::not_selected)?),
+                ..printed
+            }),
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
         }
     }
 
@@ -435,8 +602,8 @@ impl CallTask {
         stopped.next().map(|(_, reason)| reason)
     }
 
-    /// Ends what still runs, then gives folder and permit back: behind the outcome, not before it.
-    fn clean_up(&self, process: Process, folder: Option<Folder>, permit: OwnedSemaphorePermit) {
+    /// Ends what still runs, then gives folder and turn back: behind the outcome, not before it.
+    fn clean_up(&self, process: Process, folder: Option<Folder>, turn: Turn) {
         // A process that is being ended may still need the folder it runs in.
         let folder = if process.is_over() {
             folder.and_then(Folder::remove_empty)
@@ -458,7 +625,7 @@ impl CallTask {
             if let Some(folder) = folder {
                 folder.remove().await;
             }
-            drop(permit);
+            drop(turn);
         });
     }
 }
@@ -517,6 +684,7 @@ pub fn prepare_children() -> io::Result<()> {
 async fn start(
     mut command: Command,
     input: Option<stdin::Input>,
+    merges: bool,
 ) -> io::Result<(Process, Option<Folder>)> {
     let folder = Folder::make(&mut command).await?;
     let workdir = command.workdir.as_deref();
@@ -526,6 +694,8 @@ async fn start(
         arguments: &command.arguments,
         environment: &command.environment,
         workdir: workdir.unwrap_or(Path::new("/")),
+        name: None,
+        merges,
         input,
     })?;
     Ok((process, folder))
@@ -544,173 +714,4 @@ fn os_signal(signal: Signal) -> rustix::process::Signal {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::auth::Principal;
-    use crate::catalog::Catalog;
-
-    /// Tells a test what it hears.
-    struct Wire {
-        said: mpsc::UnboundedSender<Said>,
-        done: mpsc::UnboundedSender<Outcome>,
-        panics: bool,
-    }
-
-    impl Wire {
-        fn new(
-            panics: bool,
-        ) -> (
-            Box<Self>,
-            mpsc::UnboundedReceiver<Said>,
-            mpsc::UnboundedReceiver<Outcome>,
-        ) {
-            let (said, heard) = mpsc::unbounded_channel();
-            let (done, outcomes) = mpsc::unbounded_channel();
-            let wire = Box::new(Self { said, done, panics });
-            (wire, heard, outcomes)
-        }
-    }
-
-    /// Nothing ends the call early.
-    fn never() -> Stop {
-        Stop {
-            client: CancellationToken::new(),
-            session: CancellationToken::new(),
-        }
-    }
-
-    impl Listener for Wire {
-        fn said(&mut self, said: Said) {
-            drop(self.said.send(said));
-            assert!(!self.panics, "a listener fails");
-        }
-
-        fn done(self: Box<Self>, outcome: Outcome) {
-            drop(self.done.send(outcome));
-        }
-    }
-
-    const TALKS: &str = r#"
-defaults: {messages: true}
-tools:
-  talks:
-    description: Says its process group and its folder, then waits.
-    exec: >-
-      sh -c 'echo "{\"mcp\":\"progress\",\"progress\":$$,\"message\":\"$PWD\"}"; exec sleep 300'
-    timeout: 2s
-"#;
-
-    fn call(executor: &Executor, tools: &str) -> CallRequest {
-        let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
-        let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &environment).unwrap();
-        let tool = Arc::clone(loaded.catalog.tool("talks").unwrap());
-        let caller = Arc::new(Caller::new(Principal::Anonymous));
-        let arguments = tool.arguments(None, &caller).unwrap();
-        CallRequest {
-            number: executor.number(),
-            tool,
-            arguments,
-            caller,
-            from: Origin {
-                version: ProtocolVersion::V2025_11_25,
-                capabilities: ClientCapabilities::default(),
-                trace: None,
-            },
-            input: Input::Nobody("nobody listens"),
-        }
-    }
-
-    /// Session rule D5: nothing that a client sends makes a task panic, so it is provoked here.
-    #[tokio::test]
-    async fn a_call_has_one_outcome_and_gives_all_back_also_when_its_task_panics() {
-        let limits = Limits {
-            max_calls: 1,
-            call_timeout: Duration::from_secs(30),
-            ask_timeout: Duration::from_secs(30),
-        };
-        for panics in [false, true] {
-            let executor = Executor::new(limits);
-            let (wire, mut heard, mut outcomes) = Wire::new(panics);
-            let stop = never();
-            executor.start(call(&executor, TALKS), stop, wire).unwrap();
-            let Some(Said::Progress(progress)) = heard.recv().await else {
-                panic!("no progress");
-            };
-            let outcome = outcomes.recv().await.unwrap();
-            assert_eq!(matches!(outcome, Outcome::Lost), panics, "{outcome:?}");
-            // The listener is gone, and with it what it held.
-            assert!(outcomes.recv().await.is_none());
-            assert!(heard.recv().await.is_none());
-            executor.finished().await;
-            assert_eq!(executor.in_flight(), 0);
-            assert!(!Path::new(&progress.message.unwrap()).exists());
-            let group = progress
-                .progress
-                .as_i64()
-                .and_then(|group| group.try_into().ok());
-            let group = group.and_then(rustix::process::Pid::from_raw).unwrap();
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while rustix::process::test_kill_process_group(group).is_ok() {
-                assert!(Instant::now() < deadline, "the group lives");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn progress_is_merged_to_a_pace_that_can_be_read() {
-        const FLOOD: &str = r#"
-defaults: {messages: true}
-tools:
-  talks:
-    description: Reports many steps at once, waits, and reports more.
-    exec: >-
-      sh -c 'f="{\"mcp\":\"progress\",\"progress\":%.0f}"; seq -f "$f" 30000; sleep 2; seq -f "$f" 60000'
-"#;
-        let executor = Executor::new(Limits {
-            max_calls: 1,
-            call_timeout: Duration::from_secs(30),
-            ask_timeout: Duration::from_secs(30),
-        });
-        let (wire, mut heard, mut outcomes) = Wire::new(false);
-        let stop = never();
-        let started = Instant::now();
-        executor.start(call(&executor, FLOOD), stop, wire).unwrap();
-        let mut told = Vec::new();
-        let mut idle = None;
-        while let Some(Said::Progress(progress)) = heard.recv().await {
-            told.push(progress.progress.as_u64().unwrap());
-            if told.last() == Some(&30_000) {
-                idle = Some(outcomes.try_recv().is_err());
-            }
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let most = 2.0 + 10.0 + 10.0 * seconds;
-        let count = u32::try_from(told.len()).unwrap();
-        assert!(f64::from(count) <= most, "{count} in {seconds} s");
-        assert!(told.is_sorted_by(|one, other| one < other), "{told:?}");
-        assert_eq!(told.first(), Some(&1));
-        // What was held back is told when it is due, and before the outcome.
-        assert_eq!(idle, Some(true), "{told:?}");
-        assert_eq!(told.last(), Some(&60_000));
-    }
-
-    #[tokio::test]
-    async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
-        let executor = Executor::new(Limits {
-            max_calls: 0,
-            call_timeout: Duration::from_secs(30),
-            ask_timeout: Duration::from_secs(30),
-        });
-        let (wire, mut heard, mut outcomes) = Wire::new(false);
-        let stop = never();
-        assert_eq!(
-            executor.start(call(&executor, TALKS), stop, wire),
-            Err(Busy)
-        );
-        assert!(heard.recv().await.is_none());
-        assert!(outcomes.recv().await.is_none());
-    }
-}
+mod tests;

@@ -25,10 +25,14 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - `select` runs the jq filters of definitions, as a process of its own.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
+//!   reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
+//! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
+//! - [`redact`] keeps secrets out of what others see.
 //! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
@@ -49,11 +53,15 @@ pub mod execute;
 mod failure;
 pub mod host;
 pub mod http;
+mod language;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod redact;
+pub mod reload;
 pub mod seal;
 pub mod secret;
+mod select;
 pub mod server;
 pub mod session;
 pub mod shutdown;
@@ -71,11 +79,12 @@ pub use catalog::Catalog;
 pub use config::Config;
 pub use server::Server;
 
-use catalog::{Environment, Grants, Loaded};
+use catalog::{Environment, Grants};
 use cli::Parsed;
 use console::Console;
-use document::{Diagnostic, LoadError};
+use document::LoadError;
 use failure::Failure;
+use reload::Definitions;
 
 /// Exit code of a clean stop.
 pub const EXIT_CLEAN: u8 = 0;
@@ -96,6 +105,10 @@ const SERVES_NOTHING: &str = "nothing is served: the file defines nothing, or al
 /// assert_eq!(code, mcp_serve::EXIT_CLEAN);
 /// ```
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some(code) = select::serve(&arguments) {
+        return code;
+    }
     let mut parsed = match cli::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -108,7 +121,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    let environment = Environment::from_process();
+    let permissions = config::permissions(&parsed.cli.access);
+    let environment = Environment::from_process().permitting(permissions);
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),
@@ -139,34 +153,15 @@ fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
     }
 }
 
-fn load(config: &Config, environment: Environment) -> Result<Catalog, LoadError> {
+fn load(config: &Config, environment: Environment) -> Result<(Definitions, Catalog), LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    log(&config.auth_warnings);
+    reload::log(&config.auth_warnings);
     let environment = environment.granting(Grants::of(&config.authenticator));
-    let loaded = Catalog::load(&config.tools, &environment)?;
-    let Loaded {
-        catalog, warnings, ..
-    } = loaded;
-    log(&warnings);
-    if catalog.is_empty() {
-        tracing::warn!(file = %config.tools.display(), "{SERVES_NOTHING}");
-    }
-    Ok(catalog)
-}
-
-/// Logs what is doubtful in a file.
-fn log(warnings: &[Diagnostic]) {
-    for warning in warnings {
-        let (line, column) = warning.position().unwrap_or_default();
-        tracing::warn!(
-            code = warning.code().as_str(),
-            place = format!("{}:{line}:{column}", warning.path()),
-            "{}",
-            warning.message()
-        );
-    }
+    let mut definitions = Definitions::new(config.tools.clone(), environment);
+    let catalog = definitions.load()?;
+    Ok((definitions, catalog))
 }
 
 fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Stopped> {
@@ -178,7 +173,7 @@ fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Sto
     let stopped = runtime.block_on(async {
         // From here on a signal is an orderly stop, also while the definitions are read.
         let events = shutdown::events().context("cannot listen for signals")?;
-        let catalog = load(&config, environment)?;
+        let (definitions, catalog) = load(&config, environment)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             tools = catalog.tools().len(),
@@ -188,7 +183,7 @@ fn serve(config: Config, environment: Environment) -> anyhow::Result<server::Sto
             file = %config.tools.display(),
             "starting"
         );
-        let server = Server::bind(config, catalog).await?;
+        let server = Server::bind(config, definitions, catalog).await?;
         anyhow::Ok(server.serve(events).await)
     });
     runtime.shutdown_background();

@@ -1,8 +1,10 @@
 //! The log: text or JSON lines on standard error.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Stderr, Write};
+use std::sync::{Arc, Weak};
 
+use parking_lot::RwLock;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -13,9 +15,50 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{Log, LogFormat, LogLevel};
+use crate::redact::Redactor;
 
 /// The field whose text is JSON already.
 const STATISTICS: &str = "statistics";
+
+/// What is kept out of the log, as long as some definition in use has it.
+static SECRETS: RwLock<Vec<Weak<Redactor>>> = RwLock::new(Vec::new());
+
+/// Keeps these secrets out of the log until the last call that has them is over.
+pub fn hide(secrets: &Arc<Redactor>) {
+    if secrets.is_empty() {
+        return;
+    }
+    let mut all = SECRETS.write();
+    all.retain(|secrets| secrets.strong_count() > 0);
+    all.push(Arc::downgrade(secrets));
+}
+
+/// Writes lines without secrets. Each write is a line as a whole.
+struct Discreet<W>(W);
+
+impl<W: Write> Write for Discreet<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let secrets: Vec<_> = SECRETS.read().iter().filter_map(Weak::upgrade).collect();
+        if secrets.is_empty() {
+            self.0.write_all(line)?;
+            return Ok(line.len());
+        }
+        let mut text = String::from_utf8_lossy(line).into_owned();
+        for secrets in secrets {
+            secrets.clean(&mut text);
+        }
+        self.0.write_all(text.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn writer() -> Discreet<Stderr> {
+    Discreet(io::stderr())
+}
 
 /// Starts the log, in color on a terminal unless that is not wanted. Called once; a second call
 /// changes nothing.
@@ -30,7 +73,7 @@ pub fn start(options: &Log, allows_color: bool) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
-        .with_writer(io::stderr);
+        .with_writer(writer);
     let started = match options.log_format {
         LogFormat::Text => builder
             .with_ansi(allows_color && io::stderr().is_terminal())
@@ -128,6 +171,23 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_line_has_no_secrets_while_something_has_them() {
+        let line = |text: &str| {
+            let mut writer = Discreet(Vec::new());
+            assert_eq!(writer.write(text.as_bytes()).unwrap(), text.len());
+            String::from_utf8(writer.0).unwrap()
+        };
+        let old = Arc::new(Redactor::new(["old-secret"]).unwrap());
+        let new = Arc::new(Redactor::new(["new \"secret\""]).unwrap());
+        hide(&old);
+        hide(&new);
+        let said = r#"{"a":"old-secret","b":"new \"secret\""}"#;
+        assert_eq!(line(said), r#"{"a":"***","b":"***"}"#);
+        drop(old);
+        assert_eq!(line("old-secret"), "old-secret");
     }
 
     #[test]

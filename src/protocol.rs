@@ -14,10 +14,12 @@ pub mod jsonrpc;
 pub mod logging;
 pub mod mcp;
 pub mod media;
+pub mod plain;
 pub mod progress;
 pub mod prompts;
 pub mod resources;
 pub mod subscriptions;
+pub mod texts;
 pub mod trace;
 pub mod version;
 

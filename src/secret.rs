@@ -94,10 +94,11 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
-/// Whether the owner and mode of a secret file are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether the owner and mode of a file are checked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Permissions {
     /// Refuse a file that others could have read or changed.
+    #[default]
     Checked,
     /// Accept any file.
     Unchecked,
@@ -149,6 +150,28 @@ pub fn read_file(
     permissions: Permissions,
     most: u64,
 ) -> Result<Secret, SecretFileError> {
+    let (file, metadata) = open(path)?;
+    if permissions == Permissions::Checked {
+        check_permissions(&metadata)?;
+    }
+    read(file, most)
+}
+
+/// As [`read_file`], but what is wrong with owner and mode is handed back beside the secret.
+///
+/// # Errors
+///
+/// [`SecretFileError`] says what is wrong; the caller adds which file.
+pub fn read_doubtful(
+    path: &Path,
+    most: u64,
+) -> Result<(Secret, Option<SecretFileError>), SecretFileError> {
+    let (file, metadata) = open(path)?;
+    let doubt = check_permissions(&metadata).err();
+    Ok((read(file, most)?, doubt))
+}
+
+fn open(path: &Path) -> Result<(File, Metadata), SecretFileError> {
     // Without waiting: opening a pipe would wait for a writer, and it is refused anyway.
     let file = File::options()
         .read(true)
@@ -158,9 +181,10 @@ pub fn read_file(
     if !metadata.is_file() {
         return Err(SecretFileError::NotAFile);
     }
-    if permissions == Permissions::Checked {
-        check_permissions(&metadata)?;
-    }
+    Ok((file, metadata))
+}
+
+fn read(file: File, most: u64) -> Result<Secret, SecretFileError> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

@@ -8,22 +8,22 @@ mod change_metrics;
 mod connections;
 mod listener;
 mod page;
+mod reload;
 mod session_metrics;
 mod socket;
 mod task_metrics;
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Listeners, Options, Refusals};
-use crate::catalog::{Catalog, Current, Resource};
+use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::cli::Eras;
 use crate::config::{Config, SessionMode};
@@ -31,6 +31,7 @@ use crate::execute::{self, Executor};
 use crate::http::{self, Report};
 use crate::metrics::Metrics;
 use crate::protocol::version::{Era, Served};
+use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
 use crate::stdio::{self, Streams};
@@ -39,6 +40,7 @@ use crate::task::Tasks;
 use crate::watch::Files;
 use connections::{Connections, Timeouts};
 use listener::Listener;
+use reload::{Reloading, Reloads};
 
 /// The most connections at once to the listener for metrics, beside those of clients.
 const MAX_MONITOR_CONNECTIONS: usize = 64;
@@ -70,18 +72,25 @@ pub struct Server {
     stats_interval: Option<Duration>,
     app: Arc<App>,
     files: Files,
+    definitions: Definitions,
+    reloads: Reloads,
     max_connections: usize,
     timeouts: Timeouts,
     drain_timeout: Duration,
 }
 
 impl Server {
-    /// Binds every address, which the log names, or takes standard input and output.
+    /// Binds every address, which the log names, or takes standard input and output. `catalog` was
+    /// loaded from `definitions`, which are loaded again when they change.
     ///
     /// # Errors
     ///
     /// The address that could not be bound, and why.
-    pub async fn bind(config: Config, catalog: Catalog) -> anyhow::Result<Self> {
+    pub async fn bind(
+        config: Config,
+        definitions: Definitions,
+        catalog: Catalog,
+    ) -> anyhow::Result<Self> {
         let mut listeners = Vec::new();
         for address in &config.listen {
             let listener = Listener::bind(address)
@@ -113,9 +122,10 @@ impl Server {
         let tasks = Tasks::new(config.tasks);
         task_metrics::register(&mut metrics, &tasks);
         let changes = Changes::default();
-        let files = Files::new(files(&catalog));
+        let files = Files::new(reload::paths(&catalog));
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
+        let reloads = Reloads::register(&mut metrics);
         let app = App {
             catalog: Current::new(catalog),
             sessions,
@@ -144,6 +154,8 @@ impl Server {
             stats_interval: config.stats_interval,
             app: Arc::new(app),
             files,
+            definitions,
+            reloads,
             max_connections: config.max_connections,
             timeouts: Timeouts {
                 keep_alive: config.keep_alive,
@@ -184,14 +196,7 @@ impl Server {
             tracing::info!(address = listener.address(), "metrics");
             tasks.spawn(monitor.clone().accept(listener, closing.clone()));
         }
-        for address in addresses {
-            let path = &self.app.options.path;
-            if address.starts_with("unix:") {
-                tracing::info!(%address, path, "listening");
-            } else {
-                tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
-            }
-        }
+        name_addresses(&self.app, addresses);
         // Cancelled when the one client is gone for whom all this is.
         let left = CancellationToken::new();
         if let Some(streams) = self.stdio {
@@ -214,7 +219,15 @@ impl Server {
             }
         });
         let changes = self.app.changes.clone();
-        tasks.spawn(self.files.run(changes, closing.clone()));
+        tasks.spawn(self.files.clone().run(changes, closing.clone()));
+        let reloading = Reloading {
+            app: Arc::clone(&self.app),
+            files: self.files,
+            reloads: self.reloads,
+            definitions: self.definitions,
+        };
+        let reload = Arc::new(Notify::new());
+        tasks.spawn(reloading.run(Arc::clone(&reload), closing.clone()));
         if let Some(sessions) = &self.app.sessions {
             tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
             tasks.spawn(revoke(
@@ -229,14 +242,14 @@ impl Server {
         }
 
         tokio::select! {
-            _ = wait_for_stop(&mut events, &self.app) => {}
+            _ = wait_for_stop(&mut events, &self.app, &reload) => {}
             () = left.cancelled() => tracing::info!("the client has left"),
         }
         let drained = tokio::select! {
             cut = drain(&self.app, &connections.tasks, self.drain_timeout) => {
                 if cut == 0 { Stopped::Clean } else { Stopped::Cut }
             }
-            signal = wait_for_stop(&mut events, &self.app) => {
+            signal = wait_for_stop(&mut events, &self.app, &reload) => {
                 tracing::warn!("second signal: every call is killed");
                 kill_processes(&self.app).await;
                 Stopped::Forced(signal)
@@ -265,14 +278,16 @@ impl Server {
     }
 }
 
-/// The files behind resources, by their URIs.
-fn files(catalog: &Catalog) -> HashMap<String, PathBuf> {
-    let of = |resource: &Resource| {
-        let file = resource.tool.file()?;
-        Some((resource.uri.as_str().to_owned(), file.to_owned()))
-    };
-    let resources = catalog.resources().iter();
-    resources.filter_map(|resource| of(resource)).collect()
+/// Says in the log where clients connect.
+fn name_addresses(app: &App, addresses: Vec<String>) {
+    for address in addresses {
+        let path = &app.options.path;
+        if address.starts_with("unix:") {
+            tracing::info!(%address, path, "listening");
+        } else {
+            tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
+        }
+    }
 }
 
 /// How requests are answered.
@@ -300,12 +315,17 @@ fn options(config: &Config) -> Options {
     }
 }
 
-/// Waits for the signal to stop, and writes statistics meanwhile when asked.
-async fn wait_for_stop(events: &mut (impl Stream<Item = Event> + Unpin), app: &App) -> i32 {
+/// Waits for the signal to stop. Writes statistics meanwhile when asked, and asks for a `reload`.
+async fn wait_for_stop(
+    events: &mut (impl Stream<Item = Event> + Unpin),
+    app: &App,
+    reload: &Notify,
+) -> i32 {
     loop {
         match events.next().await {
             Some(Event::Stop(signal)) => return signal,
             Some(Event::Report) => report(app, "session statistics"),
+            Some(Event::Reload) => reload.notify_one(),
             // Nobody can stop the server any more, which is what a test may want.
             None => std::future::pending().await,
         }

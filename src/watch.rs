@@ -1,10 +1,13 @@
-//! Watches the files behind resources, as long as somebody is subscribed to them.
+//! Watches the files behind resources, as long as somebody is subscribed to them, and those of the
+//! definitions.
 //!
 //! Not the file is watched but its folder, and that of what a link points to: a file that is
 //! replaced is another file, and a mounted `ConfigMap` changes by one rename in its folder. What
 //! happens in a folder is only the occasion to look whether one of its files is another than before.
 
-use std::collections::{BTreeSet, HashMap};
+mod inputs;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -23,6 +26,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::{Change, Changes, Source};
+
+pub use inputs::Snapshot;
 
 /// How long is waited for more to happen before the files are looked at.
 pub const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -51,8 +56,6 @@ pub struct Files(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The file of each resource.
-    paths: HashMap<String, PathBuf>,
     /// `None` where there is no inotify.
     inotify: Option<AsyncFd<OwnedFd>>,
     watched: Mutex<Watched>,
@@ -61,6 +64,10 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Watched {
+    /// The file of each resource.
+    paths: HashMap<String, PathBuf>,
+    /// The resources that somebody is subscribed to, whether they have files or not.
+    subscribed: HashSet<String>,
     files: HashMap<String, Seen>,
     /// The numbers of the watched folders, by their names.
     folders: HashMap<PathBuf, i32>,
@@ -86,15 +93,33 @@ struct Identity {
 impl Files {
     /// Watches nothing yet. Call it inside the runtime.
     pub fn new(paths: HashMap<String, PathBuf>) -> Self {
+        let watched = Watched {
+            paths,
+            ..Watched::default()
+        };
         let inner = Inner {
             inotify: None,
-            paths,
-            watched: Mutex::default(),
+            watched: Mutex::new(watched),
             warned: AtomicBool::new(false),
         };
-        let inotify = (!inner.paths.is_empty()).then(open);
-        let inotify = inotify.and_then(|opened| opened.map_err(|error| inner.warn(error)).ok());
+        let inotify = open().map_err(|error| inner.warn(error)).ok();
         Self(Arc::new(Inner { inotify, ..inner }))
+    }
+
+    /// Watches these files from now on. Returns the resources, among those that somebody is
+    /// subscribed to, whose file is another one than before.
+    pub fn follow(&self, paths: HashMap<String, PathBuf>) -> Vec<String> {
+        let mut watched = self.0.watched.lock();
+        let before = std::mem::replace(&mut watched.paths, paths);
+        let subscribed: Vec<_> = watched.subscribed.iter().cloned().collect();
+        let moved = |uri: &String| watched.paths.get(uri) != before.get(uri);
+        let moved: Vec<_> = subscribed.into_iter().filter(moved).collect();
+        for uri in &moved {
+            watched.files.remove(uri);
+            self.0.watch(&mut watched, uri);
+        }
+        self.0.leave_folders(&mut watched);
+        moved
     }
 
     /// How many folders are watched.
@@ -146,24 +171,14 @@ fn drain(inotify: &OwnedFd) {
 
 impl Source for Files {
     fn watch(&self, uri: &str) {
-        let inner = &self.0;
-        let Some((path, inotify)) = inner.paths.get(uri).zip(inner.inotify.as_ref()) else {
-            return;
-        };
-        let mut watched = inner.watched.lock();
-        let folders = folders_of(path);
-        for folder in &folders {
-            inner.watch_folder(&mut watched, folder, inotify.get_ref());
-        }
-        // After the folders are watched, so that no change is missed.
-        let identity = identity(path);
-        watched
-            .files
-            .insert(uri.to_owned(), Seen { identity, folders });
+        let mut watched = self.0.watched.lock();
+        watched.subscribed.insert(uri.to_owned());
+        self.0.watch(&mut watched, uri);
     }
 
     fn unwatch(&self, uri: &str) {
         let mut watched = self.0.watched.lock();
+        watched.subscribed.remove(uri);
         if watched.files.remove(uri).is_some() {
             self.0.leave_folders(&mut watched);
         }
@@ -171,6 +186,23 @@ impl Source for Files {
 }
 
 impl Inner {
+    /// Watches the file of a resource, if it has one.
+    fn watch(&self, watched: &mut Watched, uri: &str) {
+        let path = watched.paths.get(uri).cloned();
+        let Some((path, inotify)) = path.zip(self.inotify.as_ref()) else {
+            return;
+        };
+        let folders = folders_of(&path);
+        for folder in &folders {
+            self.watch_folder(watched, folder, inotify.get_ref());
+        }
+        // After the folders are watched, so that no change is missed.
+        let identity = identity(&path);
+        watched
+            .files
+            .insert(uri.to_owned(), Seen { identity, folders });
+    }
+
     fn watch_folder(&self, watched: &mut Watched, folder: &Path, inotify: &OwnedFd) {
         let is_known = watched.folders.contains_key(folder);
         if !is_known && watched.folders.len() >= MAX_FOLDERS {
@@ -178,14 +210,22 @@ impl Inner {
         }
         // Once more does no harm, and finds a folder again that was replaced.
         match inotify::add_watch(inotify, folder, OCCASIONS) {
-            Ok(number) => drop(watched.folders.insert(folder.to_owned(), number)),
+            Ok(number) => {
+                let before = watched.folders.insert(folder.to_owned(), number);
+                let is_left = |before: &i32| !watched.folders.values().any(|other| other == before);
+                if let Some(before) = before.filter(is_left) {
+                    // The folder was renamed, and another one has its name. It is gone already if
+                    // the folder is.
+                    inotify::remove_watch(inotify, before).ok();
+                }
+            }
             Err(error) => self.warn(format!("{}: {error}", folder.display())),
         }
     }
 
     /// Leaves the folders in which no file is watched any more.
     fn leave_folders(&self, watched: &mut Watched) {
-        let Watched { files, folders } = watched;
+        let Watched { files, folders, .. } = watched;
         let needed: BTreeSet<_> = files.values().flat_map(|seen| &seen.folders).collect();
         let mut left = Vec::new();
         folders.retain(|folder, number| {
@@ -214,14 +254,14 @@ impl Inner {
         let mut changed = Vec::new();
         let mut files = std::mem::take(&mut watched.files);
         for (uri, seen) in &mut files {
-            let Some(path) = self.paths.get(uri) else {
+            let Some(path) = watched.paths.get(uri).cloned() else {
                 continue;
             };
-            seen.folders = folders_of(path);
+            seen.folders = folders_of(&path);
             for folder in &seen.folders {
                 self.watch_folder(&mut watched, folder, inotify.get_ref());
             }
-            let now = identity(path);
+            let now = identity(&path);
             if now != seen.identity {
                 seen.identity = now;
                 changed.push(uri.clone());

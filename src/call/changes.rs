@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::app::App;
-use crate::changes::{self, Change, Listener, Lists, TooMany};
-use crate::dispatch::{self, Wish};
+use crate::auth::Caller;
+use crate::catalog::{Current, Endpoint};
+use crate::changes::{self, Change, Listener, Lists, TooMany, View};
+use crate::dispatch::{self, Sight, Wish};
 use crate::metrics::MessageKind;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_REQUEST, RequestId};
 use crate::protocol::subscriptions::{Filter, Notification};
@@ -22,7 +24,7 @@ pub(crate) const TOO_MANY_LISTENERS: &str =
 ///
 /// `-32601` for a subscription without a session, `-32600` for one too many.
 pub(crate) fn remember(
-    app: &App,
+    (app, caller): (&App, &Arc<Caller>),
     session: Option<&SessionGuard>,
     wish: Wish,
 ) -> Result<Box<RawValue>, ErrorObject> {
@@ -32,10 +34,10 @@ pub(crate) fn remember(
         // There is nothing that could remember it, and nothing is lost: each call says info.
         (Wish::LogLevel(_), None) => {}
         (Wish::Subscribe(uri), Some(session)) => {
-            let subscribed = listener(app, session).subscribe(&uri);
+            let subscribed = listener(app, session, caller).subscribe(&uri);
             subscribed.map_err(|TooMany| too_many())?;
         }
-        (Wish::Unsubscribe(uri), Some(session)) => listener(app, session).unsubscribe(&uri),
+        (Wish::Unsubscribe(uri), Some(session)) => listener(app, session, caller).unsubscribe(&uri),
         (Wish::Subscribe(_), None) => {
             return Err(ErrorObject::method_not_found("resources/subscribe"));
         }
@@ -58,23 +60,68 @@ fn too_many() -> ErrorObject {
     )
 }
 
-/// What the client of a session hears of.
-pub(crate) fn listener(app: &App, session: &Session) -> Arc<Listener> {
+/// How a caller sees what an endpoint serves, whatever that is by then.
+#[derive(Debug)]
+pub(crate) struct Eyes {
+    current: Current,
+    endpoint: Endpoint,
+    caller: Arc<Caller>,
+}
+
+impl Eyes {
+    pub(crate) fn new(app: &App, endpoint: &Endpoint, caller: &Arc<Caller>) -> Self {
+        Self {
+            current: app.catalog.clone(),
+            endpoint: endpoint.clone(),
+            caller: Arc::clone(caller),
+        }
+    }
+}
+
+impl View for Eyes {
+    fn lists(&self) -> Lists<u64> {
+        let caller = self.caller.as_ref();
+        let Some(catalog) = self.current.at(&self.endpoint, caller) else {
+            return Lists::default();
+        };
+        let catalog = catalog.as_ref();
+        let digests = Sight { catalog, caller }.digests();
+        Lists {
+            tools: digests.tools,
+            prompts: digests.prompts,
+            resources: digests.resources,
+        }
+    }
+
+    fn has(&self, uri: &str) -> bool {
+        let caller = self.caller.as_ref();
+        let catalog = self.current.at(&self.endpoint, caller);
+        catalog.is_some_and(|catalog| {
+            let catalog = catalog.as_ref();
+            Sight { catalog, caller }.has_resource(uri)
+        })
+    }
+}
+
+/// What the client of a session hears of, as the caller of a request in it sees it.
+pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Arc<Listener> {
+    let eyes = || Eyes::new(app, &session.info().toolset, caller);
     let lists = Lists {
         tools: true,
         prompts: true,
         resources: true,
     };
-    session.changes(|| app.changes.listen(lists))
+    session.changes(|| app.changes.listen(lists, eyes()))
 }
 
 /// Hears of what a filter names.
-pub(crate) fn filtered(app: &App, filter: &Filter) -> Listener {
-    let listener = app.changes.listen(Lists {
+pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
+    let lists = Lists {
         tools: filter.tools_list_changed,
         prompts: filter.prompts_list_changed,
         resources: filter.resources_list_changed,
-    });
+    };
+    let listener = app.changes.listen(lists, eyes);
     for uri in &filter.resource_subscriptions {
         // There is room: a filter names no more than a listener may be subscribed to.
         listener.subscribe(uri).ok();

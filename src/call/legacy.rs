@@ -77,7 +77,11 @@ impl Peer<'_> {
         }
         let mut plan = dispatch::plan(&context, &mut request);
         if let Plan::Remember(wish) = plan {
-            plan = Plan::Reply(changes::remember(self.app, self.session, wish));
+            plan = Plan::Reply(changes::remember(
+                (self.app, self.context.caller),
+                self.session,
+                wish,
+            ));
         }
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();

@@ -3,6 +3,7 @@
 mod about;
 mod action;
 mod backed;
+mod cases;
 mod completions;
 mod defaults;
 mod exec;
@@ -21,12 +22,15 @@ use std::sync::Arc;
 use super::allow::Allow;
 use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
+use super::outbound::Apis;
+use super::secrets::SECRETS;
 use super::settings::Settings;
-use super::{Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
+use super::{Case, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use crate::document::diagnostic::{Code, Problem, Report, Sources, Span};
 use crate::document::reader;
 use crate::document::suggest::nearest;
 use crate::document::yaml::{Advice, Duplicate, Entry, Key, Node};
+use crate::redact::Redactor;
 use defaults::Defaults;
 
 /// The version of the language that is read here.
@@ -39,15 +43,18 @@ const MAX_PORTABLE_NAME: usize = 64;
 const DOCUMENT_KEYS: &[&str] = &[
     "version",
     INCLUDE,
+    SECRETS,
     "name",
     "title",
     "icons",
     "instructions",
     "defaults",
+    "apis",
     "tools",
     "prompts",
     "resources",
     "resource_templates",
+    "tests",
     "toolsets",
 ];
 /// The keys of what is served; a file has at least one of them.
@@ -65,6 +72,10 @@ pub(crate) const ADVICE: Advice = Advice {
 pub(crate) struct Context<'a> {
     pub(crate) sources: Sources,
     pub(crate) environment: &'a Environment,
+    /// The HTTP APIs of the file.
+    pub(crate) apis: &'a Apis,
+    /// What no call may say.
+    pub(crate) secrets: Arc<Redactor>,
 }
 
 impl Context<'_> {
@@ -82,6 +93,7 @@ pub(crate) struct Contents {
     pub(crate) prompts: Vec<Arc<Prompt>>,
     pub(crate) resources: Vec<Arc<Resource>>,
     pub(crate) templates: Vec<Arc<ResourceTemplate>>,
+    pub(crate) cases: Vec<Case>,
     pub(crate) toolsets: Vec<ToolsetContents>,
 }
 
@@ -101,6 +113,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
     let mut contents = Contents::default();
     let server = &mut contents.server;
     let mut defaults = Settings::default();
+    let mut apis = Apis::default();
     let mut meant = HashSet::new();
     for entry in root.mapping().unwrap_or_default() {
         match entry.key.text.as_str() {
@@ -114,7 +127,8 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             "icons" => server.icons = icons::read(entry, report),
             "instructions" => server.instructions = reader::text(entry, report),
             "defaults" => defaults = defaults::read(entry, context, report),
-            "toolsets" => {}
+            "apis" => apis = Apis::read(entry, context, report),
+            SECRETS | "toolsets" | "tests" => {}
             key if SERVED_KEYS.contains(&key) => {}
             _ => unknown_key(entry, "the file", DOCUMENT_KEYS, &mut meant, report),
         }
@@ -125,6 +139,12 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
             .help("add `tools:` with at least one tool");
         report.add(problem);
     }
+    let context = &Context {
+        sources: context.sources.clone(),
+        environment: context.environment,
+        apis: &apis,
+        secrets: Arc::clone(&context.secrets),
+    };
     let defaults = Defaults::new(defaults, &document.defaults, context, report);
     read_served(root, &defaults, context, &mut contents, report);
     contents
@@ -153,6 +173,16 @@ fn read_served(
     if let Some(entry) = root.get("toolsets") {
         contents.toolsets = toolsets::read(entry, root, contents, context, report);
     }
+    if let Some(entry) = root.get("tests") {
+        contents.cases = cases::read(entry, &tool_names(root), &contents.tools, report);
+    }
+}
+
+/// The names of all tools, those included that have errors or are hidden.
+fn tool_names(root: &Node) -> Vec<&str> {
+    let tools = root.get("tools").and_then(|entry| entry.value.mapping());
+    let entries = tools.unwrap_or_default().iter();
+    entries.map(|entry| entry.key.text.as_str()).collect()
 }
 
 /// Refuses a file that follows other rules than those that are known here.
@@ -193,6 +223,7 @@ fn report_duplicate(duplicate: &Duplicate, report: &mut Report) {
         ["resources"] => format!("resource `{name}`"),
         ["toolsets"] => format!("toolset `{name}`"),
         ["resource_templates"] => format!("resource template `{name}`"),
+        ["apis"] => format!("api `{name}`"),
         _ => format!("key `{name}`"),
     };
     reader::twice(&subject, duplicate.first, duplicate.again.span, report);

@@ -8,6 +8,7 @@
 mod merge;
 mod open;
 mod pattern;
+mod trust;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,6 +18,7 @@ use super::definition::{self, ADVICE};
 use crate::document::diagnostic::{Code, Problem, Report, Source, Span};
 use crate::document::reader;
 use crate::document::yaml::{self, Entry};
+use crate::secret::Permissions;
 pub(crate) use merge::Document;
 use merge::Merger;
 use open::{FileId, Opened, Unreadable};
@@ -29,25 +31,42 @@ const MAX_FILES: usize = 256;
 const MAX_DEPTH: usize = 4;
 
 /// Reads the file `path` and all that it includes; what is wrong is in the report.
-pub(crate) fn load(path: &Path) -> (Option<Document>, Report) {
-    match open::open(path, yaml::MAX_BYTES) {
-        Ok(Opened { text, id }) => read(path, &text, Some(id)),
-        Err(Unreadable { message, help }) => {
+pub(crate) fn load(path: &Path, permissions: Permissions) -> (Option<Document>, Report) {
+    match open::open(path, permissions, yaml::MAX_BYTES) {
+        Ok(Opened { text, id }) => read(path, &text, Some(id), permissions),
+        Err(Unreadable {
+            code,
+            message,
+            help,
+        }) => {
             let mut report = Report::new(Source::new(path, String::new()));
             report.has_read(path);
-            let problem = Problem::without_place(Code::Unreadable, message);
-            report.add(problem.help(help.unwrap_or("name another file with --tools")));
+            let problem = Problem::without_place(code, message);
+            report.add(problem.help(
+                help.unwrap_or(
+                    "name another file with --tools, or write one with `mcp-serve init`",
+                ),
+            ));
             (None, report)
         }
     }
 }
 
 /// As [`load`], with the text of the first file.
-pub(crate) fn parse(path: &Path, text: &str) -> (Option<Document>, Report) {
-    read(path, text, FileId::of_path(path))
+pub(crate) fn parse(
+    path: &Path,
+    text: &str,
+    permissions: Permissions,
+) -> (Option<Document>, Report) {
+    read(path, text, FileId::of_path(path), permissions)
 }
 
-fn read(path: &Path, text: &str, id: Option<FileId>) -> (Option<Document>, Report) {
+fn read(
+    path: &Path,
+    text: &str,
+    id: Option<FileId>,
+    permissions: Permissions,
+) -> (Option<Document>, Report) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let mut report = Report::new(Source::new(path, text));
     report.has_read(path);
@@ -55,6 +74,7 @@ fn read(path: &Path, text: &str, id: Option<FileId>) -> (Option<Document>, Repor
     let mut loader = Loader {
         bytes: source.text.len(),
         report: &mut report,
+        permissions,
         used: yaml::Size::default(),
         opened: id.map(|id| (id, None)).into_iter().collect(),
         chain: id.into_iter().collect(),
@@ -67,6 +87,7 @@ fn read(path: &Path, text: &str, id: Option<FileId>) -> (Option<Document>, Repor
 
 struct Loader<'a> {
     report: &'a mut Report,
+    permissions: Permissions,
     /// What was used of the budgets so far.
     used: yaml::Size,
     bytes: usize,
@@ -82,6 +103,7 @@ impl Loader<'_> {
     fn read(&mut self, source: &Source) -> Option<()> {
         let parsed = yaml::parse(source, &mut self.used, &ADVICE, self.report);
         let Some((root, duplicates)) = parsed else {
+            self.merger.lacks_a_file();
             return Some(());
         };
         if let Some(problem) = definition::newer_version(&root) {
@@ -118,11 +140,16 @@ impl Loader<'_> {
         let path = path.strip_prefix(".").unwrap_or(path);
         self.report.has_read(path);
         let left = yaml::MAX_BYTES.saturating_sub(self.bytes as u64);
-        let Opened { text, id } = match open::open(path, left) {
+        let Opened { text, id } = match open::open(path, self.permissions, left) {
             Ok(opened) => opened,
-            Err(Unreadable { message, help }) => {
+            Err(Unreadable {
+                code,
+                message,
+                help,
+            }) => {
+                self.merger.lacks_a_file();
                 let message = format!("`{}`: {message}", path.display());
-                let problem = Problem::error(Code::Unreadable, place, message);
+                let problem = Problem::error(code, place, message);
                 let where_from = "a path is looked up from the folder of the file that names it";
                 self.report.add(problem.help(help.unwrap_or(where_from)));
                 return Some(());

@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 use super::grants::Grants;
+use crate::secret::Permissions;
 
 /// Holds the variables that were set when the snapshot was taken, and who can call.
 ///
@@ -25,6 +26,7 @@ use super::grants::Grants;
 pub struct Environment {
     variables: HashMap<OsString, OsString>,
     grants: Grants,
+    permissions: Permissions,
 }
 
 impl Environment {
@@ -49,6 +51,20 @@ impl Environment {
         Self { grants, ..self }
     }
 
+    /// The same, with files of whatever owner and mode if that is said.
+    #[must_use]
+    pub fn permitting(self, permissions: Permissions) -> Self {
+        Self {
+            permissions,
+            ..self
+        }
+    }
+
+    /// Returns whether the files of a definition may be anybody's.
+    pub fn permissions(&self) -> Permissions {
+        self.permissions
+    }
+
     /// Returns who can call.
     pub fn grants(&self) -> &Grants {
         &self.grants
@@ -71,6 +87,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
         Self {
             variables: (variables.map(|(name, value)| (name.into(), value.into()))).collect(),
             grants: Grants::default(),
+            permissions: Permissions::default(),
         }
     }
 }

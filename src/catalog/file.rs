@@ -14,15 +14,26 @@ use crate::document::yaml::Entry;
 /// The largest file that is served, in bytes: 4 MiB, as much as a request may have.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The absolute path of the file that an entry names, which can be read now.
+/// The absolute path of the file that an entry names, which can be read now. What it holds may be
+/// something else each time.
 pub(crate) fn path(entry: &Entry, folder: &Path, report: &mut Report) -> Option<PathBuf> {
     let path = folder.join(reader::text(entry, report)?);
-    read(entry, folder, report)?;
+    if open(entry, folder, report).is_none() {
+        report.has_read(&path);
+        return None;
+    }
     Some(std::path::absolute(&path).unwrap_or(path))
 }
 
-/// Reads the file that an entry names; a relative path starts at `folder`.
+/// Reads the file that an entry names, which is a part of the definition then; a relative path starts
+/// at `folder`.
 pub(crate) fn read(entry: &Entry, folder: &Path, report: &mut Report) -> Option<Vec<u8>> {
+    let path = folder.join(reader::text(entry, report)?);
+    report.has_read(&path);
+    open(entry, folder, report)
+}
+
+fn open(entry: &Entry, folder: &Path, report: &mut Report) -> Option<Vec<u8>> {
     let path = reader::text(entry, report)?;
     let (message, help) = match bytes(&folder.join(&path)) {
         Ok(Some(bytes)) => return Some(bytes),

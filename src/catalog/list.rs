@@ -1,7 +1,7 @@
 //! Things that clients list page by page and ask for by name.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,7 @@ pub struct List<T> {
     index: HashMap<String, usize>,
     kind: &'static str,
     key: fn(&T) -> &str,
+    digests: OnceLock<Vec<u64>>,
 }
 
 /// What tells one list from another, and from what it was before a change: the start of a SHA-256
@@ -30,6 +31,7 @@ impl<T> List<T> {
             index,
             kind,
             key,
+            digests: OnceLock::new(),
         }
     }
 
@@ -41,6 +43,12 @@ impl<T> List<T> {
     /// Returns the items in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Arc<T>> {
         self.items.iter()
+    }
+
+    /// Returns a digest of each item, in the order of the items; made by the first who asks.
+    pub fn digests(&self, of: fn(&T) -> u64) -> &[u64] {
+        self.digests
+            .get_or_init(|| self.items.iter().map(|item| of(item)).collect())
     }
 
     /// Returns how many items there are.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::completions::Completions;
-use super::tool::Tool;
+use super::tool::{Tool, Work};
 use super::uri_template::UriTemplate;
-use crate::protocol::content::{Annotations, Icon, Uri};
+use crate::auth::{Caller, Principal};
+use crate::protocol::content::{Annotations, Content, Icon, Uri};
 use crate::protocol::media::MediaType;
 
 /// Something that a client can read.
@@ -19,6 +20,18 @@ pub struct Resource {
     pub size: Option<usize>,
     /// What reads it. It is in no list.
     pub tool: Arc<Tool>,
+}
+
+impl Resource {
+    /// Returns what it holds, if that stands in the definition.
+    pub fn fixed(&self) -> Option<Vec<Content>> {
+        let nobody = Caller::new(Principal::Anonymous);
+        let arguments = self.tool.arguments(None, &nobody).ok()?;
+        match self.tool.work(&arguments, &nobody) {
+            Ok(Work::Answer(pieces)) => Some(pieces),
+            Ok(_) | Err(_) => None,
+        }
+    }
 }
 
 /// A URI with gaps: each way to fill them names a resource.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::allow::Allow;
+use super::concurrency::{Concurrency, Rate};
 use super::output::Output;
+use super::progress::ProgressLines;
 use super::question::Fallback;
 use super::tags;
 use super::template::{Word, segments};
@@ -35,6 +37,9 @@ pub(crate) const KEYS: &[&str] = &[
     "inherit_env",
     "cancel",
     "confirm_fallback",
+    "concurrency",
+    "rate",
+    "progress",
 ];
 
 /// Those of them that say who may use it and where it is served, not how it runs.
@@ -77,6 +82,9 @@ pub(crate) struct Settings {
     pub(crate) signal: Option<Signal>,
     pub(crate) grace: Option<Duration>,
     pub(crate) confirm_fallback: Option<Fallback>,
+    pub(crate) concurrency: Option<Concurrency>,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) progress: Option<ProgressLines>,
 }
 
 impl Settings {
@@ -110,6 +118,9 @@ impl Settings {
             "env" => self.env = env(entry, report),
             "inherit_env" => self.inherit_env = inherit_env(entry, report),
             "cancel" => self.cancel(entry, report),
+            "concurrency" => self.concurrency = Concurrency::read(entry, report),
+            "rate" => self.rate = Rate::read(entry, report),
+            "progress" => self.progress = ProgressLines::read(entry, report),
             "confirm_fallback" => {
                 let choices = [("deny", Fallback::Deny), ("allow", Fallback::Allow)];
                 self.confirm_fallback = reader::choice(entry, &choices, report);
@@ -149,6 +160,9 @@ impl Settings {
             signal: self.signal.or(defaults.signal),
             grace: self.grace.or(defaults.grace),
             confirm_fallback: self.confirm_fallback.or(defaults.confirm_fallback),
+            concurrency: self.concurrency.or_else(|| defaults.concurrency.clone()),
+            rate: self.rate.or(defaults.rate),
+            progress: self.progress.or_else(|| defaults.progress.clone()),
         }
     }
 
@@ -217,6 +231,11 @@ fn exit(entry: &Entry, report: &mut Report) -> ExitRules {
             Some("ok") => {
                 rules.insert(code, None);
             }
+            Some(text) if means_ok(text) => {
+                let message = format!("`{text}` would be the message of an error");
+                let problem = Problem::error(Code::Value, entry.place(), message);
+                report.add(problem.help("did you mean `ok`?"));
+            }
             Some(text) if !text.trim().is_empty() => {
                 rules.insert(code, Some(text.to_owned()));
             }
@@ -225,6 +244,13 @@ fn exit(entry: &Entry, report: &mut Report) -> ExitRules {
         }
     }
     ExitRules::new(rules)
+}
+
+/// True for what people write for `ok`, and nobody would tell a model as an error.
+fn means_ok(text: &str) -> bool {
+    const WORDS: &[&str] = &["ok", "okay", "pass", "success", "successful", "true", "yes"];
+    let text = text.trim().to_ascii_lowercase();
+    WORDS.contains(&text.as_str())
 }
 
 fn env(entry: &Entry, report: &mut Report) -> Vec<Variable> {

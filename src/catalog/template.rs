@@ -39,7 +39,7 @@ use crate::document::diagnostic::Span;
 pub(crate) use check::{Declared, check, check_declared};
 pub(crate) use list::words_of_list;
 pub(crate) use render::Renderer;
-pub(crate) use split::{segments, split};
+pub(crate) use split::{has_placeholder, segments, split};
 
 /// A command line: words and groups of words in order. The first word is the program.
 #[derive(Debug, Default)]
@@ -189,6 +189,14 @@ impl Word {
             [Segment::Literal(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// The literal texts of the word.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(text) => Some(text.as_str()),
+            Segment::Value(_) | Segment::Spread(_) => None,
+        })
     }
 
     /// The literal text that the word starts with.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -10,16 +11,21 @@ use serde_json::{Map, Value};
 use super::allow::Allow;
 use super::argument_error::ArgumentError;
 use super::binding::Bindings;
+use super::concurrency::{Concurrency, Rate};
 use super::content::{self, Piece};
 use super::exec::{Command, Exec};
+use super::outbound::{Http, Request};
 use super::output::Output;
 use super::params::Parameters;
+use super::progress::ProgressLines;
 use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::template::Renderer;
 use crate::auth::Caller;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
+use crate::protocol::texts::Texts as _;
+use crate::redact::Redactor;
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -61,6 +67,14 @@ pub struct Tool {
     pub exit: ExitRules,
     /// How a call is ended early.
     pub cancel: Cancel,
+    /// How many calls run at once, and how many wait.
+    pub concurrency: Concurrency,
+    /// How often it may be called; `None` as often as anybody likes.
+    pub rate: Option<Rate>,
+    /// Which lines of the program say how far it has come.
+    pub progress: Option<ProgressLines>,
+    /// What nothing else of a catalog is called, tools or not; the same when it is loaded again.
+    pub(crate) identity: String,
     /// Who may use it.
     pub allow: Allow,
     /// Names for toolsets to choose by; no client sees them.
@@ -76,6 +90,7 @@ pub(crate) struct Parts {
     pub(crate) input: InputSchema,
     pub(crate) bindings: Bindings,
     pub(crate) questions: Questions,
+    pub(crate) secrets: Arc<Redactor>,
 }
 
 /// What a call does.
@@ -83,6 +98,8 @@ pub(crate) struct Parts {
 pub(crate) enum Kind {
     /// Runs a program.
     Exec(Box<Exec>),
+    /// Sends a request.
+    Http(Box<Http>),
     /// Answers with content of the definition's own.
     Content(Vec<Piece>),
     /// Answers with what a file holds then. No tool of a list does.
@@ -90,9 +107,20 @@ pub(crate) enum Kind {
 }
 
 impl Tool {
+    /// Returns what nothing else of a catalog is called, also when it is no tool that clients see. It
+    /// is the same when a file is loaded again.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// Returns the JSON Schema of the arguments, as `tools/list` shows it.
     pub fn input_schema(&self) -> &Map<String, Value> {
         self.parts.input.as_map()
+    }
+
+    /// Returns what takes secrets out of all that a call says.
+    pub fn secrets(&self) -> &Arc<Redactor> {
+        &self.parts.secrets
     }
 
     /// Returns the parameters that clients repeat in headers.
@@ -164,9 +192,21 @@ impl Tool {
                 let input = (self.stdin == Stdin::Json).then(|| json_line(&arguments));
                 Ok(Work::Run(Command { input, ..command }))
             }
-            Kind::Content(pieces) => content::render(pieces, renderer).map(Work::Answer),
+            Kind::Http(http) => http.request(renderer).map(Work::Send),
+            Kind::Content(pieces) => {
+                let mut answer = content::render(pieces, renderer)?;
+                answer.each_text(&mut |text| self.parts.secrets.clean(text));
+                Ok(Work::Answer(answer))
+            }
             Kind::File(path) => Ok(Work::Read(path.clone())),
         }
+    }
+
+    /// What tells a call from others that run at the same time; empty if they are all alike.
+    pub fn concurrency_key(&self, arguments: &Arguments, caller: &Caller) -> String {
+        let key = self.concurrency.key.as_ref();
+        let renderer = Renderer::new(&self.parts.parameters, &arguments.0, caller);
+        key.map(|key| renderer.key(key)).unwrap_or_default()
     }
 
     /// Whether [`Tool::work`] looks into the file system, which takes time.
@@ -177,7 +217,7 @@ impl Tool {
     /// Returns where its answers come from.
     pub fn origin(&self) -> Origin {
         match self.parts.kind {
-            Kind::Exec(_) => Origin::Program,
+            Kind::Exec(_) | Kind::Http(_) => Origin::Program,
             Kind::Content(_) => Origin::Definition,
             Kind::File(_) => Origin::File,
         }
@@ -187,14 +227,15 @@ impl Tool {
     pub fn file(&self) -> Option<&Path> {
         match &self.parts.kind {
             Kind::File(path) => Some(path),
-            Kind::Exec(_) | Kind::Content(_) => None,
+            Kind::Exec(_) | Kind::Http(_) | Kind::Content(_) => None,
         }
     }
 
-    /// Whether the values of a parameter reach the program.
+    /// Whether the values of a parameter reach the program, or the other server.
     pub(crate) fn uses(&self, parameter: &str) -> bool {
         match &self.parts.kind {
             Kind::Exec(exec) => exec.uses(parameter),
+            Kind::Http(http) => http.slots().any(|slot| slot.name == parameter),
             Kind::Content(_) | Kind::File(_) => false,
         }
     }
@@ -224,7 +265,7 @@ pub enum Origin {
     Definition,
     /// A file holds them.
     File,
-    /// A program makes them.
+    /// A program makes them, or another server.
     Program,
 }
 
@@ -233,6 +274,8 @@ pub enum Origin {
 pub enum Work {
     /// It starts a process.
     Run(Command),
+    /// It sends a request.
+    Send(Request),
     /// It answers at once.
     Answer(Vec<Content>),
     /// It reads this file.
@@ -240,11 +283,19 @@ pub enum Work {
 }
 
 impl Work {
+    /// What its process finds on its standard input, if anything.
+    pub fn input(&self) -> Option<&str> {
+        match self {
+            Self::Run(command) => command.input.as_deref(),
+            Self::Send(_) | Self::Answer(_) | Self::Read(_) => None,
+        }
+    }
+
     /// The process that is started, if one is.
     pub fn command(self) -> Option<Command> {
         match self {
             Self::Run(command) => Some(command),
-            Self::Answer(_) | Self::Read(_) => None,
+            Self::Send(_) | Self::Answer(_) | Self::Read(_) => None,
         }
     }
 }

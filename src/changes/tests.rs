@@ -22,6 +22,20 @@ async fn told(listener: &Listener) -> Vec<Change> {
     told
 }
 
+/// What is served is never replaced.
+#[derive(Debug)]
+pub(crate) struct AlwaysTheSame;
+
+impl View for AlwaysTheSame {
+    fn lists(&self) -> Lists<u64> {
+        Lists::default()
+    }
+
+    fn has(&self, _: &str) -> bool {
+        true
+    }
+}
+
 /// Runs a test on a clock that goes on only when nothing else is to be done.
 fn paused(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -37,12 +51,15 @@ fn everybody_hears_what_they_asked_for_from_then_on() {
         let changes = Changes::default();
         changes.announce(Change::Tools);
         changes.announce(resource("a"));
-        let all = changes.listen(ALL);
-        let prompts = changes.listen(Lists {
-            prompts: true,
-            ..Lists::default()
-        });
-        let nothing = changes.listen(Lists::default());
+        let all = changes.listen(ALL, AlwaysTheSame);
+        let prompts = changes.listen(
+            Lists {
+                prompts: true,
+                ..Lists::default()
+            },
+            AlwaysTheSame,
+        );
+        let nothing = changes.listen(Lists::default(), AlwaysTheSame);
         all.subscribe("a").unwrap();
         all.subscribe("a").unwrap();
         nothing.subscribe("b").unwrap();
@@ -66,8 +83,8 @@ fn everybody_hears_what_they_asked_for_from_then_on() {
 fn who_unsubscribes_or_leaves_hears_nothing_and_holds_nothing() {
     paused(async {
         let changes = Changes::default();
-        let first = changes.listen(ALL);
-        let second = changes.listen(ALL);
+        let first = changes.listen(ALL, AlwaysTheSame);
+        let second = changes.listen(ALL, AlwaysTheSame);
         for listener in [&first, &second] {
             listener.subscribe("a").unwrap();
         }
@@ -88,7 +105,7 @@ fn who_unsubscribes_or_leaves_hears_nothing_and_holds_nothing() {
 fn a_million_announcements_are_one_change_now_and_one_later() {
     paused(async {
         let changes = Changes::default();
-        let listener = changes.listen(ALL);
+        let listener = changes.listen(ALL, AlwaysTheSame);
         listener.subscribe("a").unwrap();
         let flood = || {
             for _ in 0..1_000_000 {
@@ -113,7 +130,7 @@ fn a_million_announcements_are_one_change_now_and_one_later() {
 fn nothing_is_lost_while_nobody_asks() {
     paused(async {
         let changes = Changes::default();
-        let listener = changes.listen(ALL);
+        let listener = changes.listen(ALL, AlwaysTheSame);
         listener.subscribe("a").unwrap();
         let early = tokio::time::timeout(Duration::from_secs(5), listener.next()).await;
         assert!(early.is_err(), "{early:?}");
@@ -128,7 +145,7 @@ fn nothing_is_lost_while_nobody_asks() {
 fn of_two_who_read_one_listener_each_change_is_told_to_one() {
     paused(async {
         let changes = Changes::default();
-        let listener = changes.listen(ALL);
+        let listener = changes.listen(ALL, AlwaysTheSame);
         let (first, second, ()) = tokio::join!(told(&listener), told(&listener), async {
             changes.announce(Change::Tools);
             tokio::time::sleep(2 * PACE).await;
@@ -141,7 +158,7 @@ fn of_two_who_read_one_listener_each_change_is_told_to_one() {
 #[test]
 fn subscriptions_are_bounded() {
     let changes = Changes::default();
-    let listener = changes.listen(Lists::default());
+    let listener = changes.listen(Lists::default(), AlwaysTheSame);
     for number in 0..MAX_SUBSCRIPTIONS {
         listener.subscribe(&number.to_string()).unwrap();
     }
@@ -155,7 +172,7 @@ fn subscriptions_are_bounded() {
 #[test]
 fn the_uris_of_subscriptions_are_bounded() {
     let changes = Changes::default();
-    let listener = changes.listen(Lists::default());
+    let listener = changes.listen(Lists::default(), AlwaysTheSame);
     let long = |number: usize| format!("{number:02}{}", "x".repeat(MAX_SUBSCRIBED_BYTES / 64 - 2));
     for number in 0..64 {
         listener.subscribe(&long(number)).unwrap();
@@ -185,8 +202,8 @@ fn a_resource_is_watched_as_long_as_somebody_is_subscribed() {
     let seen = Arc::clone(&log.0);
     let changes = Changes::default();
     changes.watch_with(Box::new(log));
-    let first = changes.listen(ALL);
-    let second = changes.listen(ALL);
+    let first = changes.listen(ALL, AlwaysTheSame);
+    let second = changes.listen(ALL, AlwaysTheSame);
     first.subscribe("a").unwrap();
     second.subscribe("a").unwrap();
     second.subscribe("b").unwrap();
@@ -197,4 +214,50 @@ fn a_resource_is_watched_as_long_as_somebody_is_subscribed() {
     first.subscribe("a").unwrap();
     drop((first, second));
     assert_eq!(seen.lock().len(), 6, "{:?}", seen.lock());
+}
+
+/// What somebody sees, as the test has it.
+#[derive(Debug, Clone, Default)]
+struct Seen(Arc<Mutex<Lists<u64>>>);
+
+impl View for Seen {
+    fn lists(&self) -> Lists<u64> {
+        *self.0.lock()
+    }
+
+    fn has(&self, uri: &str) -> bool {
+        uri != "hidden"
+    }
+}
+
+#[test]
+fn a_replacement_is_told_to_whoever_sees_another_list() {
+    paused(async {
+        let changes = Changes::default();
+        let (one, other) = (Seen::default(), Seen::default());
+        let sees_one = changes.listen(ALL, one.clone());
+        let sees_other = changes.listen(ALL, other.clone());
+        one.0.lock().prompts = 1;
+        changes.replaced();
+        assert_eq!(told(&sees_one).await, [Change::Prompts]);
+        assert_eq!(told(&sees_other).await, []);
+        changes.replaced();
+        assert_eq!(told(&sees_one).await, []);
+        // Other eyes see something else, without a replacement.
+        sees_other.look_with(one.clone());
+        assert_eq!(told(&sees_other).await, [Change::Prompts]);
+    });
+}
+
+#[test]
+fn nobody_hears_of_a_resource_that_is_hidden() {
+    paused(async {
+        let changes = Changes::default();
+        let listener = changes.listen(ALL, Seen::default());
+        for uri in ["hidden", "shown"] {
+            listener.subscribe(uri).unwrap();
+            changes.announce(resource(uri));
+        }
+        assert_eq!(told(&listener).await, [resource("shown")]);
+    });
 }

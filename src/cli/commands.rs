@@ -25,6 +25,10 @@ pub enum Command {
     /// Progress, the log of the tool and its questions go to standard error, and its result to
     /// standard output.
     Call(Call),
+    /// Run the tests of the definitions.
+    Test(Test),
+    /// Print the JSON Schema of the definitions, for editors.
+    Schema(Schema),
     /// Write a first file of definitions, to be changed.
     Init(Init),
     /// Make a token, or the line of the auth file for one.
@@ -50,6 +54,7 @@ impl Command {
                 "ask_timeout",
                 "log_level",
             ],
+            "test" => &["tools", "call_timeout", "log_level"],
             _ => &[],
         }
     }
@@ -115,6 +120,31 @@ pub struct Call {
     /// Print what would be run or sent, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `test`
+#[derive(Debug, Clone, Args)]
+pub struct Test {
+    /// Run only tests whose name, or the name of whose tool, holds this text.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+}
+
+/// `schema`
+#[derive(Debug, Clone, Args)]
+pub struct Schema {
+    /// The kind of file.
+    #[arg(value_name = "FILE", default_value = "tools")]
+    pub of: SchemaOf,
+}
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The definitions: tools.yaml.
+    Tools,
+    /// The auth file: auth.yaml.
+    Auth,
 }
 
 /// `init`

@@ -19,6 +19,10 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
                  rest with an error, and end. A second one kills every call and ends at once.",
             ),
             ("SIGUSR1", "Write session statistics to the log."),
+            (
+                "SIGHUP",
+                "Read the definitions again, as a change of their files does.",
+            ),
         ],
     ),
     (

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::document::suggest::did_you_mean;
+use crate::document::suggest::nearest;
 
 /// What the variables of all options start with.
 const PREFIX: &str = "MCP_SERVE_";
@@ -88,16 +88,25 @@ pub fn unknown_variables<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<St
     unknown
         .into_iter()
         .map(|name| {
-            let meant = did_you_mean(name, known.iter().copied());
-            let advice = meant.unwrap_or_else(|| "`mcp-serve --help` lists them".to_owned());
+            // What all of them have in common would make any two look alike.
+            let meant = nearest(own_part(name), known.iter().map(|known| own_part(known)));
+            let advice = match meant {
+                Some(meant) => format!("did you mean `{PREFIX}{meant}`?"),
+                None => "`mcp-serve --help` lists them".to_owned(),
+            };
             format!("`{name}` is not a variable of mcp-serve, and sets nothing; {advice}")
         })
         .collect()
 }
 
+/// A name without what all have in common.
+fn own_part(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
 /// Whether Kubernetes sets a variable in every container beside a service named mcp-serve.
 fn is_of_kubernetes(name: &str) -> bool {
-    let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+    let rest = own_part(name);
     ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|own| {
         rest.strip_prefix(own)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))

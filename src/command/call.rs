@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::runner::{self, Runner};
-use super::{Setting, caller, result};
+use super::{Setup, caller, result};
 use crate::auth::{Caller, Principal};
 use crate::catalog::{Arguments, Catalog, Guarded as _, Tool};
 use crate::cli;
@@ -22,9 +22,9 @@ use crate::protocol::input::missing_capabilities;
 use terminal::Terminal;
 
 /// Calls a tool, or says what the call would do.
-pub(super) fn run(options: &cli::Call, setting: &Setting) -> Result<u8, Failure> {
-    let (caller, grants) = caller::find(options.subject.as_deref(), setting)?;
-    let catalog = setting.catalog(grants)?;
+pub(super) fn run(options: &cli::Call, setup: &Setup) -> Result<u8, Failure> {
+    let (caller, grants) = caller::find(options.subject.as_deref(), setup)?;
+    let catalog = setup.catalog(grants)?;
     let tool = find(&options.tool, &catalog)?;
     let caller = match caller {
         Some(caller) if tool.allow().permits(&caller) => caller,
@@ -42,7 +42,7 @@ pub(super) fn run(options: &cli::Call, setting: &Setting) -> Result<u8, Failure>
         tool.work(&arguments, &caller)
             .map_err(|error| bad_arguments(tool, &error))?;
     }
-    call(options, setting, (tool, arguments, caller))
+    call(options, setup, (tool, arguments, caller))
 }
 
 fn find<'a>(name: &str, catalog: &'a Catalog) -> Result<&'a Arc<Tool>, Failure> {
@@ -69,7 +69,7 @@ fn bad_arguments(tool: &Tool, error: &impl ToString) -> Failure {
 
 fn call(
     options: &cli::Call,
-    setting: &Setting,
+    setup: &Setup,
     (tool, arguments, caller): (&Arc<Tool>, Arguments, Arc<Caller>),
 ) -> Result<u8, Failure> {
     let reads_arguments = options.arguments.as_deref() == Some(arguments::STDIN);
@@ -79,7 +79,7 @@ fn call(
         let error = missing_capabilities(&missing).message;
         return Err(anyhow!("{}: {error}", tool.name).into());
     }
-    let runner = Runner::new(&setting.parsed, setting.environment.allows_color())?;
+    let runner = Runner::new(&setup.parsed, setup.environment.allows_color())?;
     let outcome = runner.run(runner::Call {
         tool: Arc::clone(tool),
         arguments,

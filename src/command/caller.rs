@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::bail;
 
-use super::Setting;
+use super::Setup;
 use crate::auth::{Authenticator, Caller};
 use crate::catalog::Grants;
 use crate::config;
@@ -17,12 +17,12 @@ use crate::failure::Failure;
 /// of who can call.
 pub(super) fn find(
     subject: Option<&str>,
-    setting: &Setting,
+    setup: &Setup,
 ) -> Result<(Option<Arc<Caller>>, Grants), Failure> {
     let Some(subject) = subject else {
         return Ok((None, Grants::Any));
     };
-    let access = &setting.parsed.cli.access;
+    let access = &setup.parsed.cli.access;
     let read = config::authenticator(access);
     let (authenticator, _) = read.map_err(|error| Failure::usage([error]))?;
     let caller = named(subject, &authenticator).map_err(|error| Failure::usage([error]))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Setting, table};
+use super::{Setup, table};
 use crate::catalog::{Catalog, Grants, Loaded};
 use crate::cli::{self, Check, CheckFormat, Source};
 use crate::config::{self, Config};
@@ -14,9 +14,9 @@ use crate::document::{Diagnostic, LoadError, Severity};
 use crate::failure::Failure;
 
 /// Checks everything, and returns the exit code that serving would end with before it listens.
-pub(super) fn run(options: &Check, setting: Setting) -> Result<u8, Failure> {
-    let console = setting.console;
-    let verdict = Verdict::new(setting);
+pub(super) fn run(options: &Check, setup: Setup) -> Result<u8, Failure> {
+    let console = setup.console;
+    let verdict = Verdict::new(setup);
     match options.format {
         CheckFormat::Text => verdict.tell(console)?,
         CheckFormat::Json => console::print(verdict.json(options.strict))?,
@@ -45,23 +45,23 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(setting: Setting) -> Self {
+    fn new(setup: Setup) -> Self {
         let mut verdict = Self {
-            file: setting.tools().to_owned(),
+            file: setup.tools().to_owned(),
             errors: Vec::new(),
-            warnings: setting.unknown_variables(),
+            warnings: setup.unknown_variables(),
             notes: Vec::new(),
             diagnostics: Vec::new(),
             catalog: None,
-            settings: setting.parsed.settings.clone(),
+            settings: setup.parsed.settings.clone(),
         };
         // Also when something else is wrong with the options.
-        let grants = match config::authenticator(&setting.parsed.cli.access) {
+        let grants = match config::authenticator(&setup.parsed.cli.access) {
             Ok((authenticator, _)) => Grants::of(&authenticator),
             Err(_) => Grants::Any,
         };
-        let loaded = setting.load(grants);
-        match Config::new(setting.parsed) {
+        let loaded = setup.load(grants);
+        match Config::new(setup.parsed) {
             Ok(config) => {
                 verdict.notes.extend(config.warnings);
                 verdict.diagnostics.extend(config.auth_warnings);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Setting, caller, table};
+use super::{Setup, caller, table};
 use crate::auth::Caller;
 use crate::catalog::{Annotations, Catalog, Guarded, List};
 use crate::cli;
@@ -12,9 +12,9 @@ use crate::console;
 use crate::failure::Failure;
 
 /// Prints what is served.
-pub(super) fn run(options: &cli::List, setting: &Setting) -> Result<u8, Failure> {
-    let (caller, grants) = caller::find(options.subject.as_deref(), setting)?;
-    let catalog = setting.catalog(grants)?;
+pub(super) fn run(options: &cli::List, setup: &Setup) -> Result<u8, Failure> {
+    let (caller, grants) = caller::find(options.subject.as_deref(), setup)?;
+    let catalog = setup.catalog(grants)?;
     let items = items(&catalog, caller.as_deref());
     if options.json {
         let text = serde_json::to_string_pretty(&items).unwrap_or_default();

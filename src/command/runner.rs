@@ -198,6 +198,7 @@ fn line_of(said: Said) -> Option<String> {
             let level = log.level.as_str();
             Some(format!("{level}{}: {data}", logger.unwrap_or_default()))
         }
-        Said::ListChanged(_) | Said::CloseStream => None,
+        // At a terminal it can be seen that it runs.
+        Said::Alive(_) | Said::ListChanged(_) | Said::CloseStream => None,
     }
 }

@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, Prompt};
 use crate::protocol::content::{Content, Resource, Role};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR};
 use crate::protocol::mcp::CallToolResult;
+use crate::protocol::plain::plain;
 use crate::protocol::prompts::{GetPromptResult, PromptMessage};
 use crate::protocol::resources::ReadResourceResult;
 use crate::protocol::version::Era;
@@ -79,7 +80,7 @@ fn messages(prompt: &Prompt, answer: Answer) -> Result<Vec<PromptMessage>, Error
         Answer::Messages(messages) => Ok(messages),
         Answer::Bytes(bytes) => Ok(vec![PromptMessage {
             role: Role::User,
-            content: Content::text(String::from_utf8_lossy(&bytes)),
+            content: Content::text(plain(&String::from_utf8_lossy(&bytes))),
         }]),
         Answer::Result(result) => {
             let roles = prompt.roles.iter().copied();

@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::page::page;
-use super::{Context, Plan, Purpose, cacheable, input, invalid_arguments, perform, take_arguments};
+use super::{
+    Context, Plan, Purpose, cacheable, input, invalid_arguments, perform, take_arguments, visible,
+};
 use crate::catalog::{Prompt, PromptArgument};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::{mcp, prompts};
@@ -29,6 +31,11 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         next_cursor: page.next_cursor,
     };
     cacheable(context, &result, context.list_caching())
+}
+
+/// What tells a prompt, as it is listed, from another.
+pub(super) fn digest(prompt: &Prompt) -> u64 {
+    visible::digest(&listed(prompt))
 }
 
 fn listed(prompt: &Prompt) -> prompts::Prompt<'_> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::page::page;
+use super::visible::{self, Sight};
 use super::{Context, Plan, Purpose, Reading, cacheable, input, perform};
 use crate::catalog::{Arguments, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
 use crate::protocol::content::Uri;
@@ -30,6 +31,16 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         next_cursor: page.next_cursor,
     };
     cacheable(context, &result, context.list_caching())
+}
+
+/// What tells a resource, as it is listed, from another.
+pub(super) fn digest(resource: &Resource) -> u64 {
+    visible::digest(&listed(resource))
+}
+
+/// As [`digest`], of a template.
+pub(super) fn digest_of_template(template: &ResourceTemplate) -> u64 {
+    visible::digest(&listed_template(template))
 }
 
 fn listed(resource: &Resource) -> resources::Resource<'_> {
@@ -83,7 +94,7 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let text = mcp::text(&request.params, "uri")?;
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
-    let (tool, about, arguments) = find(context, text).ok_or_else(not_found)?;
+    let (tool, about, arguments) = find(context.sight(), text).ok_or_else(not_found)?;
     let client = input::client(context, request, text, None)?;
     let purpose = Purpose::Resource(Box::new(Reading {
         uri,
@@ -93,24 +104,20 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     perform(context, request, tool, arguments, (purpose, client))
 }
 
-/// Whether a URI names something that can be read.
-pub(super) fn is_served(context: &Context<'_>, uri: &str) -> bool {
-    find(context, uri).is_some()
-}
-
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
 /// its rules allow.
-fn find<'a>(
-    context: &Context<'a>,
+pub(super) fn find<'a>(
+    sight: Sight<'a>,
     uri: &str,
 ) -> Option<(&'a Arc<Tool>, &'a ResourceAbout, Arguments)> {
-    if let Some(resource) = context.resources().get(uri) {
-        let arguments = resource.tool.arguments(None, context.caller).ok()?;
+    let Sight { catalog, .. } = sight;
+    if let Some(resource) = sight.see(catalog.resources()).get(uri) {
+        let arguments = resource.tool.arguments(None, sight.caller).ok()?;
         return Some((&resource.tool, &resource.about, arguments));
     }
-    context.templates().iter().find_map(|template| {
+    sight.see(catalog.templates()).iter().find_map(|template| {
         let values = template.uri.values(uri)?;
-        let arguments = template.tool.arguments(Some(values), context.caller).ok()?;
+        let arguments = template.tool.arguments(Some(values), sight.caller).ok()?;
         Some((&template.tool, &template.about, arguments))
     })
 }

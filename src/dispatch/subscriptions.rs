@@ -17,7 +17,7 @@ pub(super) fn set_level(request: &Request) -> Result<Plan, ErrorObject> {
 /// `resources/subscribe`.
 pub(super) fn subscribe(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
     let uri = uri(request)?;
-    if !resources::is_served(context, uri) {
+    if !context.sight().has_resource(uri) {
         return Err(resources::not_found(context.era, uri));
     }
     Ok(Plan::Remember(Wish::Subscribe(uri.to_owned())))
@@ -40,7 +40,7 @@ pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, E
     let offered = offered.resources;
     filter.resources_list_changed &= offered.is_some_and(|resources| resources.list_changed);
     let uris = &mut filter.resource_subscriptions;
-    uris.retain(|uri| resources::is_served(context, uri));
+    uris.retain(|uri| context.sight().has_resource(uri));
     Ok(Plan::Listen(Listening {
         first: subscriptions::acknowledged(&request.id, &filter),
         last: subscriptions::closed(&request.id, &implementation(context.catalog)),

@@ -18,6 +18,8 @@ pub struct TaskRequest {
     pub id: String,
     /// What it wants.
     pub action: TaskAction,
+    /// The caller can call a tool as a task. If not, there may be tasks of earlier definitions.
+    pub is_served: bool,
 }
 
 /// What a client wants with a task.
@@ -44,14 +46,22 @@ impl Call {
     }
 }
 
-/// Plans a request about a task. Without the extension there is no such method.
+/// Plans a request about a task. Without the extension there is no such method, except for tasks that
+/// earlier definitions left.
 pub(super) fn plan(context: &Context<'_>, request: &mut Request) -> Result<Plan, ErrorObject> {
-    if !are_served(context) {
-        return Err(ErrorObject::method_not_found(&request.method));
-    }
+    let is_served = are_served(context);
+    let unknown = ErrorObject::method_not_found(&request.method);
     if !modern::client_capabilities(&request.params).has(Capability::Tasks) {
-        return Err(missing_capabilities(&[Capability::Tasks]));
+        let missing = missing_capabilities(&[Capability::Tasks]);
+        return Err(if is_served { missing } else { unknown });
     }
+    match read(request, is_served) {
+        Err(_) if !is_served => Err(unknown),
+        wanted => wanted.map(Plan::Task),
+    }
+}
+
+fn read(request: &mut Request, is_served: bool) -> Result<TaskRequest, ErrorObject> {
     let id = tasks::task_id(&request.params)?.to_owned();
     let action = match request.method.as_str() {
         "tasks/get" => TaskAction::Get,
@@ -59,7 +69,11 @@ pub(super) fn plan(context: &Context<'_>, request: &mut Request) -> Result<Plan,
         "tasks/cancel" => TaskAction::Cancel,
         method => return Err(ErrorObject::method_not_found(method)),
     };
-    Ok(Plan::Task(TaskRequest { id, action }))
+    Ok(TaskRequest {
+        id,
+        action,
+        is_served,
+    })
 }
 
 /// Refuses a client that wants to listen to tasks without the extension (SEP-2663, Task Status

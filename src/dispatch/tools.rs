@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, Purpose, cacheable, input, take_arguments};
+use super::{Call, Context, Purpose, cacheable, input, take_arguments, visible};
 use crate::catalog::Tool;
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
@@ -30,6 +30,11 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
         next_cursor: page.next_cursor,
     };
     cacheable(context, &result, context.list_caching())
+}
+
+/// What tells a tool, as it is listed in either era, from another.
+pub(super) fn digest(tool: &Tool) -> u64 {
+    visible::digest(&[listed(Era::Legacy, tool), listed(Era::Modern, tool)])
 }
 
 fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {

@@ -3,11 +3,16 @@
 //! Nothing else here looks into the lists of a catalog. So what a caller may not use is as if it
 //! were not there: in lists, their pages and capabilities, and under its name.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use super::Context;
+use serde::Serialize;
+
+use super::{Context, prompts, resources, tools};
 use crate::auth::Caller;
-use crate::catalog::{Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate, Tool};
+use crate::catalog::{
+    Catalog, Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate, Tool,
+};
 
 /// A list as a caller sees it.
 #[derive(Debug)]
@@ -16,26 +21,74 @@ pub(super) struct Visible<'a, T> {
     caller: &'a Caller,
 }
 
+/// A caller, and what is served to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// What is served.
+    pub catalog: &'a Catalog,
+    /// Who looks.
+    pub caller: &'a Caller,
+}
+
+/// What tells each list of a caller, as it is listed, from what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// That of the tools.
+    pub tools: u64,
+    /// That of the prompts.
+    pub prompts: u64,
+    /// That of the resources and their templates.
+    pub resources: u64,
+}
+
+impl<'a> Sight<'a> {
+    /// Computes the digests of the lists.
+    pub fn digests(self) -> Digests {
+        let resources = self.see(self.catalog.resources());
+        let templates = self.see(self.catalog.templates());
+        Digests {
+            tools: self.see(self.catalog.tools()).digest(tools::digest),
+            prompts: self.see(self.catalog.prompts()).digest(prompts::digest),
+            resources: digest(&[
+                resources.digest(resources::digest),
+                templates.digest(resources::digest_of_template),
+            ]),
+        }
+    }
+
+    /// Whether a URI names something that the caller can read.
+    pub fn has_resource(self, uri: &str) -> bool {
+        resources::find(self, uri).is_some()
+    }
+
+    pub(super) fn see<T>(self, list: &'a List<T>) -> Visible<'a, T> {
+        let caller = self.caller;
+        Visible { list, caller }
+    }
+}
+
 impl<'a> Context<'a> {
+    pub(super) fn sight(&self) -> Sight<'a> {
+        Sight {
+            catalog: self.catalog,
+            caller: self.caller,
+        }
+    }
+
     pub(super) fn tools(&self) -> Visible<'a, Tool> {
-        self.visible(self.catalog.tools())
+        self.sight().see(self.catalog.tools())
     }
 
     pub(super) fn prompts(&self) -> Visible<'a, Prompt> {
-        self.visible(self.catalog.prompts())
+        self.sight().see(self.catalog.prompts())
     }
 
     pub(super) fn resources(&self) -> Visible<'a, Resource> {
-        self.visible(self.catalog.resources())
+        self.sight().see(self.catalog.resources())
     }
 
     pub(super) fn templates(&self) -> Visible<'a, ResourceTemplate> {
-        self.visible(self.catalog.templates())
-    }
-
-    fn visible<T>(&self, list: &'a List<T>) -> Visible<'a, T> {
-        let caller = self.caller;
-        Visible { list, caller }
+        self.sight().see(self.catalog.templates())
     }
 }
 
@@ -59,6 +112,23 @@ impl<'a, T: Guarded> Visible<'a, T> {
     pub(super) fn fingerprint(&self) -> Fingerprint {
         self.list.fingerprint(self.iter())
     }
+
+    /// What tells the items, as they are listed, from others. `of` digests one; it is asked once for
+    /// all callers.
+    fn digest(&self, of: fn(&T) -> u64) -> u64 {
+        let items = self.list.iter().zip(self.list.digests(of));
+        let visible = items.filter(|(item, _)| may_use(self.caller, item));
+        let digests: Vec<_> = visible.map(|(_, digest)| *digest).collect();
+        digest(&digests)
+    }
+}
+
+/// Digests what is the same only if it is listed the same. No other process compares it.
+pub(super) fn digest(listed: &impl Serialize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // What cannot be encoded is not listed either.
+    serde_json::to_vec(listed).ok().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Decides whether a caller may see and use something: the one function for both.

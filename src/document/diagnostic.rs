@@ -76,11 +76,23 @@ pub enum Code {
     OutputClash,
     /// E033: a regular expression, duration, size, digest or date that cannot be read.
     Grammar,
+    /// E040: a secret that is not there.
+    MissingSecret,
+    /// E041: a secret file that others can read or change.
+    OpenSecret,
+    /// E042: a secret in the file itself, or in a header.
+    LiteralSecret,
     /// E043: the digest of a token that everybody guesses.
     GuessableToken,
     /// E044: a token that has expired.
     Expired,
-    /// E060: the name of a role, scope, tool or tag that nothing has.
+    /// E045: a file of the definition that others can change.
+    OpenDefinition,
+    /// E050: a placeholder where the host of a URL is decided.
+    HostPlaceholder,
+    /// E051: a header that a caller must not set, or the server sets itself.
+    ProtectedHeader,
+    /// E060: the name of a role, scope, api, tool or tag that nothing has.
     UnknownName,
     /// E062: something that nobody could ever use.
     Unreachable,
@@ -116,8 +128,14 @@ impl Code {
             Self::RemoteReference => "E031",
             Self::OutputClash => "E032",
             Self::Grammar => "E033",
+            Self::MissingSecret => "E040",
+            Self::OpenSecret => "E041",
+            Self::LiteralSecret => "E042",
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
+            Self::OpenDefinition => "E045",
+            Self::HostPlaceholder => "E050",
+            Self::ProtectedHeader => "E051",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
             Self::Version => "E090",

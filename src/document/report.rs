@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Code, Diagnostic, LoadError, Severity};
 use super::source::{Source, Sources, Span};
+use crate::redact::Redactor;
 
 /// One problem as the checks describe it, before it is tied to its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,11 @@ pub(crate) struct Report {
     inputs: Inputs,
     problems: Vec<Problem>,
     hidden: Vec<Span>,
+    /// Texts whose values are not all known.
+    muted: Vec<Span>,
+    /// What cannot be judged.
+    ignored: Option<Code>,
+    secrets: Redactor,
     errors: usize,
 }
 
@@ -103,6 +109,9 @@ impl Report {
             inputs: Inputs::default(),
             problems: Vec::new(),
             hidden: Vec::new(),
+            muted: Vec::new(),
+            ignored: None,
+            secrets: Redactor::default(),
             errors: 0,
         }
     }
@@ -127,8 +136,32 @@ impl Report {
     }
 
     pub(crate) fn add(&mut self, problem: Problem) {
+        if self.is_muted(&problem) {
+            return;
+        }
         self.errors += usize::from(problem.severity == Severity::Error);
         self.problems.push(problem);
+    }
+
+    /// Hears no more about this text: what it lacks is reported, and the rest follows from that.
+    pub(crate) fn mute(&mut self, span: Span) {
+        self.muted.push(span);
+    }
+
+    /// Hears no more of this kind of problem.
+    pub(crate) fn ignore(&mut self, code: Code) {
+        self.ignored = Some(code);
+    }
+
+    fn is_muted(&self, problem: &Problem) -> bool {
+        let Span { start, end } = problem.span;
+        let within = |muted: &Span| muted.start <= start && end <= muted.end;
+        problem.has_place && problem.code != Code::MissingSecret && self.muted.iter().any(within)
+    }
+
+    /// Keeps these secrets out of all messages.
+    pub(crate) fn redact(&mut self, secrets: Redactor) {
+        self.secrets = secrets;
     }
 
     /// Draws this part of the text as `*` wherever it is shown: it may be a secret.
@@ -146,6 +179,13 @@ impl Report {
         self.problems
             .sort_by_key(|problem| (problem.span, problem.code));
         self.problems.dedup();
+        for problem in &mut self.problems {
+            self.secrets.clean(&mut problem.message);
+            problem
+                .help
+                .iter_mut()
+                .for_each(|help| self.secrets.clean(help));
+        }
         let sources = Arc::new(self.sources.without(&self.hidden));
         let diagnostics = (self.problems.into_iter())
             .map(|problem| Diagnostic {

@@ -7,6 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How much of a line is drawn from a place on, and underlined, in bytes. A line may be the whole file.
+const MAX_DRAWN: usize = 512;
+
 /// A piece of a source, as byte offsets that count through all sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
@@ -120,11 +123,11 @@ impl Source {
         let length = text.find(['\r', '\n']).unwrap_or(text.len());
         Span {
             start: span.start,
-            end: span.start + length,
+            end: span.start + boundary(text, length.min(MAX_DRAWN)),
         }
     }
 
-    /// The whole lines that hold these spans, with the offset where they start.
+    /// The lines that hold these spans, with the offset where they start.
     pub(crate) fn lines(&self, spans: &[Span]) -> (&str, usize) {
         let ranges = || spans.iter().map(|span| self.range(*span));
         let first = ranges().map(|range| range.start).min().unwrap_or(0);
@@ -135,8 +138,17 @@ impl Source {
             .get(last..)
             .and_then(|after| after.find('\n'))
             .map_or(text.len(), |newline| last + newline);
+        let end = boundary(text, end.min(last + MAX_DRAWN));
         (text.get(start..end).unwrap_or_default(), self.base + start)
     }
+}
+
+/// The offset itself, or that of the character which it is within.
+fn boundary(text: &str, mut offset: usize) -> usize {
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
 }
 
 /// A file and the files that it includes, in the order in which they were read.

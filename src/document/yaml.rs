@@ -18,7 +18,7 @@ use granit_parser::{Event, Marker, Parser, options};
 use serde_json::Value;
 
 use super::diagnostic::{Code, Problem, Report, Source, Span};
-pub(crate) use scalar::Scalar;
+pub(crate) use scalar::{Part, Scalar};
 
 /// The largest file that is read, in bytes.
 pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;

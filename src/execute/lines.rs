@@ -3,15 +3,13 @@
 //! Each byte is looked at once, however the output is cut into reads. What is held is bounded by
 //! twice the limit: the output, and one line that may be a message.
 
-/// The program printed more than it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Overflow;
+use super::kept::{End, Kept, Overflow};
 
 /// Takes output in parts.
 #[derive(Debug)]
 pub(super) struct Lines {
     limit: usize,
-    output: Vec<u8>,
+    output: Kept,
     /// The line that may be a message, as far as it has arrived.
     line: Vec<u8>,
     state: State,
@@ -31,11 +29,11 @@ enum State {
 
 impl Lines {
     /// Nothing has arrived. At most `limit` bytes are kept as output, and a line that may be a
-    /// message has at most as many.
-    pub(super) fn new(limit: usize) -> Self {
+    /// message has at most as many. Output that goes on beyond the limit loses its middle.
+    pub(super) fn new(limit: usize, goes_on: bool) -> Self {
         Self {
             limit,
-            output: Vec::new(),
+            output: Kept::new(limit, goes_on),
             line: Vec::new(),
             state: State::Open,
             number: 1,
@@ -48,7 +46,7 @@ impl Lines {
     ///
     /// [`Overflow`] for output beyond the limit, of which the first part is kept.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
-        keep(&mut self.output, self.limit, bytes)
+        self.output.push(bytes)
     }
 
     /// Takes the next bytes. Each line that may be a message is given, with its number and once it
@@ -83,9 +81,9 @@ impl Lines {
         self.end_line(&mut is_message)
     }
 
-    /// The output.
-    pub(super) fn into_output(self) -> Vec<u8> {
-        self.output
+    /// The output, and its end if its middle is left out.
+    pub(super) fn into_output(self) -> (Vec<u8>, Option<End>) {
+        self.output.into_output()
     }
 
     /// The number of the line that is arriving, counted from 1.
@@ -106,7 +104,7 @@ impl Lines {
                 Some(b'{') => self.state = State::Candidate,
                 Some(_) => {
                     self.state = State::Output;
-                    keep(&mut self.output, self.limit, &self.line)?;
+                    self.output.push(&self.line)?;
                     self.line.clear();
                 }
             }
@@ -119,7 +117,7 @@ impl Lines {
             // The line stays where it is, for the question what it was going to be.
             let fitting = part.get(..room).unwrap_or_default();
             self.line.extend_from_slice(fitting);
-            keep(&mut self.output, self.limit, &self.line)?;
+            self.output.push(&self.line)?;
             return Err(Overflow);
         }
         self.line.extend_from_slice(part);
@@ -132,7 +130,7 @@ impl Lines {
     ) -> Result<(), Overflow> {
         let is_output = self.state != State::Candidate || !is_message(self.number, &self.line);
         let kept = if is_output {
-            keep(&mut self.output, self.limit, &self.line)
+            self.output.push(&self.line)
         } else {
             Ok(())
         };
@@ -141,15 +139,6 @@ impl Lines {
         self.number += 1;
         kept
     }
-}
-
-fn keep(output: &mut Vec<u8>, limit: usize, bytes: &[u8]) -> Result<(), Overflow> {
-    let room = limit - output.len();
-    output.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-    if bytes.len() > room {
-        return Err(Overflow);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -164,7 +153,7 @@ mod tests {
     /// What is output, and which lines were given as candidates; those that hold an `m` are
     /// messages.
     fn read(limit: usize, parts: &[&[u8]]) -> (Result<(), Overflow>, Vec<u8>, Vec<Candidate>) {
-        let mut lines = Lines::new(limit);
+        let mut lines = Lines::new(limit, false);
         let mut given = Vec::new();
         let mut is_message = |number, line: &[u8]| {
             given.push((number, line.to_owned()));
@@ -173,10 +162,10 @@ mod tests {
         let mut end = Ok(());
         for part in parts {
             end = end.and_then(|()| lines.push(part, &mut is_message));
-            assert!(lines.output.len() <= limit && lines.candidate().len() <= limit);
+            assert!(lines.candidate().len() <= limit);
         }
         end = end.and_then(|()| lines.finish(&mut is_message));
-        (end, lines.into_output(), given)
+        (end, lines.into_output().0, given)
     }
 
     #[test]

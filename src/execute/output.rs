@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use super::filter::Selection;
+use super::kept::End;
 use super::report::end_of;
 use super::stdout::Printed;
-use crate::catalog::{Form, Tool};
+use crate::catalog::{Form, Overflow, Tool};
 use crate::protocol::content::{Content, Resource, Uri};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::media::MediaType;
+use crate::protocol::plain::plain;
 
 /// A tool that failed although it ended well: what the model is told, and what the log is.
 #[derive(Debug)]
@@ -18,21 +21,57 @@ pub(super) struct Failed {
     pub(super) how: &'static str,
 }
 
+/// What a filter is given of an output: JSON. `None` if there is no filter for it.
+pub(super) fn to_select(tool: &Tool, stdout: &[u8]) -> Result<Option<Selection>, Failed> {
+    let Some(filter) = tool.output.select() else {
+        return Ok(None);
+    };
+    let stdout = without_mark(stdout);
+    let input = match &tool.output.form {
+        Form::Json => {
+            parsed(stdout)?;
+            stdout.to_owned()
+        }
+        Form::Lines => {
+            let text = text_of(stdout);
+            let lines: Vec<_> = text.lines().map(Value::from).collect();
+            Value::from(lines).to_string().into_bytes()
+        }
+        Form::Auto => match serde_json::from_slice(stdout) {
+            Ok(Value::Object(_)) => stdout.to_owned(),
+            _ => return Ok(None),
+        },
+        Form::Text | Form::Response | Form::Raw | Form::Media(_) => return Ok(None),
+    };
+    Ok(Some(Selection {
+        filter: filter.to_owned(),
+        input,
+        limit: tool.max_output,
+    }))
+}
+
 /// The result of an output that is whole, but for what the note says.
 pub(super) fn result(
     tool: &Tool,
-    stdout: &[u8],
+    printed: Printed,
     note: Option<&str>,
 ) -> Result<CallToolResult, Failed> {
-    let result = match &tool.output.form {
-        Form::Text | Form::Raw => text(tool, stdout, note),
-        Form::Json => structured(tool, stdout, parsed(stdout)?),
-        Form::Lines => lines(tool, stdout, note),
-        Form::Auto => match serde_json::from_slice(stdout) {
-            Ok(Value::Object(object)) => structured(tool, stdout, Value::Object(object)),
-            _ => text(tool, stdout, note),
+    let stdout = match printed.end {
+        None => printed.output,
+        Some(end) => joined(printed.output, &end),
+    };
+    let result = match (&tool.output.form, printed.selected) {
+        (Form::Json, Some(values)) => selected_one(tool, values)?,
+        (Form::Auto, Some(values)) => selected_any(tool, &values),
+        (_, Some(values)) => selected_lines(tool, &values),
+        (Form::Text | Form::Response | Form::Raw, None) => text(tool, &stdout, note),
+        (Form::Json, None) => structured(tool, &stdout, parsed(without_mark(&stdout))?),
+        (Form::Lines, None) => lines(tool, &stdout, note),
+        (Form::Auto, None) => match serde_json::from_slice(without_mark(&stdout)) {
+            Ok(Value::Object(object)) => structured(tool, &stdout, Value::Object(object)),
+            _ => text(tool, &stdout, note),
         },
-        Form::Media(media) => bytes(tool, stdout, media, note)?,
+        (Form::Media(media), None) => bytes(tool, &stdout, media, note)?,
     };
     checked(tool, result)
 }
@@ -69,8 +108,9 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
             "the tool printed more than {limit} bytes besides its result, and was stopped"
         ));
     }
+    let is_cut = tool.output.on_overflow != Overflow::Error;
     let what = match &tool.output.form {
-        Form::Text | Form::Auto if tool.output.schema().is_none() => {
+        Form::Text | Form::Response | Form::Auto if is_cut && tool.output.schema().is_none() => {
             let note =
                 format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
             return CallToolResult {
@@ -79,7 +119,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
                 ..text(tool, whole_characters(&printed.output), Some(&note))
             };
         }
-        Form::Text | Form::Auto | Form::Lines | Form::Raw => "",
+        Form::Text | Form::Response | Form::Auto | Form::Lines | Form::Raw => "",
         Form::Json => " of JSON",
         Form::Media(media) => &format!(" of {}", media.as_str()),
     };
@@ -98,7 +138,10 @@ fn text(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
 }
 
 fn structured(tool: &Tool, stdout: &[u8], value: Value) -> CallToolResult {
-    let text = String::from_utf8_lossy(stdout).trim().to_owned();
+    said_and_structured(tool, text_of(stdout).trim().to_owned(), value)
+}
+
+fn said_and_structured(tool: &Tool, text: String, value: Value) -> CallToolResult {
     CallToolResult {
         content: vec![said(tool, text, &MediaType::json())],
         structured_content: Some(value),
@@ -107,12 +150,61 @@ fn structured(tool: &Tool, stdout: &[u8], value: Value) -> CallToolResult {
 }
 
 fn lines(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
-    let whole = String::from_utf8_lossy(stdout);
+    let whole = text_of(stdout);
     let lines: Vec<&str> = whole.lines().collect();
     CallToolResult {
         structured_content: Some(json!({ "lines": lines })),
         ..text(tool, stdout, note)
     }
+}
+
+/// What a filter gives for one JSON document is one too. How many values there are would else decide
+/// about the form of the result.
+fn selected_one(tool: &Tool, values: Vec<Value>) -> Result<CallToolResult, Failed> {
+    let count = values.len();
+    let mut values = values.into_iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(said_and_structured(tool, value.to_string(), value)),
+        _ => Err(Failed {
+            text: format!(
+                "the filter for the output of the tool gives {count} values where one belongs; in the \
+                 definition, write `[…]` around it"
+            ),
+            how: "filter failed",
+        }),
+    }
+}
+
+fn selected_lines(tool: &Tool, values: &[Value]) -> CallToolResult {
+    let text = text_of_values(values);
+    CallToolResult {
+        content: vec![said(tool, text, &MediaType::text())],
+        structured_content: Some(json!({ "lines": values })),
+        is_error: false,
+    }
+}
+
+/// One object is structured content, and everything else text.
+fn selected_any(tool: &Tool, values: &[Value]) -> CallToolResult {
+    match values {
+        [Value::Object(object)] => {
+            let value = Value::Object(object.clone());
+            said_and_structured(tool, value.to_string(), value)
+        }
+        values => CallToolResult {
+            structured_content: None,
+            ..selected_lines(tool, values)
+        },
+    }
+}
+
+/// Values as jq prints them with `-r`: each on a line, and texts as they are.
+fn text_of_values(values: &[Value]) -> String {
+    let lines = values.iter().map(|value| match value {
+        Value::String(text) => plain(text).into_owned(),
+        value => value.to_string(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn bytes(
@@ -170,12 +262,36 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// The beginning and the end of an output, and between them how much is left out.
+fn joined(mut beginning: Vec<u8>, end: &End) -> Vec<u8> {
+    beginning.truncate(whole_characters(&beginning).len());
+    let rest = end.bytes.iter();
+    let continued = rest
+        .take_while(|byte| **byte & 0xc0 == 0x80)
+        .take(3)
+        .count();
+    let left_out = format!("\n[… {} bytes left out …]\n", end.left_out);
+    beginning.extend_from_slice(left_out.as_bytes());
+    beginning.extend_from_slice(end.bytes.get(continued..).unwrap_or_default());
+    beginning
+}
+
+/// JSON without the byte order mark that some programs write before it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Bytes as text for a model.
+fn text_of(bytes: &[u8]) -> String {
+    plain(&String::from_utf8_lossy(bytes)).into_owned()
+}
+
 /// Text with notes on lines of their own behind it.
-fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let lossy = matches!(text, Cow::Owned(_))
+pub(super) fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
+    let decoded = String::from_utf8_lossy(bytes);
+    let lossy = matches!(decoded, Cow::Owned(_))
         .then_some("[some bytes were not UTF-8 and are shown as \u{fffd}]");
-    let mut text = text.into_owned();
+    let mut text = plain(&decoded).into_owned();
     for note in [lossy, note].into_iter().flatten() {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');

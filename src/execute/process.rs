@@ -8,7 +8,7 @@
 //! Anything that would force `fork` instead (`pre_exec`, user ids) is not used.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -22,7 +22,8 @@ use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
 use super::deadline::Deadline;
-use super::lines::Overflow;
+use super::kept::Overflow;
+use super::stderr::Stderr;
 use super::stdin::{Input, Stdin};
 use super::stdout::Stdout;
 
@@ -33,9 +34,6 @@ const PIPE_WINDOW: Duration = Duration::from_secs(1);
 /// How long a killed process may take to disappear before it is given up; one that waits for a
 /// broken disk may never.
 const KILL_WINDOW: Duration = Duration::from_secs(10);
-
-/// How much of the end of standard error is kept, in bytes.
-const MAX_STDERR: usize = 64 * 1024;
 
 /// How much of a pipe is read at the very end, in bytes: what it can hold.
 const MAX_REST: usize = 64 * 1024;
@@ -50,6 +48,10 @@ pub(super) struct Spawn<'a> {
     pub(super) arguments: &'a [OsString],
     pub(super) environment: &'a [(OsString, OsString)],
     pub(super) workdir: &'a Path,
+    /// The name that it is told; `None` for its own.
+    pub(super) name: Option<&'a str>,
+    /// What it writes to standard error is in its output.
+    pub(super) merges: bool,
     /// What it is given to read; `None` is an input that is at its end.
     pub(super) input: Option<Input>,
 }
@@ -62,7 +64,8 @@ pub(super) struct Process {
     pidfd: AsyncFd<OwnedFd>,
     stdin: Stdin,
     stdout: pipe::Receiver,
-    stderr: pipe::Receiver,
+    /// `None` if it is in the output.
+    stderr: Option<pipe::Receiver>,
     reaped: bool,
 }
 
@@ -70,18 +73,11 @@ pub(super) struct Process {
 #[derive(Debug)]
 pub(super) enum Finished {
     /// It ended, or printed too much.
-    Ended(Ended),
+    Ended(End),
     /// It ran for longer than it may, and still does.
     TimedOut,
     /// It asked what is answered to a later call, and may still be running.
     Asked,
-}
-
-/// How a process ended, and what its last words were.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) end: End,
-    pub(super) stderr: Tail,
 }
 
 /// How a process ended.
@@ -95,31 +91,6 @@ pub(super) enum End {
     Overflow,
 }
 
-/// The last bytes of an output.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        if self.bytes.len() > 2 * MAX_STDERR {
-            self.trim();
-        }
-    }
-
-    fn trim(&mut self) {
-        let surplus = self.bytes.len().saturating_sub(MAX_STDERR);
-        self.bytes.drain(..surplus);
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        let surplus = self.bytes.len().saturating_sub(MAX_STDERR);
-        self.bytes.get(surplus..).unwrap_or_default()
-    }
-}
-
 impl Process {
     /// Starts a process in a group of its own, with exactly this environment and input.
     pub(super) fn start(spawn: Spawn<'_>) -> io::Result<Self> {
@@ -127,31 +98,38 @@ impl Process {
             Some(_) => Stdio::piped(),
             None => Stdio::null(),
         };
+        let output = Outputs::open(spawn.merges)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place where a process starts"
         )]
-        let mut child = std::process::Command::new(spawn.program)
+        let mut command = std::process::Command::new(spawn.program);
+        if let Some(name) = spawn.name {
+            command.arg0(name);
+        }
+        let mut child = command
             .args(spawn.arguments)
             .env_clear()
             .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(spawn.workdir)
             .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(output.stdout.1)
+            .stderr(output.stderr.1)
             .process_group(0)
             .spawn()?;
+        // It holds the writing ends too.
+        drop(command);
         let group = Pid::from_child(&child);
         let stdin = Stdin::open(child.stdin.take(), spawn.input.unwrap_or_default());
-        let opened = stdin.and_then(|stdin| Ok((stdin, Self::open(&mut child, group)?)));
+        let opened = stdin.and_then(|stdin| Ok((stdin, open_pidfd(group)?)));
         match opened {
-            Ok((stdin, (pidfd, stdout, stderr))) => Ok(Self {
+            Ok((stdin, pidfd)) => Ok(Self {
                 child,
                 group,
                 pidfd,
                 stdin,
-                stdout,
-                stderr,
+                stdout: output.stdout.0,
+                stderr: output.stderr.0,
                 reaped: false,
             }),
             Err(error) => {
@@ -160,26 +138,6 @@ impl Process {
                 Err(error)
             }
         }
-    }
-
-    fn open(
-        child: &mut Child,
-        pid: Pid,
-    ) -> io::Result<(AsyncFd<OwnedFd>, pipe::Receiver, pipe::Receiver)> {
-        let missing = || io::Error::other("a pipe is missing");
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        #[expect(
-            deprecated,
-            reason = "sound for an OwnedFd, and its successor needs an unsafe block"
-        )]
-        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
-        Ok((
-            pidfd,
-            pipe::Receiver::from_owned_fd(stdout.into())?,
-            pipe::Receiver::from_owned_fd(stderr.into())?,
-        ))
     }
 
     /// Reads the output until the process has ended and nothing holds its output open, for at most
@@ -196,13 +154,12 @@ impl Process {
     /// [`Process::terminate`].
     pub(super) async fn output(
         &mut self,
-        stdout: &mut Stdout<'_>,
+        (stdout, stderr): (&mut Stdout<'_>, &mut Stderr<'_>),
         mut deadline: Deadline,
     ) -> io::Result<Finished> {
-        let mut stderr = Tail::default();
         let mut stdout_chunk = Vec::with_capacity(READ);
         let mut stderr_chunk = Vec::with_capacity(READ);
-        let (mut stdout_open, mut stderr_open) = (true, true);
+        let (mut stdout_open, mut stderr_open) = (true, self.stderr.is_some());
         let mut window: Option<Instant> = None;
         while stdout_open || stderr_open || window.is_none() {
             if stdout.must_end() {
@@ -210,18 +167,18 @@ impl Process {
             }
             deadline.set_paused(stdout.is_asking(), Instant::now());
             let has_answers = stdout.has_answers();
-            let held_back = stdout.due();
+            let due = stdout.due();
             tokio::select! {
                 read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open => {
                     stdout_open = read? > 0;
                     if stdout.push(&stdout_chunk) == Err(Overflow) {
-                        return Ok(Finished::Ended(Ended { end: End::Overflow, stderr }));
+                        return Ok(Finished::Ended(End::Overflow));
                     }
                     stdout_chunk.clear();
                 }
-                read = self.stderr.read_buf(&mut stderr_chunk), if stderr_open => {
+                read = read(&mut self.stderr, &mut stderr_chunk), if stderr_open => {
                     stderr_open = read? > 0;
-                    stderr.push(&stderr_chunk);
+                    stderr.push(&stderr_chunk, |progress| stdout.report(progress));
                     stderr_chunk.clear();
                 }
                 exited = self.pidfd.readable(), if window.is_none() => {
@@ -235,9 +192,7 @@ impl Process {
                 () = sleep_until(deadline.at().unwrap_or_else(Instant::now)), if deadline.at().is_some() => {
                     return Ok(Finished::TimedOut);
                 }
-                () = sleep_until(held_back.unwrap_or_else(Instant::now)), if held_back.is_some() => {
-                    stdout.tell_held_back();
-                }
+                () = sleep_until(due) => stdout.tell_due(),
             }
         }
         // On a busy machine the window may be over before what came in it was looked at.
@@ -245,17 +200,15 @@ impl Process {
             let rest = rest(&self.stdout)?;
             stdout_open = rest.is_open;
             if stdout.push(&rest.bytes) == Err(Overflow) {
-                return Ok(Finished::Ended(Ended {
-                    end: End::Overflow,
-                    stderr,
-                }));
+                return Ok(Finished::Ended(End::Overflow));
             }
         }
-        if stderr_open {
-            let rest = rest(&self.stderr)?;
+        if let Some(pipe) = self.stderr.as_ref().filter(|_| stderr_open) {
+            let rest = rest(pipe)?;
             stderr_open = rest.is_open;
-            stderr.push(&rest.bytes);
+            stderr.push(&rest.bytes, |progress| stdout.report(progress));
         }
+        stderr.finish(|progress| stdout.report(progress));
         let status = self.reap()?;
         let end = if stdout.finish() == Err(Overflow) {
             End::Overflow
@@ -266,7 +219,7 @@ impl Process {
         } else {
             End::Exited(status)
         };
-        Ok(Finished::Ended(Ended { end, stderr }))
+        Ok(Finished::Ended(end))
     }
 
     /// True when the process ended and nothing of its group is left.
@@ -322,11 +275,60 @@ impl Process {
     /// Completes when the leader has ended and every pipe is closed. What is still printed is read
     /// and dropped, so that a program which says goodbye is not killed by that.
     async fn closed(&mut self) {
-        tokio::join!(drain(&mut self.stdout), drain(&mut self.stderr), async {
+        let stderr = async {
+            if let Some(stderr) = &mut self.stderr {
+                drain(stderr).await;
+            }
+        };
+        tokio::join!(drain(&mut self.stdout), stderr, async {
             if let Err(error) = self.pidfd.readable().await {
                 tracing::error!(%error, "a process could not be waited for");
             }
         });
+    }
+}
+
+/// The pipes that a process writes into: the reading end, and what the child gets.
+struct Outputs {
+    stdout: (pipe::Receiver, Stdio),
+    stderr: (Option<pipe::Receiver>, Stdio),
+}
+
+impl Outputs {
+    fn open(merges: bool) -> io::Result<Self> {
+        let (stdout, writer) = pipe()?;
+        let stderr = if merges {
+            (None, writer.try_clone()?.into())
+        } else {
+            let (stderr, writer) = pipe()?;
+            (Some(stderr), writer.into())
+        };
+        let stdout = (stdout, writer.into());
+        Ok(Self { stdout, stderr })
+    }
+}
+
+/// A pipe that the server reads from.
+fn pipe() -> io::Result<(pipe::Receiver, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    let reader = pipe::Receiver::from_owned_fd(reader.into())?;
+    Ok((reader, writer))
+}
+
+fn open_pidfd(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    #[expect(
+        deprecated,
+        reason = "sound for an OwnedFd, and its successor needs an unsafe block"
+    )]
+    AsyncFd::with_interest(pidfd, Interest::READABLE)
+}
+
+/// Reads from a pipe that is there.
+async fn read(pipe: &mut Option<pipe::Receiver>, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    match pipe {
+        Some(pipe) => pipe.read_buf(chunk).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -375,24 +377,5 @@ fn signal_group(group: Pid, signal: Signal) {
         && error != rustix::io::Errno::SRCH
     {
         tracing::warn!(%error, "a process group could not be signalled");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tail_is_the_end() {
-        let mut tail = Tail::default();
-        tail.push(b"start");
-        assert_eq!(tail.as_bytes(), b"start");
-        for _ in 0..100 {
-            tail.push(&[b'x'; 4096]);
-            assert!(tail.bytes.len() <= 2 * MAX_STDERR + 4096);
-        }
-        tail.push(b"end");
-        assert_eq!(tail.as_bytes().len(), MAX_STDERR);
-        assert!(tail.as_bytes().ends_with(b"xend"));
     }
 }

@@ -7,14 +7,20 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
+use super::gate::Refused;
 use super::output::{self, Failed};
-use super::process::{End, Ended};
+use super::process::End;
 use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
-use crate::catalog::{ArgumentError, ExitMeaning, Form, MAX_FILE_BYTES, Tool};
+use crate::catalog::{
+    ArgumentError, Concurrency, ExitMeaning, Form, MAX_FILE_BYTES, Rate, Stderr, Tool,
+};
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
+use crate::protocol::plain::plain;
 
 /// How much of an output an error repeats, in bytes from its end.
 const MAX_ERROR_OUTPUT: usize = 4096;
@@ -47,9 +53,19 @@ pub(super) fn read(path: &Path, read: io::Result<Option<Vec<u8>>>) -> Outcome {
     }
 }
 
-/// What came of a process that ended by itself, or printed too much.
-pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
-    let (status, note) = match &ended.end {
+/// True if a process ended well and its output is the result.
+pub(super) fn is_result(tool: &Tool, printed: &Printed, end: &End) -> bool {
+    let (End::Exited(status) | End::ExitedLeaving(status)) = end else {
+        return false;
+    };
+    let meaning = status.code().map(|code| tool.exit.meaning(code));
+    meaning == Some(ExitMeaning::Ok) && printed.result.is_none()
+}
+
+/// What came of a process that ended by itself, or printed too much. `stderr` is the end of its
+/// standard error.
+pub(super) fn outcome(tool: &Tool, printed: Printed, end: &End, stderr: &[u8]) -> Outcome {
+    let (status, note) = match end {
         End::Exited(status) => (*status, None),
         End::ExitedLeaving(status) => (*status, Some(LEFT_BEHIND)),
         End::Overflow => {
@@ -61,10 +77,21 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
     };
     let meaning = status.code().map(|code| tool.exit.meaning(code));
     let is_raw = tool.output.form == Form::Raw;
+    let stderr = match tool.output.stderr {
+        Stderr::Never | Stderr::Merge => &[],
+        Stderr::OnError | Stderr::Always => stderr,
+    };
     let (result, how) = match (meaning, printed.result) {
         (_, Some(Given::Error(error))) => return Outcome::Error(error),
         (Some(ExitMeaning::Ok), None) if is_raw => return raw(printed.output, note),
-        (Some(ExitMeaning::Ok), None) => settled(output::result(tool, &printed.output, note)),
+        (Some(ExitMeaning::Ok), None) => {
+            let printed = Printed {
+                result: None,
+                ..printed
+            };
+            let result = output::result(tool, printed, note);
+            settled(result.map(|result| with_stderr(tool, result, stderr)))
+        }
         (Some(ExitMeaning::Ok), Some(Given::Messages(messages))) => {
             return Outcome::Messages(messages);
         }
@@ -78,7 +105,7 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, ended: &Ended) -> Outcome {
         // The tool has said itself what went wrong.
         (_, Some(Given::Valid(result))) if result.is_error => (result, words(status)),
         (Some(ExitMeaning::Error) | None, _) => {
-            (failure(status, &printed.output, ended), words(status))
+            (failure(status, &printed.output, stderr), words(status))
         }
     };
     let how = if result.is_error { how } else { "ok".into() };
@@ -117,20 +144,49 @@ fn invalid(line: u64, reason: &str) -> CallToolResult {
 }
 
 /// A failure: what the model is told, and what the log is.
-fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
+pub(super) fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(text),
         how: how.into(),
     }
 }
 
-fn failure(status: ExitStatus, stdout: &[u8], ended: &Ended) -> CallToolResult {
+/// The outcome of a call whose output does not get through its filter.
+pub(super) fn not_selected(failed: Failed) -> Outcome {
+    Outcome::Result {
+        result: CallToolResult::error(failed.text),
+        how: failed.how.into(),
+    }
+}
+
+/// The outcome of a response whose body is what the definition says.
+pub(super) fn of_body(tool: &Tool, printed: Printed) -> Outcome {
+    match output::result(tool, printed, None) {
+        Ok(result) => Outcome::Result {
+            result,
+            how: "ok".into(),
+        },
+        Err(failed) => not_selected(failed),
+    }
+}
+
+/// A good result, with the end of standard error behind it if the definition wants that.
+fn with_stderr(tool: &Tool, mut result: CallToolResult, stderr: &[u8]) -> CallToolResult {
+    let stderr = end_of(stderr);
+    if tool.output.stderr == Stderr::Always && !stderr.is_empty() {
+        let piece = Content::text(format!("[standard error]\n{stderr}"));
+        result.content.push(piece);
+    }
+    result
+}
+
+fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CallToolResult {
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
         (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
         (None, None) => "the tool failed".to_owned(),
     };
-    let stderr = end_of(ended.stderr.as_bytes());
+    let stderr = end_of(stderr);
     let said = if stderr.is_empty() {
         end_of(stdout)
     } else {
@@ -147,6 +203,7 @@ fn failure(status: ExitStatus, stdout: &[u8], ended: &Ended) -> CallToolResult {
 pub(super) fn end_of(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(MAX_ERROR_OUTPUT);
     let end = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
+    let end = plain(&end);
     let end = end.trim_start_matches('\u{fffd}').trim();
     if start == 0 {
         return end.to_owned();
@@ -171,6 +228,51 @@ pub(super) fn answered(content: Vec<Content>) -> Outcome {
 /// The outcome of a call whose arguments the template refuses.
 pub(super) fn refused(error: &ArgumentError) -> Outcome {
     failed(error.to_string(), "invalid arguments")
+}
+
+/// The outcome of a call that may not run now.
+pub(super) fn not_let_in(tool: &Tool, refused: &Refused, now: Instant) -> Outcome {
+    let (text, how) = match refused {
+        Refused::Full => (full(tool), "too many at once"),
+        Refused::NobodyWaits => (
+            "the tool is busy, and so many calls wait in this server that no more may; nothing was \
+             run; try again later"
+                .to_owned(),
+            "too many at once",
+        ),
+        Refused::TooOften(again) => (too_often(tool.rate, *again, now), "too often"),
+    };
+    failed(text, how)
+}
+
+fn full(tool: &Tool) -> String {
+    let Concurrency { max, queue, key } = &tool.concurrency;
+    let calls = if *max == 1 { "call" } else { "calls" };
+    let alike = if key.is_some() { " of this kind" } else { "" };
+    let waiting = match queue {
+        0 => String::new(),
+        queue => format!(", and {queue} wait"),
+    };
+    format!(
+        "the tool is busy: {max} {calls}{alike} at once is the most{waiting}; nothing was run; try \
+         again when one has ended"
+    )
+}
+
+fn too_often(rate: Option<Rate>, again: Instant, now: Instant) -> String {
+    let wait = again.saturating_duration_since(now).as_secs_f64().ceil();
+    let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
+    format!("the tool may be called {rate}; nothing was run; try again in {wait} s")
+}
+
+/// The outcome of a call at its deadline, before it was its turn.
+pub(super) fn waited_too_long(deadline: Duration) -> Outcome {
+    let limit = humanly(deadline);
+    let text = format!(
+        "the tool is busy, and this call waited for its whole time limit of {limit}; nothing was run; \
+         try again later"
+    );
+    failed(text, "waited too long")
 }
 
 /// The outcome of a call at its deadline.

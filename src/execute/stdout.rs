@@ -1,31 +1,39 @@
 //! The standard output of one call: what is kept of it, and what it says on the way.
 
-use serde_json::Number;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::conversation::Conversation;
-use super::lines::{Lines, Overflow};
+use super::kept::{End, Overflow};
+use super::lines::Lines;
+use super::matched::Scanner;
 use super::messages::{self, Line};
-use super::pace::Pace;
-use super::{Listener, Said};
-use crate::catalog::Tool;
+use super::reporter::Reporter;
+use crate::catalog::{self, Channel, Tool};
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
 
-/// What arrives on standard output.
+/// What arrives on standard output, and where it goes.
 pub(super) struct Stdout<'a> {
+    /// Finds the lines that are progress, if the definition knows such lines there.
+    scanner: Option<Scanner<'a>>,
     lines: Lines,
+    reporter: Reporter<'a>,
     /// Nobody to talk with makes every line output.
     talk: Option<Talk<'a>>,
 }
 
 /// What a tool printed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Printed {
     /// All that was no message.
     pub(super) output: Vec<u8>,
+    /// The end of the output, if its middle is left out.
+    pub(super) end: Option<End>,
+    /// What the filter of the definition made of the output.
+    pub(super) selected: Option<Vec<Value>>,
     /// The result that it gave in a message.
     pub(super) result: Option<Given>,
     /// The line of a message that was longer than the output may be.
@@ -51,27 +59,37 @@ pub(super) enum Given {
 }
 
 impl<'a> Stdout<'a> {
-    /// Nothing has arrived. What the tool says goes to the listener, what it asks into the
-    /// conversation.
+    /// Nothing has arrived. What the tool says is reported, what it asks goes into the conversation.
     pub(super) fn new(
         tool: &'a Tool,
         call: u64,
-        listener: &'a mut dyn Listener,
+        reporter: Reporter<'a>,
         conversation: &'a mut Conversation,
     ) -> Self {
+        let progress = tool.progress.as_ref();
+        let progress = progress.filter(|lines| lines.from == Channel::Stdout);
+        let goes_on = tool.output.on_overflow == catalog::Overflow::Truncate;
         Self {
-            lines: Lines::new(tool.max_output),
+            scanner: progress.map(Scanner::new),
+            lines: Lines::new(tool.max_output, goes_on),
+            reporter,
             talk: tool.messages.then(|| Talk {
                 tool: &tool.name,
                 call,
-                listener,
                 conversation,
-                furthest: None,
-                held_back: None,
-                pace: Pace::default(),
                 result: None,
                 warned: Warned::default(),
             }),
+        }
+    }
+
+    /// Nothing has arrived, and everything is output, of which there may be so many bytes.
+    pub(super) fn unheard(limit: usize, reporter: Reporter<'a>) -> Self {
+        Self {
+            scanner: None,
+            lines: Lines::new(limit, false),
+            reporter,
+            talk: None,
         }
     }
 
@@ -81,12 +99,19 @@ impl<'a> Stdout<'a> {
     ///
     /// [`Overflow`] when it is more than the tool may print. Nothing may be pushed after that.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
-        match &mut self.talk {
-            None => self.lines.keep(bytes),
-            Some(talk) => self
-                .lines
-                .push(bytes, |number, line| talk.hear(number, line)),
+        if self.scanner.is_none() {
+            return self.push_lines(bytes);
         }
+        // Line by line, so that messages and lines that are progress keep their order.
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let tell = |progress| self.reporter.report(progress);
+            let rest = self
+                .scanner
+                .as_mut()
+                .map(|scanner| scanner.push(line, tell));
+            self.push_lines(&rest.unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     /// Takes the end of the output.
@@ -95,26 +120,47 @@ impl<'a> Stdout<'a> {
     ///
     /// As [`Stdout::push`].
     pub(super) fn finish(&mut self) -> Result<(), Overflow> {
-        let Some(talk) = &mut self.talk else {
-            return Ok(());
-        };
-        let finished = self.lines.finish(|number, line| talk.hear(number, line));
-        talk.tell_held_back();
+        let finished = self.finish_lines();
+        self.reporter.tell_held_back();
         finished
     }
 
-    /// When [`Stdout::tell_held_back`] is due; `None` if nothing is held back.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let talk = self.talk.as_ref()?;
-        talk.held_back.as_ref()?;
-        Some(talk.pace.next(Instant::now()))
+    fn push_lines(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
+        let reporter = &mut self.reporter;
+        match &mut self.talk {
+            None => self.lines.keep(bytes),
+            Some(talk) => self
+                .lines
+                .push(bytes, |number, line| talk.hear(number, line, reporter)),
+        }
     }
 
-    /// Tells the progress that came too fast.
-    pub(super) fn tell_held_back(&mut self) {
-        if let Some(talk) = &mut self.talk {
-            talk.tell_held_back();
+    fn finish_lines(&mut self) -> Result<(), Overflow> {
+        if let Some(scanner) = &mut self.scanner {
+            let rest = scanner.finish(|progress| self.reporter.report(progress));
+            self.push_lines(&rest)?;
         }
+        let Some(talk) = &mut self.talk else {
+            return Ok(());
+        };
+        let reporter = &mut self.reporter;
+        self.lines
+            .finish(|number, line| talk.hear(number, line, reporter))
+    }
+
+    /// Tells progress that stands elsewhere.
+    pub(super) fn report(&mut self, progress: Progress) {
+        self.reporter.report(progress);
+    }
+
+    /// When [`Stdout::tell_due`] is due.
+    pub(super) fn due(&self) -> Instant {
+        self.reporter.due()
+    }
+
+    /// Tells the progress that came too fast, or that the call goes on.
+    pub(super) fn tell_due(&mut self) {
+        self.reporter.tell_due();
     }
 
     /// True if the call has to end: what the tool asks is answered to a later call.
@@ -151,10 +197,14 @@ impl<'a> Stdout<'a> {
     pub(super) fn printed(self) -> Printed {
         // What is left over is what did not fit.
         let is_cut = messages::looks_like_one(self.lines.candidate());
+        let cut_message = is_cut.then(|| self.lines.number());
+        let (output, end) = self.lines.into_output();
         Printed {
-            cut_message: is_cut.then(|| self.lines.number()),
+            output,
+            end,
+            selected: None,
             result: self.talk.and_then(|talk| talk.result),
-            output: self.lines.into_output(),
+            cut_message,
         }
     }
 }
@@ -163,12 +213,7 @@ impl<'a> Stdout<'a> {
 struct Talk<'a> {
     tool: &'a str,
     call: u64,
-    listener: &'a mut dyn Listener,
     conversation: &'a mut Conversation,
-    furthest: Option<Number>,
-    /// Progress that came too fast to be told; newer progress takes its place.
-    held_back: Option<Progress>,
-    pace: Pace,
     result: Option<Given>,
     warned: Warned,
 }
@@ -183,7 +228,7 @@ struct Warned {
 
 impl Talk<'_> {
     /// Takes a line; false if it is no message.
-    fn hear(&mut self, number: u64, line: &[u8]) -> bool {
+    fn hear(&mut self, number: u64, line: &[u8], reporter: &mut Reporter<'_>) -> bool {
         let (call, tool) = (self.call, self.tool);
         match messages::read(line) {
             Line::Output => {
@@ -197,10 +242,10 @@ impl Talk<'_> {
                 }
                 return false;
             }
-            Line::Progress(progress) => self.progress(progress),
-            Line::Said(said) => self.listener.said(said),
+            Line::Progress(progress) => reporter.report(progress),
+            Line::Said(said) => reporter.say(said),
             Line::Ask(Ok(ask)) => {
-                self.tell_held_back();
+                reporter.tell_held_back();
                 self.conversation.ask(ask);
             }
             Line::Ask(Err(unusable)) => {
@@ -256,29 +301,6 @@ impl Talk<'_> {
         }
         true
     }
-
-    fn progress(&mut self, progress: Progress) {
-        let furthest = self.furthest.as_ref();
-        if furthest.is_some_and(|furthest| !messages::is_further(&progress.progress, furthest)) {
-            // MCP, Progress: the value MUST increase with each notification.
-            let (call, tool) = (self.call, self.tool);
-            tracing::debug!(call, tool, progress = %progress.progress, "progress that does not increase was dropped");
-            return;
-        }
-        self.furthest = Some(progress.progress.clone());
-        self.held_back = Some(progress);
-        let now = Instant::now();
-        if self.pace.next(now) <= now {
-            self.tell_held_back();
-        }
-    }
-
-    fn tell_held_back(&mut self) {
-        if let Some(progress) = self.held_back.take() {
-            self.pace.tell(Instant::now());
-            self.listener.said(Said::Progress(progress));
-        }
-    }
 }
 
 /// True the first time.
@@ -295,7 +317,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{Catalog, Environment};
-    use crate::execute::{Input, Outcome};
+    use crate::execute::{Input, Listener, Outcome, Said};
     use crate::protocol::capabilities::ClientCapabilities;
 
     /// Notes what it hears.
@@ -320,7 +342,8 @@ mod tests {
         let bound = Duration::from_secs(1);
         let mut conversation = Conversation::new(ClientCapabilities::default(), nobody, bound);
         let tool = loaded.catalog.tool("t").unwrap();
-        let mut stdout = Stdout::new(tool, 1, &mut notes, &mut conversation);
+        let reporter = Reporter::new(&mut notes);
+        let mut stdout = Stdout::new(tool, 1, reporter, &mut conversation);
         let mut parts = output.as_bytes().chunks(size);
         if parts.all(|part| stdout.push(part).is_ok()) {
             stdout.finish().ok();

@@ -455,7 +455,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         _ => None,
     };
     let opened = Opened::new(app, StreamKind::Get, connection);
-    let feed = subscriptions::feed(app, session.session());
+    let feed = subscriptions::feed(exchange, session.session());
     let (reader, beginning) = match resumed {
         Some(Resumed::Past(events)) => {
             return reply::event_stream(events::of_past(opened, &events, session));

@@ -7,17 +7,20 @@ use axum::response::Response;
 use super::endpoint::Exchange;
 use super::events::{self, Feed, Opened};
 use super::reply;
-use crate::app::App;
-use crate::call::changes;
+use crate::call::changes::{self, Eyes};
 use crate::dispatch::Listening;
 use crate::metrics::StreamKind;
 use crate::session::Session;
 use crate::stream::Outbox;
 
 /// What the stream of a session tells of changes, and where.
-pub(super) fn feed(app: &App, session: &Session) -> Feed {
+pub(super) fn feed(exchange: &Exchange, session: &Session) -> Feed {
+    let Exchange { app, caller, .. } = exchange;
+    let listener = changes::listener(app, session, caller);
+    // The token may grant something else than that of an earlier request.
+    listener.look_with(Eyes::new(app, &session.info().toolset, caller));
     Feed {
-        listener: changes::listener(app, session),
+        listener,
         outbox: session
             .listening(|| Outbox::endless(app.options.stream_buffer, Arc::clone(&app.metrics))),
     }
@@ -29,7 +32,8 @@ pub(super) fn listen(exchange: &Exchange, listening: Listening) -> Response {
     let Some(place) = app.listeners.enter(exchange.bucket()) else {
         return reply::too_many(&listening.id, changes::TOO_MANY_LISTENERS);
     };
-    let listener = changes::filtered(app, &listening.filter);
+    let eyes = Eyes::new(app, &exchange.endpoint, &exchange.caller);
+    let listener = changes::filtered(app, &listening.filter, eyes);
     let opened = Opened::new(app, StreamKind::Listen, &exchange.connection);
     reply::event_stream(events::of_changes(
         exchange, opened, listener, listening, place,

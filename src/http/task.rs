@@ -33,7 +33,14 @@ pub(super) fn serve(
     method: Method,
     request: TaskRequest,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    let outcome = carry_out(exchange, request);
+    let is_served = request.is_served;
+    let outcome = carry_out(exchange, request).map_err(|error| {
+        if is_served {
+            error
+        } else {
+            ErrorObject::method_not_found(method.as_str())
+        }
+    });
     let error = outcome.as_ref().err();
     let error_type = error.map(|error| ErrorType::JsonRpc(error.code));
     call::count_answer(
@@ -148,8 +155,9 @@ impl Listener for Answering {
         match said {
             Said::Progress(progress) => self.running.note(in_words(progress)),
             Said::ListChanged(list) => call::announce(&self.app, list),
-            // A task has no log (SEP-2663, Task Status Notifications), and no stream to close.
-            Said::Log(_) | Said::CloseStream => {}
+            // A task has no log (SEP-2663, Task Status Notifications), no stream to close, and nobody who
+            // waits for it.
+            Said::Log(_) | Said::CloseStream | Said::Alive(_) => {}
         }
     }
 

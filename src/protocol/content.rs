@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::media::MediaType;
+use super::texts::Texts;
 use super::version::ProtocolVersion;
 
 type Meta = Option<Map<String, Value>>;
@@ -254,6 +255,16 @@ impl Resource {
     }
 }
 
+impl Texts for Resource {
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        self.uri.each_text(change);
+        if let Body::Text(text) = &mut self.body {
+            change(text);
+        }
+        self.meta.each_text(change);
+    }
+}
+
 /// A [`Resource`] as it stands in JSON.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -387,6 +398,12 @@ impl TryFrom<String> for Base64 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Uri(String);
+
+impl Texts for Uri {
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        change(&mut self.0);
+    }
+}
 
 impl Uri {
     /// The URI of what a tool gives, where nobody says another.

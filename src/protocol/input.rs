@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::capabilities::Capability;
 use super::jsonrpc::{self, ErrorObject, INTERNAL_ERROR};
+use super::texts::Texts;
 
 /// A client cannot do what it would have to (MCP 2026-07-28, Schema).
 pub const MISSING_CLIENT_CAPABILITY: i32 = -32021;
@@ -291,6 +292,12 @@ pub struct Known {
     pub answer: Value,
     /// This server is known to have asked for it.
     pub was_asked: bool,
+}
+
+impl Texts for InputRequest {
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        self.params.each_text(change);
+    }
 }
 
 /// What a client must answer before a call can go on.

@@ -278,7 +278,37 @@ pub fn encode_notification(method: &str, params: &impl Serialize) -> Vec<u8> {
 
 #[expect(clippy::expect_used, reason = "our types have string keys only")]
 fn encode(message: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(message).expect("a message is always valid JSON")
+    let message = serde_json::to_vec(message).expect("a message is always valid JSON");
+    without_line_ends(message)
+}
+
+/// Escapes the characters that are no line ends in an event stream, but are for some who read one:
+/// next line, line and paragraph separator. In JSON such a character can only stand in a string.
+fn without_line_ends(json: Vec<u8>) -> Vec<u8> {
+    const LINE_ENDS: [(&[u8], &[u8]); 3] = [
+        ("\u{85}".as_bytes(), br"\u0085"),
+        ("\u{2028}".as_bytes(), br"\u2028"),
+        ("\u{2029}".as_bytes(), br"\u2029"),
+    ];
+    let starts = |byte: &u8| matches!(byte, 0xc2 | 0xe2);
+    if !json.iter().any(starts) {
+        return json;
+    }
+    let mut escaped = Vec::with_capacity(json.len());
+    let mut rest = json.as_slice();
+    while let Some((first, others)) = rest.split_first() {
+        let found = LINE_ENDS
+            .iter()
+            .find(|(end, _)| starts(first) && rest.starts_with(end));
+        let Some((end, escape)) = found else {
+            escaped.push(*first);
+            rest = others;
+            continue;
+        };
+        escaped.extend_from_slice(escape);
+        rest = rest.get(end.len()..).unwrap_or_default();
+    }
+    escaped
 }
 
 /// At most 64 characters of a client's text, for a message.
@@ -291,6 +321,26 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_one_line_for_everybody() {
+        let text = "a\u{2028}b\u{2029}c\u{85}d\r\né€\u{2027}\u{202a}\u{86}\\u2028";
+        let json = encode(&serde_json::json!({ text: [text] }));
+        let json = String::from_utf8(json).unwrap();
+        assert!(
+            json.starts_with(r#"{"a\u2028b\u2029c\u0085d\r\né€"#),
+            "{json}"
+        );
+        let is_line_end = |c: char| {
+            matches!(
+                c,
+                '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+            )
+        };
+        assert!(!json.contains(is_line_end), "{json}");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read[text][0], text);
+    }
 
     #[test]
     fn ids_compare_by_meaning() {

@@ -48,6 +48,12 @@ impl MediaType {
                 .any(|suffix| subtype.ends_with(suffix))
     }
 
+    /// True for JSON, and what is built on it.
+    pub fn is_json(&self) -> bool {
+        let subtype = self.subtype().to_ascii_lowercase();
+        subtype == "json" || subtype.ends_with("+json")
+    }
+
     fn kind(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
     }

@@ -12,8 +12,8 @@ use super::logging::Level;
 use super::mcp::{self, Implementation, ServerCapabilities};
 use super::version::ProtocolVersion;
 
-/// How long a client may keep a list, in milliseconds. The lists of this server change only when
-/// it restarts, so five minutes bound how long a client can miss that.
+/// How long a client may keep a list, in milliseconds. The lists of this server change when its
+/// definitions do: five minutes bound how long a client can miss that which does not listen.
 pub const LIST_TTL_MS: u64 = 300_000;
 
 /// Checks what every modern request carries in `_meta`.

@@ -17,6 +17,7 @@ use super::listening::Feed;
 use super::running::Running;
 use crate::app::App;
 use crate::auth::{Caller, Principal};
+use crate::call::changes::Eyes;
 use crate::call::legacy::{NotStarted, Peer, Planned, answered, cancelled, notified};
 use crate::call::{self, changes};
 use crate::dispatch::{self, Call, Context, Listening, Plan};
@@ -252,7 +253,8 @@ impl Client {
         let place = self.app.listeners.enter(Some(Bucket::Address(None)));
         let place =
             place.ok_or_else(|| ErrorObject::new(INTERNAL_ERROR, changes::TOO_MANY_LISTENERS))?;
-        let listener = changes::filtered(&self.app, &listening.filter);
+        let eyes = Eyes::new(&self.app, &None, &self.caller);
+        let listener = changes::filtered(&self.app, &listening.filter, eyes);
         let given_up = CancellationToken::new();
         let number = self.app.executor.number();
         let noted = self
@@ -335,7 +337,7 @@ impl Client {
             Ok((session, result)) => {
                 let reply = call::reply(&request.id, &Ok(result), StatusCode::OK);
                 self.outbox.reply(reply);
-                let listener = changes::listener(&self.app, session.session());
+                let listener = changes::listener(&self.app, session.session(), &self.caller);
                 self.work.spawn(self.feed().tell_session(listener));
                 self.session = Some(session);
             }

@@ -1,6 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::changes::tests::AlwaysTheSame;
 use crate::changes::{Listener, Lists};
 
 /// How long a test waits for what must happen.
@@ -53,7 +54,7 @@ impl Watching {
     }
 
     fn listener(&self, names: &[&str]) -> Listener {
-        let listener = self.changes.listen(Lists::default());
+        let listener = self.changes.listen(Lists::default(), AlwaysTheSame);
         for name in names {
             listener.subscribe(name).unwrap();
         }

@@ -186,13 +186,13 @@ fn legacy(server: &TestServer, version: &str, capabilities: &Value) -> Client {
 }
 
 /// The response of a call that streams, event by event.
-struct Events {
+pub(crate) struct Events {
     http: Http,
     rest: String,
 }
 
 impl Events {
-    fn of(mut http: Http) -> Self {
+    pub(crate) fn of(mut http: Http) -> Self {
         let head = http.read_head();
         assert_eq!(
             head.header("content-type"),
@@ -219,7 +219,7 @@ impl Events {
     }
 
     /// The next message.
-    fn message(&mut self) -> Value {
+    pub(crate) fn message(&mut self) -> Value {
         loop {
             let event = self.next_event().expect("a message");
             let data = event.lines().find_map(|line| line.strip_prefix("data: "));
@@ -245,7 +245,7 @@ fn asked(client: &Client, tool: &str) -> (Events, Value) {
     (events, request)
 }
 
-fn answer(client: &Client, id: &Value, result: &Value) {
+pub(crate) fn answer(client: &Client, id: &Value, result: &Value) {
     let message = json!({"jsonrpc": "2.0", "id": id, "result": result});
     assert_eq!(client.post_message(&message).status, 202);
 }
@@ -547,7 +547,7 @@ fn a_prompt_asks_its_user() {
 }
 
 /// Calls a tool of a modern client with these capabilities.
-fn modern(server: &TestServer, capabilities: &Value, params: &Value) -> Response {
+pub(crate) fn modern(server: &TestServer, capabilities: &Value, params: &Value) -> Response {
     modern_request(server, "tools/call", capabilities, params)
 }
 

@@ -160,7 +160,7 @@ fn the_default_tools_are_there_on_a_common_machine() {
 }
 
 /// The fenced blocks of a language in a Markdown file.
-fn blocks(file: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(file: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap();
     let fence = format!("```{language}\n");
     let parts = text.split(&fence).skip(1);
@@ -260,6 +260,7 @@ fn links_inside_the_documents_lead_somewhere() {
         "ARCHITECTURE.md",
         "docs/clients.md",
         "docs/commands.md",
+        "docs/cookbook.md",
         "docs/tools-yaml.md",
         "examples/README.md",
     ] {

@@ -585,7 +585,6 @@ tools:
         format!("\n\nevent: message\ndata: {look_alike}\n\n"),
         format!("\r\revent: message\rdata: {look_alike}\r\r"),
         format!("{look_alike}\n{look_alike}"),
-        "\u{1b}[31mred\u{1b}[0m\u{1b}]0;title\u{7}\u{9b}2J".to_owned(),
         "\u{2028}data: x\u{2029}\u{85}data: y\u{b}\u{c}".to_owned(),
         ":\n\nretry: 1\n\nid: 7\n\n".to_owned(),
         "0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n".to_owned(),

@@ -198,6 +198,9 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("tasks_rejected", "counter"),
         ("subscriptions", "gauge"),
         ("watched_folders", "gauge"),
+        ("reload_success", "gauge"),
+        ("definitions_loaded_timestamp_seconds", "gauge"),
+        ("reloads", "counter"),
     ];
     let page = response.text();
     let count = |name: &str, kind: &str| {

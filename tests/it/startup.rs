@@ -168,6 +168,7 @@ fn no_invalid_file_is_served() {
         let file = file.display().to_string();
         let mut command = command();
         command.args(["--listen", "127.0.0.1:0", "--tools", &file]);
+        // Some are invalid because of who can call.
         command.args([
             "--auth",
             "tests/it/tools/auth.yaml",

@@ -1,12 +1,14 @@
 //! What runs: the keys that a tool shares with everything else that a program can back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
 use super::scope::Scope;
 use super::source::Source;
 use crate::catalog::binding::Bindings;
 use crate::catalog::content::Piece;
+use crate::catalog::output::Output;
 use crate::catalog::params::Parameters;
 use crate::catalog::question::{Fallback, Questions};
 use crate::catalog::rules::Rules;
@@ -22,6 +24,7 @@ use crate::document::yaml::{Entry, Key};
 /// The keys that are read here besides those of [`Settings`].
 const KEYS: &[&str] = &[
     "exec",
+    "http",
     "script",
     "files",
     "params",
@@ -54,6 +57,7 @@ pub(super) struct Action<'a> {
     confirm: Option<&'a Entry>,
     ask: Option<&'a Entry>,
     confirm_fallback: Option<&'a Entry>,
+    progress: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -75,6 +79,7 @@ impl<'a> Action<'a> {
     pub(super) fn read(&mut self, entry: &'a Entry, report: &mut Report) -> bool {
         match entry.key.text.as_str() {
             "exec" => self.sources.push((Source::Exec, entry)),
+            "http" => self.sources.push((Source::Http, entry)),
             "script" => self.sources.push((Source::Script, entry)),
             "params" => self.params = Some(entry),
             "input_schema" => self.input_schema = Some(entry),
@@ -97,6 +102,10 @@ impl<'a> Action<'a> {
             }
             "confirm" => self.confirm = Some(entry),
             "ask" => self.ask = Some(entry),
+            "progress" => {
+                self.progress = Some(entry);
+                return self.settings.read(entry, report);
+            }
             "confirm_fallback" => {
                 self.confirm_fallback = Some(entry);
                 return self.settings.read(entry, report);
@@ -154,6 +163,9 @@ impl<'a> Action<'a> {
             (Some((Source::Exec, entry)), _) => {
                 scope.exec(entry, self.unsafe_code, report).map(boxed)
             }
+            (Some((Source::Http, entry)), _) => scope
+                .http(entry, report)
+                .map(|http| Kind::Http(Box::new(http))),
             (Some((Source::Script, entry)), _) => scope.script(entry, report).map(boxed),
             (Some((Source::Content, entry)), _) => scope.content(entry, report).map(Kind::Content),
             (None, Some(Given::Content(pieces))) => {
@@ -163,12 +175,15 @@ impl<'a> Action<'a> {
             (None, Some(Given::File(path))) => Some(Kind::File(path)),
             (None, None) => None,
         };
+        scope.check_key(report);
+        scope.check_progress(self.progress, report);
         let parts = Parts {
             kind: kind?,
             parameters,
             input: input?,
             bindings,
             questions,
+            secrets: Arc::clone(&context.secrets),
         };
         Some(tool(name.clone(), settings, parts))
     }
@@ -212,13 +227,25 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
-    let (effect, output) = match parts.kind {
+    let (effect, output) = match &parts.kind {
         Kind::Exec(_) => (Effect::Destructive, settings.output),
+        Kind::Http(http) => {
+            let effect = if http.is_safe() {
+                Effect::Read
+            } else {
+                Effect::Destructive
+            };
+            (
+                effect,
+                Some(settings.output.unwrap_or_else(Output::of_response)),
+            )
+        }
         // What `defaults` say of an output is not meant for it.
         Kind::Content(_) | Kind::File(_) => (Effect::Read, None),
     };
     let effect = settings.effect.unwrap_or(effect);
     Tool {
+        identity: format!("tool `{name}`"),
         name,
         title: None,
         description: String::new(),
@@ -234,6 +261,9 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
         needs: settings.needs.unwrap_or_default(),
         task: None,
         confirm_fallback: settings.confirm_fallback.unwrap_or_default(),
+        concurrency: settings.concurrency.unwrap_or_default(),
+        rate: settings.rate,
+        progress: settings.progress,
         messages: settings.messages.unwrap_or(false),
         exit: settings.exit,
         cancel: Cancel {

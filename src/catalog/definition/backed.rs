@@ -157,11 +157,18 @@ impl<'a> Definition<'a> {
             report.add(source::both(self.subject, source, other));
             return None;
         }
-        if self.action.sources.is_empty() {
-            let of_source = self.action.of_source.iter();
-            // Who may use a thing can be said of everything.
-            for entry in of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str())) {
-                report.add(source::of_no_use(self.subject, entry));
+        match self.action.sources.first() {
+            None => {
+                let of_source = self.action.of_source.iter();
+                // Who may use a thing can be said of everything.
+                for entry in
+                    of_source.filter(|entry| !ACCESS_KEYS.contains(&entry.key.text.as_str()))
+                {
+                    report.add(source::of_no_use(self.subject, entry));
+                }
+            }
+            Some((source, _)) => {
+                source::check_keys(self.subject, *source, &self.action.of_source, report);
             }
         }
         Some(source)
@@ -190,17 +197,18 @@ impl<'a> Definition<'a> {
         context: &Context<'_>,
         report: &mut Report,
     ) -> Option<Arc<Tool>> {
-        let key = self.subject.key;
+        let (key, identity) = (self.subject.key, self.subject.to_string());
         let tool = self
             .action
             .build_with(parameters, key, defaults, context, report)?;
-        Some(Arc::new(raw(tool)))
+        Some(Arc::new(raw(tool, identity)))
     }
 }
 
 /// A tool whose output is for the server to make something of, whatever `defaults` say.
-pub(super) fn raw(tool: Tool) -> Tool {
+pub(super) fn raw(tool: Tool, identity: String) -> Tool {
     Tool {
+        identity,
         output: Output::raw(),
         ..tool
     }

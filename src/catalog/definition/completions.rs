@@ -7,6 +7,7 @@ use super::Context;
 use super::about::Subject;
 use super::action::Action;
 use super::backed::{NOT_OF_TOOLS, OF_ARGUMENTS, raw};
+use super::source;
 use crate::catalog::completions::{CandidateProgram, Candidates, Completions, TYPED};
 use crate::catalog::params::{Parameter, Parameters};
 use crate::catalog::settings::{ACCESS_KEYS, Settings};
@@ -80,17 +81,26 @@ impl Scope<'_> {
                 reader::unknown_key(entry, "a completion", &known, report);
             }
         }
-        if action.sources.is_empty() {
-            let message = format!("the completion of `{}` has nothing to run", entry.key.text);
-            let help = "add `exec` with a program that prints one candidate on each line";
-            report.add(Problem::error(Code::Kind, entry.key.span, message).help(help));
-            return None;
+        match action.sources.as_slice() {
+            [(source, _)] => {
+                source::check_keys(self.subject, *source, &action.of_source, report);
+            }
+            [(_, one), (_, other), ..] => report.add(source::both(self.subject, one, other)),
+            [] => {
+                let message = format!("the completion of `{}` has nothing to run", entry.key.text);
+                let help = "add `exec` with a program that prints one candidate on each line, or \
+                            `http` with a request that gives them";
+                report.add(Problem::error(Code::Kind, entry.key.span, message).help(help));
+                return None;
+            }
         }
         action.may_ignore = true;
         let mut parameters = self.parameters.optional();
         parameters.add(Parameter::text(TYPED, entry.key.span));
         let key = self.subject.key;
-        let tool = raw(action.build_with(parameters, key, self.defaults, self.context, report)?);
+        let tool = action.build_with(parameters, key, self.defaults, self.context, report)?;
+        let identity = format!("completion of `{}` of {}", entry.key.text, self.subject);
+        let tool = raw(tool, identity);
         Some(CandidateProgram {
             ignores_typed: !tool.uses(TYPED),
             tool: Arc::new(tool),

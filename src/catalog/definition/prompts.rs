@@ -18,7 +18,7 @@ use crate::protocol::content::Role;
 const SHAPE: Shape = Shape {
     kind: "prompt",
     keys: &["text", "messages", "complete"],
-    sources: &["text", "messages", "exec", "script"],
+    sources: &["text", "messages", "exec", "http", "script"],
     has_arguments: true,
 };
 /// The keys of a message.

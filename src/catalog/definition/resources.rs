@@ -25,7 +25,7 @@ use crate::protocol::media::MediaType;
 const RESOURCE: Shape = Shape {
     kind: "resource",
     keys: &["uri", "mime_type", "annotations", "text", "base64", "file"],
-    sources: &["text", "base64", "file", "exec", "script"],
+    sources: &["text", "base64", "file", "exec", "http", "script"],
     has_arguments: false,
 };
 const TEMPLATE: Shape = Shape {
@@ -38,7 +38,7 @@ const TEMPLATE: Shape = Shape {
         "file",
         "complete",
     ],
-    sources: &["text", "exec", "script"],
+    sources: &["text", "exec", "http", "script"],
     has_arguments: true,
 };
 const ANNOTATION_KEYS: &[&str] = &["audience", "priority", "last_modified"];
@@ -112,7 +112,7 @@ fn read_resource(
             definition.action.given = Some(Given::File(path));
             None
         }
-        "exec" | "script" => None,
+        "exec" | "http" | "script" => None,
         _ => {
             let mime_type = about.as_ref().and_then(|about| about.mime_type.as_ref());
             let (constant, size) = fixed(source, uri.clone()?, mime_type, report)?;

@@ -4,9 +4,12 @@ use std::collections::HashSet;
 
 use super::Context;
 use crate::catalog::content::{self, Piece};
+use crate::catalog::outbound::Http;
+use crate::catalog::output::{Form, Stderr};
 use crate::catalog::params::Parameters;
+use crate::catalog::progress::Channel;
 use crate::catalog::settings::Settings;
-use crate::catalog::template::Slot;
+use crate::catalog::template::{self, Slot, Word};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::yaml::Entry;
 
@@ -23,6 +26,15 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Reads a request.
+    pub(super) fn http(self, entry: &Entry, report: &mut Report) -> Option<Http> {
+        let http = Http::read(entry, self.context.apis, report)?;
+        http.check(self.name, self.parameters, report);
+        self.check_no_paths(report);
+        self.check_used(http.slots(), report);
+        Some(http)
+    }
+
     /// Reads fixed content.
     pub(super) fn content(self, entry: &Entry, report: &mut Report) -> Option<Vec<Piece>> {
         let pieces = content::read(entry, self.context.folder(entry.key.span), report)?;
@@ -33,13 +45,50 @@ impl Scope<'_> {
     /// Checks fixed content that the caller has read.
     pub(super) fn check_content(self, pieces: &[Piece], report: &mut Report) {
         content::check(pieces, self.name, self.parameters, report);
+        self.check_no_paths(report);
+        self.check_used(pieces.iter().flat_map(Piece::slots), report);
+    }
+
+    /// Only a program can make something of the path of a file.
+    fn check_no_paths(self, report: &mut Report) {
         let mut parameters = self.parameters.iter();
         if let Some(path) = parameters.find(|parameter| parameter.root.is_some()) {
             let message = format!("`{}` is a path, and no program gets it", path.name);
             let problem = Problem::error(Code::Schema, path.span, message);
             report.add(problem.help("declare it as `string`"));
         }
-        self.check_used(pieces.iter().flat_map(Piece::slots), report);
+    }
+
+    /// The key of `concurrency` may also name what is known of the caller.
+    pub(super) fn check_key(self, report: &mut Report) {
+        let concurrency = self.settings.concurrency.as_ref();
+        let key = concurrency.and_then(|concurrency| concurrency.key.as_ref());
+        let slots = key.into_iter().flat_map(Word::slots);
+        for slot in slots.filter(|slot| slot.caller().is_none()) {
+            template::check_declared(slot, self.name, self.parameters, report);
+        }
+    }
+
+    /// Lines that say how far a program has come must be lines of their own.
+    pub(super) fn check_progress(self, entry: Option<&Entry>, report: &mut Report) {
+        let (Some(progress), Some(output)) = (&self.settings.progress, &self.settings.output)
+        else {
+            return;
+        };
+        let (message, help) = match (progress.from, &output.form, output.stderr) {
+            (Channel::Stderr, _, Stderr::Merge) => (
+                "with `stderr: merge` all lines are in the output",
+                "write `from: stdout`",
+            ),
+            (Channel::Stdout, Form::Media(_), _) => (
+                "bytes of a media type have no lines",
+                "write `from: stderr`",
+            ),
+            _ => return,
+        };
+        if let Some(entry) = entry {
+            report.add(Problem::error(Code::OutputClash, entry.key.span, message).help(help));
+        }
     }
 
     /// Reports parameters that fill no place.

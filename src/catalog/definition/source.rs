@@ -8,6 +8,7 @@ use crate::document::yaml::Entry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Exec,
+    Http,
     Script,
     Content,
 }
@@ -16,6 +17,7 @@ impl Source {
     /// The keys, in the order in which they are proposed.
     pub(super) const ALL: &[(&str, Self)] = &[
         ("exec", Self::Exec),
+        ("http", Self::Http),
         ("script", Self::Script),
         ("content", Self::Content),
     ];
@@ -24,6 +26,7 @@ impl Source {
     fn advice(self) -> &'static str {
         match self {
             Self::Exec => "`exec` with a command line",
+            Self::Http => "`http` with a request",
             Self::Script => "`script` with a script",
             Self::Content => "`content` with a fixed answer",
         }
@@ -34,10 +37,11 @@ impl Source {
         let key = entry.key.text.as_str();
         match self {
             Self::Script if key == UNSAFE_CODE => Some(never_unsafe(entry)),
+            Self::Http if OF_PROGRAMS.contains(&key) => Some(of_no_use(subject, entry)),
             Self::Content if OF_PROGRAMS.contains(&key) || OF_OUTPUT.contains(&key) => {
                 Some(of_no_use(subject, entry))
             }
-            Self::Exec | Self::Script | Self::Content => None,
+            Self::Exec | Self::Http | Self::Script | Self::Content => None,
         }
     }
 }
@@ -51,6 +55,7 @@ const OF_PROGRAMS: &[&str] = &[
     "if_missing",
     "inherit_env",
     "messages",
+    "progress",
     "stdin",
     UNSAFE_CODE,
     "workdir",

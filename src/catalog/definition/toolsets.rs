@@ -202,7 +202,7 @@ impl Contents {
             templates: part(&self.templates, |template| {
                 is_chosen(&template.about.name, &template.tool.tags)
             }),
-            toolsets: Vec::new(),
+            ..Self::default()
         }
     }
 }

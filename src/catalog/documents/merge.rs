@@ -31,6 +31,8 @@ pub(crate) struct Document {
     pub(crate) defaults: Vec<Entry>,
     /// Whether there is an `include`, even if it found no file.
     pub(crate) includes: bool,
+    /// Whether some file could not be read: what others name may stand there.
+    pub(crate) is_partial: bool,
 }
 
 #[derive(Default)]
@@ -41,6 +43,7 @@ pub(super) struct Merger {
     duplicates: Vec<Duplicate>,
     defaults: Vec<Entry>,
     includes: bool,
+    is_partial: bool,
     /// Where each name of a section stands first.
     names: HashMap<(String, String), Span>,
 }
@@ -69,6 +72,11 @@ impl Merger {
         }
     }
 
+    /// Remembers that there is no tree of some file.
+    pub(super) fn lacks_a_file(&mut self) {
+        self.is_partial = true;
+    }
+
     pub(super) fn finish(self) -> Option<Document> {
         Some(Document {
             root: Node {
@@ -78,6 +86,7 @@ impl Merger {
             duplicates: self.duplicates,
             defaults: self.defaults,
             includes: self.includes,
+            is_partial: self.is_partial,
         })
     }
 

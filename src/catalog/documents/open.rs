@@ -5,7 +5,10 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::trust;
+use crate::document::diagnostic::Code;
 use crate::document::yaml;
+use crate::secret::Permissions;
 
 /// What a file is, by whatever name: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +33,7 @@ pub(super) struct Opened {
 
 /// Why a file cannot be used.
 pub(super) struct Unreadable {
+    pub(super) code: Code,
     pub(super) message: String,
     pub(super) help: Option<&'static str>,
 }
@@ -37,6 +41,7 @@ pub(super) struct Unreadable {
 impl Unreadable {
     fn new(message: impl Into<String>, help: &'static str) -> Self {
         Self {
+            code: Code::Unreadable,
             message: message.into(),
             help: Some(help),
         }
@@ -46,6 +51,7 @@ impl Unreadable {
 impl From<std::io::Error> for Unreadable {
     fn from(error: std::io::Error) -> Self {
         Self {
+            code: Code::Unreadable,
             message: format!("cannot be read: {error}"),
             help: None,
         }
@@ -53,13 +59,16 @@ impl From<std::io::Error> for Unreadable {
 }
 
 /// Reads a file of at most so many bytes.
-pub(super) fn open(path: &Path, most: u64) -> Result<Opened, Unreadable> {
+pub(super) fn open(path: &Path, permissions: Permissions, most: u64) -> Result<Opened, Unreadable> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let id = FileId::of(&metadata);
     if metadata.is_dir() {
         let help = "name a file; `include` can name those of a folder, as in `tools.d/*.yaml`";
         return Err(Unreadable::new("cannot be read: it is a folder", help));
+    }
+    if permissions == Permissions::Checked {
+        trust::check(path, &metadata)?;
     }
     if metadata.len() > most {
         return Err(too_large(most));

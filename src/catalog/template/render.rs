@@ -1,5 +1,7 @@
 //! Filling a template with the arguments of one call.
 
+mod parts;
+
 use std::ffi::OsString;
 
 use serde_json::{Map, Value};
@@ -133,6 +135,22 @@ impl<'a> Renderer<'a> {
         let text = self.text(word);
         self.count(text.len());
         text
+    }
+
+    /// Renders what tells calls apart: each value as JSON, so that no two calls are mixed up.
+    pub(crate) fn key(&self, word: &Word) -> String {
+        let mut key = String::new();
+        for segment in &word.segments {
+            match segment {
+                Segment::Literal(literal) => key.push_str(literal),
+                Segment::Value(slot) | Segment::Spread(slot) => {
+                    let fact = slot.caller().map(|fact| Value::from(fact.of(self.caller)));
+                    let value = fact.or_else(|| self.value(slot).cloned());
+                    key.push_str(&value.unwrap_or_default().to_string());
+                }
+            }
+        }
+        key
     }
 
     /// Says that the values of a word break a rule.

@@ -10,7 +10,7 @@ use crate::document::yaml::Scalar;
 /// Splits a synopsis; what is wrong with it is reported, and the rest is split as well as it goes.
 pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
     let mut splitter = Splitter {
-        cursor: Cursor::new(&scalar.text),
+        cursor: Cursor::new(scalar.written()),
         scalar,
         report,
         is_sound: true,
@@ -23,7 +23,7 @@ pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
 /// Reads a text as one word with placeholders, as inside `"…"`.
 pub(crate) fn segments(scalar: &Scalar, report: &mut Report) -> Word {
     let mut splitter = Splitter {
-        cursor: Cursor::new(&scalar.text),
+        cursor: Cursor::new(scalar.written()),
         scalar,
         report,
         is_sound: true,
@@ -32,7 +32,7 @@ pub(crate) fn segments(scalar: &Scalar, report: &mut Report) -> Word {
     while !splitter.cursor.rest.is_empty() {
         splitter.placeholder_or_character(&mut word);
     }
-    let span = splitter.span(0..scalar.text.len());
+    let span = splitter.span(0..scalar.written().len());
     word.finish(span)
 }
 
@@ -82,14 +82,6 @@ impl<'a> Cursor<'a> {
 
     fn skip_white_space(&mut self) {
         self.take_while(char::is_whitespace);
-    }
-
-    /// Takes everything through `end`, and returns what stands before it.
-    fn take_through(&mut self, end: &str) -> Option<&'a str> {
-        let at = self.rest.find(end)?;
-        let taken = self.take(at);
-        self.take(end.len());
-        Some(taken)
     }
 }
 
@@ -233,7 +225,7 @@ impl Splitter<'_> {
                     };
                     word.literal(self.cursor.take_character());
                 }
-                _ if self.shell_syntax(&mut word) => {}
+                _ if self.replaced(&mut word) || self.shell_syntax(&mut word) => {}
                 _ => self.placeholder_or_character(&mut word),
             }
         }
@@ -244,9 +236,15 @@ impl Splitter<'_> {
     fn single_quoted(&mut self, word: &mut Builder) {
         let start = self.cursor.offset;
         self.cursor.take_character();
-        match self.cursor.take_through("'") {
-            Some(text) => word.literal(text),
-            None => self.unclosed_quote(start, word),
+        loop {
+            match self.cursor.peek() {
+                None => return self.unclosed_quote(start, word),
+                Some('\'') => {
+                    self.cursor.take_character();
+                    return;
+                }
+                Some(_) => self.replaced_or_character(word),
+            }
         }
     }
 
@@ -282,17 +280,10 @@ impl Splitter<'_> {
     fn placeholder_or_character(&mut self, word: &mut Builder) {
         let start = self.cursor.offset;
         if self.cursor.rest.starts_with("{{") {
-            let length = self.cursor.rest.find("}}").map(|at| at + 2);
-            if length.is_none() {
-                let help = "close it with `}}`, or put it inside '…'";
-                self.malformed(start..start + 2, "`{{` is never closed", help);
-            }
-            word.literal(self.cursor.take(length.unwrap_or(2)));
-            return;
+            return self.literal_braces(word);
         }
         let Some((name, spread)) = placeholder(self.cursor.rest) else {
-            word.literal(self.cursor.take_character());
-            return;
+            return self.replaced_or_character(word);
         };
         let length = name.len() + if spread { 5 } else { 2 };
         self.cursor.take(length);
@@ -305,6 +296,35 @@ impl Splitter<'_> {
         } else {
             Segment::Value(slot)
         });
+    }
+
+    fn literal_braces(&mut self, word: &mut Builder) {
+        let start = self.cursor.offset;
+        word.literal(self.cursor.take(2));
+        if !self.cursor.rest.contains("}}") {
+            let help = "close it with `}}`, or put it inside '…'";
+            return self.malformed(start..start + 2, "`{{` is never closed", help);
+        }
+        while !self.cursor.rest.is_empty() && !self.cursor.rest.starts_with("}}") {
+            self.replaced_or_character(word);
+        }
+        word.literal(self.cursor.take(2));
+    }
+
+    fn replaced_or_character(&mut self, word: &mut Builder) {
+        if !self.replaced(word) {
+            word.literal(self.cursor.take_character());
+        }
+    }
+
+    /// Reads a part that was replaced, as literal text in one piece; returns whether there was one.
+    fn replaced(&mut self, word: &mut Builder) -> bool {
+        let Some(part) = self.scalar.part_at(self.cursor.offset) else {
+            return false;
+        };
+        self.cursor.take(part.range.len());
+        word.literal(&part.value);
+        true
     }
 
     /// Reports what a shell would interpret here; returns whether there was something.
@@ -358,6 +378,12 @@ fn placeholder(text: &str) -> Option<(&str, bool)> {
 
 fn is_file(name: &str) -> bool {
     name.strip_prefix(FILE_PREFIX).is_some_and(is_file_name)
+}
+
+/// Whether a text that is taken as it stands looks as if it had a placeholder.
+pub(crate) fn has_placeholder(text: &str) -> bool {
+    let mut starts = text.match_indices('{');
+    starts.any(|(at, _)| text.get(at..).and_then(placeholder).is_some())
 }
 
 /// The length of the shell syntax at the start of a text, if there is some.

@@ -16,6 +16,23 @@ pub(crate) struct Scalar {
     span: Span,
     /// Where the text starts in the source, when it stands there letter by letter.
     verbatim: Option<usize>,
+    /// What was written, if parts of it were replaced.
+    written: Option<Written>,
+}
+
+/// A text before parts of it were replaced.
+#[derive(Clone, Debug)]
+struct Written {
+    text: String,
+    parts: Vec<Part>,
+}
+
+/// A part of a text, and what stands in its place. That is a text and nothing else: whatever
+/// characters it has, they mean nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) range: Range<usize>,
+    pub(crate) value: String,
 }
 
 impl Scalar {
@@ -35,12 +52,41 @@ impl Scalar {
             text,
             style,
             span,
+            written: None,
         }
     }
 
-    /// Whether the scalar has neither quotes nor a block indicator.
+    /// Replaces parts of the text, which are in order.
+    pub(crate) fn replace(&mut self, parts: Vec<Part>) {
+        let mut text = String::new();
+        let mut end = 0;
+        for Part { range, value } in &parts {
+            text.push_str(self.text.get(end..range.start).unwrap_or_default());
+            text.push_str(value);
+            end = range.end;
+        }
+        text.push_str(self.text.get(end..).unwrap_or_default());
+        let text = std::mem::replace(&mut self.text, text);
+        self.written = Some(Written { text, parts });
+    }
+
+    /// The text as it was written, before parts of it were replaced.
+    pub(crate) fn written(&self) -> &str {
+        let written = self.written.as_ref();
+        written.map_or(&self.text, |written| &written.text)
+    }
+
+    /// The part of the written text that starts here and was replaced.
+    pub(crate) fn part_at(&self, offset: usize) -> Option<&Part> {
+        let parts = &self.written.as_ref()?.parts;
+        let at = parts.binary_search_by_key(&offset, |part| part.range.start);
+        parts.get(at.ok()?)
+    }
+
+    /// Whether the scalar has neither quotes nor a block indicator. A text of which parts were
+    /// replaced is as good as quoted: no value becomes a number or nothing.
     pub(crate) fn is_plain(&self) -> bool {
-        self.style == ScalarStyle::Plain
+        self.style == ScalarStyle::Plain && self.written.is_none()
     }
 
     /// Whether the scalar says "no value" in YAML 1.2's core schema.
@@ -88,8 +134,8 @@ impl Scalar {
         }
     }
 
-    /// The place in the source of a part of the text; of all of it, when folding or escapes hide
-    /// the part.
+    /// The place in the source of a part of the written text; of all of it, when folding or escapes
+    /// hide the part.
     pub(crate) fn place(&self, part: Range<usize>, report: &Report) -> Span {
         if let Some(start) = self.verbatim {
             return Span {
@@ -119,7 +165,7 @@ impl Scalar {
             return None;
         }
         let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
-        let wanted = letters(self.text.get(..offset)?);
+        let wanted = letters(self.written().get(..offset)?);
         let written = source.slice(self.span)?;
         let header = usize::from(self.style == ScalarStyle::SingleQuoted);
         let body = written.get(header..)?;

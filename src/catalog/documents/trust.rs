@@ -1,0 +1,58 @@
+//! Who can change a file of a definition. Whoever can, decides what the server runs.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::open::Unreadable;
+use crate::document::diagnostic::Code;
+
+/// The permission to write that everybody has.
+const OTHERS_WRITE: u32 = 0o002;
+/// In a folder with this bit everybody may write, but only replace what is their own.
+const STICKY: u32 = 0o1000;
+
+/// Refuses a file that others than root and the user of the server can change or replace. The file is
+/// judged as it was opened, and so is the folder that it is really in: a mounted file is often a link.
+pub(super) fn check(path: &Path, file: &Metadata) -> Result<(), Unreadable> {
+    let user = rustix::process::geteuid().as_raw();
+    let owner = file.uid();
+    if owner != 0 && owner != user {
+        return Err(refusal(format!(
+            "belongs to user {owner}, but must belong to root or to user {user}, whom the server \
+             runs as"
+        )));
+    }
+    if file.mode() & OTHERS_WRITE != 0 {
+        let mode = file.mode() & 0o7777;
+        return Err(refusal(format!(
+            "can be changed by everybody: its mode is {mode:04o}; run chmod o-w on it"
+        )));
+    }
+    for path in [std::path::absolute(path), path.canonicalize()] {
+        check_folder(&path?)?;
+    }
+    Ok(())
+}
+
+fn check_folder(path: &Path) -> Result<(), Unreadable> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    let mode = folder.metadata()?.mode() & 0o7777;
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        let folder = folder.display();
+        return Err(refusal(format!(
+            "can be replaced by everybody: the mode of {folder} is {mode:04o}; run chmod o-w on it"
+        )));
+    }
+    Ok(())
+}
+
+fn refusal(message: String) -> Unreadable {
+    Unreadable {
+        code: Code::OpenDefinition,
+        message,
+        help: Some("it says what runs here; --insecure-permissions accepts it as it is"),
+    }
+}

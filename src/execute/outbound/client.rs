@@ -1,0 +1,84 @@
+//! The client of one API: its connections, which later requests use again.
+
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Certificate, Client, Identity};
+use tokio::sync::Semaphore;
+
+use super::resolver::Resolver;
+use crate::catalog::{Api, Redirects};
+
+/// How long a connection may take, encryption included.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long a connection waits for another request: less than the minute of common servers.
+const IDLE_TIME: Duration = Duration::from_secs(50);
+/// How many connections wait for another request.
+const MAX_IDLE: usize = 32;
+/// How many headers a response may have.
+const MAX_HEADERS: usize = 128;
+/// How large the headers of a response over HTTP/2 may be, in bytes.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// Makes a client. What the system trusts is read from files, so this blocks.
+pub(super) fn build(api: &Arc<Api>, lookups: Arc<Semaphore>) -> reqwest::Result<Client> {
+    install_provider();
+    let mut builder = Client::builder()
+        // Where requests go is for the definition to say, and not for the environment.
+        .no_proxy()
+        .referer(false)
+        .redirect(policy(api.redirects))
+        .connect_timeout(CONNECT_TIME)
+        .pool_idle_timeout(IDLE_TIME)
+        .pool_max_idle_per_host(MAX_IDLE)
+        .http1_max_headers(MAX_HEADERS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .tcp_nodelay(true)
+        .dns_resolver(Resolver {
+            api: Arc::clone(api),
+            lookups,
+        });
+    if let Some(ca) = &api.tls.ca {
+        builder = builder.tls_certs_only(Certificate::from_pem_bundle(ca)?);
+    } else if !api.is_encrypted() {
+        // A machine without certificates can still send what is not encrypted.
+        builder = builder.tls_certs_only([]);
+    }
+    if let Some(identity) = &api.tls.identity {
+        builder = builder.identity(Identity::from_pem(identity)?);
+    }
+    builder.build()
+}
+
+/// Redirects that stay where the credentials belong.
+fn policy(redirects: Redirects) -> Policy {
+    match redirects {
+        Redirects::Never => Policy::none(),
+        Redirects::SameOrigin => Policy::custom(|attempt| {
+            if is_followed(&attempt) {
+                attempt.follow()
+            } else {
+                attempt.stop()
+            }
+        }),
+    }
+}
+
+fn is_followed(attempt: &Attempt<'_>) -> bool {
+    let previous = attempt.previous();
+    let first = previous.first();
+    let stays = first.is_some_and(|first| first.origin() == attempt.url().origin());
+    stays && previous.len() <= MAX_REDIRECTS
+}
+
+/// Chooses the cryptography of the process, once: reqwest takes what it finds.
+fn install_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // It fails only if there is one already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    });
+}

@@ -1,0 +1,154 @@
+//! Keeping secrets out of what others see.
+//!
+//! The definitions know which texts are secret. Whatever a call says, and whatever goes into the
+//! log, has each of them replaced by `***`. What nobody can recognize stays: a secret that a
+//! program encodes, cuts in half or writes into a picture.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
+
+/// The shortest text that is replaced, in bytes: a shorter one is in many words, and no secret.
+pub const MIN_BYTES: usize = 6;
+/// The shortest line of a longer secret that is replaced by itself, in bytes: programs print keys
+/// line by line, and what is shorter is in many files.
+const MIN_LINE: usize = 16;
+/// What stands in the place of a secret.
+const STARS: &str = "***";
+
+/// Replaces secrets in texts.
+///
+/// # Examples
+///
+/// ```
+/// let redactor = mcp_serve::redact::Redactor::new(["correct-horse"])?;
+/// assert_eq!(redactor.redact("it is correct-horse!"), "it is ***!");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Redactor {
+    /// `None` when there is nothing to look for.
+    secrets: Option<AhoCorasick>,
+}
+
+impl Redactor {
+    /// A redactor of these values. Each is also found as JSON writes it, and a long one line by line.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the values are too many or too long to be looked for.
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, BuildError> {
+        let mut patterns = Vec::new();
+        for value in values {
+            let value = value.trim();
+            let lines = value.lines().map(str::trim);
+            let lines = lines.filter(|line| line.len() >= MIN_LINE && line.len() < value.len());
+            let whole = [value].into_iter().filter(|value| value.len() >= MIN_BYTES);
+            for text in whole.chain(lines) {
+                patterns.push(escaped(text));
+                patterns.push(text.to_owned());
+            }
+        }
+        patterns.sort();
+        patterns.dedup();
+        let secrets = if patterns.is_empty() {
+            None
+        } else {
+            let mut builder = AhoCorasick::builder();
+            builder.match_kind(MatchKind::LeftmostLongest);
+            // To build the other kind takes quadratic time for a long value that repeats itself.
+            builder.kind(Some(AhoCorasickKind::ContiguousNFA));
+            Some(builder.build(patterns)?)
+        };
+        Ok(Self { secrets })
+    }
+
+    /// Returns the text without its secrets; borrowed when there are none.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.secrets {
+            Some(secrets) if secrets.is_match(text) => {
+                let mut redacted = String::with_capacity(text.len());
+                secrets.replace_all_with(text, &mut redacted, |_, _, redacted| {
+                    redacted.push_str(STARS);
+                    true
+                });
+                redacted.into()
+            }
+            _ => text.into(),
+        }
+    }
+
+    /// Takes the secrets out of a text.
+    pub fn clean(&self, text: &mut String) {
+        if let Cow::Owned(redacted) = self.redact(text) {
+            *text = redacted;
+        }
+    }
+
+    /// Returns whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_none()
+    }
+}
+
+/// The text as it stands between the quotes of a JSON string.
+fn escaped(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'));
+    inner.unwrap_or(text).to_owned()
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Redactor(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_replaced_wherever_they_stand() {
+        let key = "-----BEGIN KEY-----\nabcdefghijklmnopqrst\nuvw\n-----END KEY-----\n";
+        let values = [
+            "hunter2",
+            "hunter2-long",
+            "short",
+            "with \"quotes\"",
+            "über-secret",
+            key,
+        ];
+        let redactor = Redactor::new(values).unwrap();
+        let cases = [
+            ("nothing here", "nothing here"),
+            ("hunter2", "***"),
+            ("a hunter2hunter2 b", "a ****** b"),
+            ("hunter2-long hunter2-lon", "*** ***-lon"),
+            ("too short", "too short"),
+            (r#"{"x":"with \"quotes\""}"#, r#"{"x":"***"}"#),
+            ("with \"quotes\"", "***"),
+            ("über-secret", "***"),
+            (key, "***\n"),
+            (&key.replace('\n', "\\n"), "***\\n"),
+            ("log: abcdefghijklmnopqrst\nlog: uvw", "log: ***\nlog: uvw"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(redactor.redact(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_secrets_nothing_is_copied() {
+        for redactor in [Redactor::default(), Redactor::new(["abc", ""]).unwrap()] {
+            assert!(redactor.is_empty());
+            assert!(matches!(redactor.redact("abc"), Cow::Borrowed("abc")));
+        }
+        let redactor = Redactor::new(["secret"]).unwrap();
+        assert!(matches!(redactor.redact("none"), Cow::Borrowed("none")));
+        assert!(!format!("{redactor:?}").contains("secret"));
+    }
+}
