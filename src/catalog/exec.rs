@@ -133,7 +133,7 @@ pub struct Command {
     pub folder: Option<CallFolder>,
 }
 
-/// Prints the names of variables and not their values, which may be secret, and no arguments twice.
+/// Prints neither the values of variables nor the input, which may be secret.
 impl fmt::Debug for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();

@@ -248,15 +248,13 @@ impl Parameters {
         self.list.iter()
     }
 
-    /// Lets relative roots start at a folder.
-    pub(crate) fn place_roots(&mut self, folder: &Path) {
-        for root in self
-            .list
-            .iter_mut()
-            .filter_map(|parameter| parameter.root.as_mut())
-        {
-            let joined = folder.join(&root);
-            *root = std::path::absolute(&joined).unwrap_or(joined);
+    /// Lets relative roots start at the folder of the file that they stand in.
+    pub(crate) fn place_roots<'a>(&mut self, folder: impl Fn(Span) -> &'a Path) {
+        for parameter in &mut self.list {
+            if let Some(root) = &mut parameter.root {
+                let joined = folder(parameter.span).join(&root);
+                *root = std::path::absolute(&joined).unwrap_or(joined);
+            }
         }
     }
 

@@ -93,43 +93,84 @@ fn is_one_name(parameter: &Parameter) -> bool {
         || text("format").is_some_and(|format| SAFE_FORMATS.contains(&format))
 }
 
-/// Whether a text that a pattern accepts may hold `/` or be `.` or `..`, as far as can be told
-/// without running through all of them.
+/// Whether a text that a pattern accepts may lead out of a folder, as far as can be told without
+/// running through all of them. A `/` in it is harmless where a name must follow that does not
+/// start with a dot.
 fn may_leave(pattern: &str) -> bool {
     let dots = regex::Regex::new(pattern);
     let is_dots = |dots: &regex::Regex| [".", ".."].iter().any(|text| dots.is_match(text));
-    may_hold_slash(pattern) || dots.map_or(true, |dots| is_dots(&dots))
+    may_leave_folder(pattern) || dots.map_or(true, |dots| is_dots(&dots))
 }
 
-/// Whether a pattern may accept a `/` somewhere: all that it leaves open counts.
-fn may_hold_slash(pattern: &str) -> bool {
+/// As [`may_leave`], for texts of more than dots: all that a pattern leaves open counts.
+fn may_leave_folder(pattern: &str) -> bool {
     let body = pattern
         .strip_prefix('^')
         .and_then(|body| body.strip_suffix('$'));
     let Some(mut rest) = body.filter(|body| !body.ends_with('\\')) else {
         return true;
     };
-    let mut depth = 0_usize;
-    while let Some(character) = rest.chars().next() {
-        rest = rest.get(character.len_utf8()..).unwrap_or_default();
-        match character {
-            '/' | '.' => return true,
-            // `^a|b$` is anchored at one end of each.
-            '|' if depth == 0 => return true,
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            '\\' => match escaped(&mut rest) {
-                Some(c) if is_open_escape(c) => return true,
-                _ => {}
+    // Whether a name starts here, which must not start with a dot.
+    let mut starts_name = rest.contains('/');
+    let mut groups: Vec<Group> = Vec::new();
+    while let Some(character) = escaped(&mut rest) {
+        let is_open = match character {
+            '(' => {
+                groups.push(Group {
+                    at_start: starts_name,
+                    at_end: false,
+                });
+                rest = rest.strip_prefix("?:").unwrap_or(rest);
+                continue;
+            }
+            '|' => match groups.last_mut() {
+                Some(group) => {
+                    group.at_end |= starts_name;
+                    starts_name = group.at_start;
+                    continue;
+                }
+                // `^a|b$` is anchored at one end of each.
+                None => true,
             },
-            '[' => match class(&mut rest) {
-                Some(class) if !may_hold_slash_in(class) => {}
-                _ => return true,
-            },
-            _ => {}
+            ')' => {
+                let group = groups.pop().unwrap_or_default();
+                starts_name |= group.at_end || (is_optional(rest) && group.at_start);
+                continue;
+            }
+            '/' if !starts_name => {
+                starts_name = true;
+                continue;
+            }
+            '.' => true,
+            '\\' => {
+                let escape = escaped(&mut rest);
+                let is_dot = starts_name && escape == Some('.');
+                escape.is_none_or(is_open_escape) || is_dot
+            }
+            '[' => class(&mut rest).is_none_or(|class| is_open_class(class, starts_name)),
+            '?' | '*' | '+' => false,
+            _ => starts_name && "/{".contains(character),
+        };
+        if is_open || (starts_name && is_optional(rest)) {
+            return true;
+        }
+        if !matches!(character, '?' | '*' | '+') {
+            starts_name = false;
         }
     }
-    false
+    starts_name
+}
+
+/// Whether a name starts where a group does, and where one of its alternatives ends.
+#[derive(Default)]
+struct Group {
+    at_start: bool,
+    at_end: bool,
+}
+
+/// Whether what comes before may be left out.
+fn is_optional(rest: &str) -> bool {
+    rest.starts_with(['?', '*']) || rest.starts_with("{0")
 }
 
 fn escaped(rest: &mut &str) -> Option<char> {
@@ -163,20 +204,26 @@ fn class<'a>(rest: &mut &'a str) -> Option<&'a str> {
     None
 }
 
-fn may_hold_slash_in(class: &str) -> bool {
-    if let Some(excluded) = class.strip_prefix('^') {
-        return !excluded.contains('/');
-    }
+/// Whether a class admits a `/`, or a dot where a name starts.
+fn is_open_class(class: &str, starts_name: bool) -> bool {
+    let admits = |wanted: char| match class.strip_prefix('^') {
+        Some(excluded) => !excluded.contains(wanted),
+        None => lists(class, wanted),
+    };
+    admits('/') || (starts_name && admits('.'))
+}
+
+/// Whether a class that is a list of characters holds one.
+fn lists(class: &str, wanted: char) -> bool {
     let characters: Vec<char> = class.chars().collect();
     let in_range = characters
         .windows(3)
-        .any(|three| matches!(three, [from, '-', to] if (*from..=*to).contains(&'/')));
-    let escapes = characters.windows(2);
-    let mut escapes = escapes.filter_map(|two| match two {
+        .any(|three| matches!(three, [from, '-', to] if (*from..=*to).contains(&wanted)));
+    let mut escapes = characters.windows(2).filter_map(|two| match two {
         ['\\', character] => Some(*character),
         _ => None,
     });
-    class.contains('/') || in_range || escapes.any(is_open_escape)
+    class.contains(wanted) || in_range || escapes.any(is_open_escape)
 }
 
 #[cfg(test)]
@@ -192,6 +239,24 @@ mod tests {
             (r"^\w+\.txt$", false),
             ("^[^/.][^/]*$", false),
             ("^v[0-9.]+$", false),
+            (
+                "^[A-Za-z0-9_][A-Za-z0-9_. -]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$",
+                false,
+            ),
+            ("^(?:a/)?b[.]txt$", false),
+            (r"^\d{4}/\d{2}$", false),
+            ("^[a-z.]+(/[a-z]+)*$", true),
+            ("^[a-z]+(/[a-z.]+)*$", true),
+            ("^[a-z]+/[a-z]*[.]*$", true),
+            ("^[a-z]*/a$", true),
+            (r"^a/\.\./b$", true),
+            ("^a/(b|[.][.])$", true),
+            ("^/etc$", true),
+            ("^a//b$", true),
+            ("^(a/|b)[.][.]$", true),
+            ("^(a|[.][.])/b$", true),
+            ("^(ab)?[.][.]/b$", true),
+            ("^(a|b)/c$", false),
             ("[a-z]+", true),
             ("^[a-z]+", true),
             ("[a-z]+$", true),

@@ -138,7 +138,7 @@ impl<'a> Action<'a> {
         report: &mut Report,
     ) -> Option<Tool> {
         let name = &key.text;
-        parameters.place_roots(context.folder(key.span));
+        parameters.place_roots(|place| context.folder(place));
         // Before the values that the user is asked for are among them.
         let rules = Rules::read(self.exclusive, self.requires, name, &parameters, report);
         let input = InputSchema::compile(&parameters, rules, key.span, report);
