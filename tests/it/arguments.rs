@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mcp_serve::auth::{Caller, Principal};
 use mcp_serve::catalog::{Catalog, Environment};
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, ERAS, Http, TestServer, write_script};
 
 const TOOLS: &str = r#"
+defaults: {max_output: 1MiB}
 tools:
   after_dashes:
     description: A value after a literal end of options.
@@ -114,8 +117,9 @@ tools:
 /// Starts a server whose programs show what the kernel gave them, and count their runs.
 fn start() -> TestServer {
     TestServer::start_with(TOOLS, &[], |prepare| {
-        let show =
-            |what: &str| format!(r#"printf x >> "${{0%/*}}/runs"; cat /proc/$$/{what}; exit 0"#);
+        let show = |what: &str| {
+            format!(r#"printf x >> "${{0%/*}}/runs"; base64 -w0 /proc/$$/{what}; exit 0"#)
+        };
         write_script(prepare.folder, "argv.sh", &show("cmdline"));
         write_script(prepare.folder, "environ.sh", &show("environ"));
     })
@@ -238,8 +242,14 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 /// The arguments that the program got.
+/// What a program shows, which comes in Base64: text for a model is without what moves a terminal.
+fn shown(client: &Client, tool: &str, arguments: &Value) -> String {
+    let bytes = STANDARD.decode(client.call_text(tool, arguments)).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
 fn argv(client: &Client, tool: &str, arguments: &Value) -> Vec<String> {
-    let text = client.call_text(tool, arguments);
+    let text = shown(client, tool, arguments);
     let mut words: Vec<_> = text.split_terminator('\0').map(str::to_owned).collect();
     assert!(words[1].ends_with("/argv.sh"), "{words:?}");
     words.drain(..2);
@@ -358,12 +368,12 @@ fn a_variable_holds_the_value_and_no_other_variable_changes() {
     for era in ERAS {
         let client = server.client(era);
         for (name, value) in hostile_values() {
-            let environ = client.call_text("environment", &json!({"text": value}));
+            let environ = shown(&client, "environment", &json!({"text": value}));
             let variables = variables(&environ);
             let expected = ["PATH=/usr/bin:/bin", &format!("VALUE={value}")];
             assert!(variables == expected, "{era:?} {name}: {variables:.300?}");
         }
-        let environ = client.call_text("environment", &json!({}));
+        let environ = shown(&client, "environment", &json!({}));
         let expected = ["PATH=/usr/bin:/bin"];
         assert_eq!(variables(&environ), expected, "{era:?}: absent is unset");
     }

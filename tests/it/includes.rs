@@ -151,7 +151,7 @@ fn defaults_of_a_file_come_before_those_of_the_first() {
 #[test]
 fn all_files_share_the_bounds_of_one() {
     let large = format!("# {}\ntools: {{}}\n", "x".repeat(3 * 1024 * 1024));
-    let values = format!("tests: [{}]\n", "[],".repeat(60_000));
+    let values = format!("instructions: [{}]\n", "[],".repeat(60_000));
     let many: Vec<_> = (0..300).map(|n| format!("many/{n:03}.yaml")).collect();
     let mut files: Vec<(&str, &str)> = many
         .iter()

@@ -21,6 +21,7 @@ tools:
     effect: read
     exec: printf %s {text}
     params: {text: string}
+    concurrency: 256
 ";
 
 fn serve(options: &[&str]) -> TestServer {

@@ -36,6 +36,8 @@ async fn connect(
     if let Some(token) = token {
         config = config.auth_header(token);
     }
+    // The server brings its own, and the client shares its library for TLS with the server.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let transport = StreamableHttpClientTransport::from_config(config);
     serve_client_with_lifecycle((), transport, mode).await
 }

@@ -34,7 +34,7 @@ pub(super) fn run(
         asked: asked
             .map(|question| secrets.redact(&question.message))
             .collect(),
-        stdin: work.input().map(|input| secrets.redact(input)),
+        stdin: work.input().map(|input| secrets.redact(input.trim_end())),
         work: &work,
         secrets,
     };
