@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 pub use commands::{
-    Call, Check, CheckFormat, Command, Completions, Init, List, Schema, SchemaOf, Test, Token,
+    Call, Check, CheckFormat, Command, Completions, Init, List, Man, Schema, SchemaOf, Test, Token,
     TokenOwner,
 };
 pub use manual::{completions, manual};

@@ -80,6 +80,6 @@ pub(crate) fn run(
         Command::Init(options) => init::run(&options),
         Command::Token(token) => token::run(token),
         Command::Completions(options) => print::completions(&options),
-        Command::Man => print::manual(),
+        Command::Man(options) => print::manual(&options),
     }
 }

@@ -383,6 +383,16 @@ impl CallTask {
             Ok(turn) => turn,
             Err(outcome) => return outcome,
         };
+        // What a path led to before the wait may be something else now.
+        let work = if self.tool.looks_up_paths() {
+            self.work(&arguments).await
+        } else {
+            Ok(work)
+        };
+        let work = match work {
+            Ok(work) => work,
+            Err(outcome) => return outcome,
+        };
         let mut command = match work {
             Work::Run(command) => command,
             Work::Send(request) => {
@@ -392,7 +402,7 @@ impl CallTask {
                 return outcome;
             }
             Work::Answer(content) => return report::answered(content),
-            Work::Read(path) => return self.read(path, turn).await,
+            Work::Read(path) => return self.read(path, &deadline, turn).await,
         };
         identity::set(&mut command.environment, &self.variables);
         // A call that was given up already does nothing at all.
@@ -508,14 +518,14 @@ impl CallTask {
                 ..Printed::default()
             },
         };
-        match self.filtered(printed).await {
+        match self.filtered(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),
             Err(outcome) => outcome,
         }
     }
 
     /// Reads a file, off the reactor. The turn is over when the operating system has answered.
-    async fn read(&self, path: PathBuf, turn: Turn) -> Outcome {
+    async fn read(&self, path: PathBuf, deadline: &Deadline, turn: Turn) -> Outcome {
         let reading = tokio::task::spawn_blocking(move || {
             let read = catalog::file_bytes(&path);
             drop(turn);
@@ -526,7 +536,7 @@ impl CallTask {
                 Ok((path, read)) => report::read(&path, read),
                 Err(_) => Outcome::Lost,
             },
-            () = tokio::time::sleep(self.deadline) => report::timed_out(self.deadline),
+            () = deadline.passed() => report::timed_out(self.deadline),
             stopped = self.stopped() => Outcome::Stopped(stopped),
         }
     }
@@ -535,19 +545,19 @@ impl CallTask {
     async fn listen(
         &self,
         process: &mut Process,
-        deadline: Deadline,
+        mut deadline: Deadline,
         mut conversation: Conversation,
         reporter: Reporter<'_>,
     ) -> Outcome {
         let mut stdout = Stdout::new(&self.tool, self.number, reporter, &mut conversation);
         let mut stderr = Stderr::new(&self.tool);
         let ended = tokio::select! {
-            ended = process.output((&mut stdout, &mut stderr), deadline) => ended,
+            ended = process.output((&mut stdout, &mut stderr), &mut deadline) => ended,
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
         let printed = stdout.printed();
         match ended {
-            Ok(Finished::Ended(end)) => match self.select(printed, &end).await {
+            Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
                 Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end()),
                 Err(outcome) => outcome,
             },
@@ -560,15 +570,20 @@ impl CallTask {
     }
 
     /// What was printed, and what the filter of the definition makes of it if it is a result.
-    async fn select(&self, printed: Printed, end: &End) -> Result<Printed, Outcome> {
+    async fn select(
+        &self,
+        printed: Printed,
+        end: &End,
+        deadline: &Deadline,
+    ) -> Result<Printed, Outcome> {
         if !report::is_result(&self.tool, &printed, end) {
             return Ok(printed);
         }
-        self.filtered(printed).await
+        self.filtered(printed, deadline).await
     }
 
     /// An output, and what the filter of the definition makes of it.
-    async fn filtered(&self, printed: Printed) -> Result<Printed, Outcome> {
+    async fn filtered(&self, printed: Printed, deadline: &Deadline) -> Result<Printed, Outcome> {
         let selection = output::to_select(&self.tool, &printed.output);
         let Some(selection) = selection.map_err(report::not_selected)? else {
             return Ok(printed);
@@ -578,6 +593,7 @@ impl CallTask {
                 selected: Some(values.map_err(report::not_selected)?),
                 ..printed
             }),
+            () = deadline.passed() => Err(report::timed_out(self.deadline)),
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
         }
     }

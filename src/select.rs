@@ -124,9 +124,12 @@ pub(crate) fn serve(arguments: &[OsString]) -> Option<u8> {
 fn limit() -> io::Result<()> {
     let limits = [(Resource::As, MAX_MEMORY), (Resource::Cpu, MAX_SECONDS)];
     for (resource, most) in limits {
+        // Whoever started the server may have said less already, which nobody can raise again.
+        let allowed = rustix::process::getrlimit(resource).maximum;
+        let most = Some(allowed.map_or(most, |allowed| most.min(allowed)));
         let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
+            current: most,
+            maximum: most,
         };
         rustix::process::setrlimit(resource, limit)?;
     }

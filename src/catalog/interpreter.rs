@@ -4,7 +4,7 @@
 //! an `awk` program, after `eval`. The list names what people reach for, not everything that can
 //! execute; it guards against the slip, and a sandbox guards against the rest.
 
-use super::template::{Declared, Template, Word};
+use super::template::{Declared, Slot, Template, Word};
 use crate::document::diagnostic::{Code, Problem, Report};
 
 /// Where an interpreter takes its code from.
@@ -174,6 +174,7 @@ pub(crate) fn check(template: &Template, declared: Declared<'_>, report: &mut Re
     if !is_wrapper(program) {
         return;
     }
+    check_wrapped(program, rest, declared, report);
     for (at, word) in rest.iter().enumerate() {
         let inner = word.literal().and_then(|text| Some((text, takes(text)?)));
         if let Some((inner, takes)) = inner {
@@ -183,6 +184,71 @@ pub(crate) fn check(template: &Template, declared: Declared<'_>, report: &mut Re
             return;
         }
     }
+}
+
+/// The options of a wrapper that take a word of their own, and how many operands stand before the
+/// program; `None` for a wrapper that names it in other ways.
+fn before_program(wrapper: &str) -> Option<(&'static [&'static str], usize)> {
+    Some(match base_name(wrapper) {
+        "chroot" | "taskset" => (&[], 1),
+        "chrt" => (&["-T", "-P", "-D"], 1),
+        "doas" => (&["-C", "-u"], 0),
+        "env" => (
+            &["-C", "-S", "-u", "--chdir", "--split-string", "--unset"],
+            0,
+        ),
+        "flock" => (&["-w", "-E", "--timeout", "--conflict-exit-code"], 1),
+        "ionice" => (&["-c", "-n", "-t", "--class", "--classdata"], 0),
+        "nice" => (&["-n", "--adjustment"], 0),
+        "nohup" | "setsid" | "time" => (&[], 0),
+        "stdbuf" => (&["-i", "-o", "-e", "--input", "--output", "--error"], 0),
+        "sudo" => (
+            &[
+                "-C", "-D", "-g", "-h", "-p", "-R", "-r", "-T", "-t", "-U", "-u", "--user",
+                "--group",
+            ],
+            0,
+        ),
+        "timeout" => (&["-k", "-s", "--kill-after", "--signal"], 1),
+        "xargs" => (&["-a", "-d", "-E", "-I", "-L", "-n", "-P", "-s"], 0),
+        _ => return None,
+    })
+}
+
+/// Reports a program that the caller chooses for a wrapper to run.
+fn check_wrapped(wrapper: &str, words: &[&Word], declared: Declared<'_>, report: &mut Report) {
+    let Some((with_value, mut operands)) = before_program(wrapper) else {
+        return;
+    };
+    let mut rest = words;
+    while let Some((word, after)) = rest.split_first() {
+        rest = match word.literal() {
+            Some(text) if with_value.contains(&text) => after.get(1..).unwrap_or_default(),
+            _ if word.prefix().starts_with('-') || word.prefix().contains('=') => after,
+            _ if operands > 0 => {
+                operands -= 1;
+                after
+            }
+            Some(inner) => return check_wrapped(inner, after, declared, report),
+            None => {
+                let by_caller = |slot: &&Slot| !declared.is_chosen_by_author(slot);
+                if let Some(slot) = word.slots().find(by_caller) {
+                    report.add(chosen_by_caller(wrapper, slot));
+                }
+                return;
+            }
+        };
+    }
+}
+
+fn chosen_by_caller(wrapper: &str, slot: &Slot) -> Problem {
+    let message = format!(
+        "`{wrapper}` would run the program that the caller names in `{}`",
+        slot.name
+    );
+    let help =
+        "write the program, or list the programs in an `enum`; `unsafe_code: true` to insist";
+    Problem::error(Code::ProgramPlaceholder, slot.span, message).help(help)
 }
 
 /// Reports a script that the caller names, or that holds what the caller says.

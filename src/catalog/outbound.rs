@@ -308,10 +308,9 @@ impl fmt::Debug for Request {
             .debug_struct("Request")
             .field("api", &self.api.name)
             .field("method", &self.method)
-            .field("url", &self.url.as_str())
             .field("headers", &headers)
             .field("body", &self.body.as_ref().map(String::len))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

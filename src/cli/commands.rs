@@ -36,8 +36,8 @@ pub enum Command {
     Token(Token),
     /// Print what a shell needs to complete options and commands.
     Completions(Completions),
-    /// Print the page of the manual, for `man -l -`.
-    Man,
+    /// Print a page of the manual, for `man -l -`.
+    Man(Man),
 }
 
 impl Command {
@@ -186,6 +186,14 @@ pub struct TokenOwner {
     /// When it ends, such as 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "DATE")]
     pub expires: Option<String>,
+}
+
+/// `man`
+#[derive(Debug, Clone, Args)]
+pub struct Man {
+    /// The section of the manual: 1 is about the program, 5 about the language of tools.yaml.
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = ["1", "5"])]
+    pub section: String,
 }
 
 /// `completions`

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 
-use crate::cli::{self, Completions, Schema, SchemaOf};
+use crate::cli::{self, Completions, Man, Schema, SchemaOf};
 use crate::console;
 use crate::failure::Failure;
 use crate::language;
@@ -23,8 +23,14 @@ pub(super) fn schema(options: &Schema) -> Result<u8, Failure> {
     Ok(crate::EXIT_CLEAN)
 }
 
-pub(super) fn manual() -> Result<u8, Failure> {
-    let page = cli::manual().context("cannot make the page")?;
+/// The page about the language.
+const LANGUAGE: &str = include_str!("../../man/tools.yaml.5");
+
+pub(super) fn manual(options: &Man) -> Result<u8, Failure> {
+    let page = match options.section.as_str() {
+        "5" => LANGUAGE.into(),
+        _ => cli::manual().context("cannot make the page")?,
+    };
     console::print(page)?;
     Ok(crate::EXIT_CLEAN)
 }

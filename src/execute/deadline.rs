@@ -34,6 +34,14 @@ impl Deadline {
         }
     }
 
+    /// Completes when it passes; never while it stands still.
+    pub(super) async fn passed(&self) {
+        match self.at() {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// When it passes; `None` while it stands still.
     pub(super) fn at(&self) -> Option<Instant> {
         self.paused.is_none().then_some(self.at)

@@ -95,8 +95,10 @@ async fn values(process: &mut Process, limit: usize) -> Result<Vec<Value>, Faile
     let mut nobody = Nobody;
     let mut stdout = Stdout::unheard(limit, Reporter::new(&mut nobody));
     let mut stderr = Stderr::unheard();
-    let deadline = Deadline::after(MAX_TIME, Instant::now());
-    let finished = process.output((&mut stdout, &mut stderr), deadline).await;
+    let mut deadline = Deadline::after(MAX_TIME, Instant::now());
+    let finished = process
+        .output((&mut stdout, &mut stderr), &mut deadline)
+        .await;
     let finished = finished.map_err(|error| {
         tracing::error!(%error, "the output of a filter could not be read");
         failed("could not be read")

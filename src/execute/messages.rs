@@ -5,6 +5,7 @@
 //! warning, since as output it would tell the model nothing. A result that cannot be used is an
 //! error of the tool: the call has nothing else to answer with.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -18,8 +19,10 @@ use crate::protocol::content::Content;
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_PARAMS, read_object};
 use crate::protocol::logging::{Level, LogMessage};
 use crate::protocol::mcp::CallToolResult;
+use crate::protocol::plain::plain;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
+use crate::protocol::texts::Texts;
 
 /// The longest message about progress or for the log, in bytes of its line.
 const MAX_WORDS: usize = 64 * 1024;
@@ -53,8 +56,32 @@ pub(super) enum Line {
     Unusable(String),
 }
 
-/// Reads a line that may be a message.
+/// Reads a line that may be a message. Its texts are without what steers a terminal.
 pub(super) fn read(line: &[u8]) -> Line {
+    let mut line = parsed(line);
+    line.each_text(&mut |text| {
+        if let Cow::Owned(plain) = plain(text) {
+            *text = plain;
+        }
+    });
+    line
+}
+
+impl Texts for Line {
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut String)) {
+        match self {
+            Self::Progress(progress) => progress.each_text(change),
+            Self::Said(said) => said.each_text(change),
+            Self::Result(Ok(result)) => result.each_text(change),
+            Self::Error(error) => error.each_text(change),
+            Self::Messages(messages) => messages.each_text(change),
+            // What is asked is for a client that shows it, and what is wrong is our own words.
+            Self::Ask(_) | Self::Result(Err(_)) | Self::Unusable(_) | Self::Output => {}
+        }
+    }
+}
+
+fn parsed(line: &[u8]) -> Line {
     let Ok(text) = std::str::from_utf8(line) else {
         return Line::Output;
     };

@@ -155,7 +155,7 @@ impl Process {
     pub(super) async fn output(
         &mut self,
         (stdout, stderr): (&mut Stdout<'_>, &mut Stderr<'_>),
-        mut deadline: Deadline,
+        deadline: &mut Deadline,
     ) -> io::Result<Finished> {
         let mut stdout_chunk = Vec::with_capacity(READ);
         let mut stderr_chunk = Vec::with_capacity(READ);

@@ -351,6 +351,8 @@ fn completions_are_there_for_every_shell() {
     }
     let said = assert_code(run(command().arg("man")), 0, "man");
     assert_eq!(said.stdout, fs::read_to_string("man/mcp-serve.1").unwrap());
+    let said = assert_code(run(command().args(["man", "--section=5"])), 0, "man");
+    assert_eq!(said.stdout, fs::read_to_string("man/tools.yaml.5").unwrap());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Opening one file of a definition.
 
-use std::fs::{File, Metadata};
+use std::fs::{Metadata, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::trust;
 use crate::document::diagnostic::Code;
@@ -60,7 +62,10 @@ impl From<std::io::Error> for Unreadable {
 
 /// Reads a file of at most so many bytes.
 pub(super) fn open(path: &Path, permissions: Permissions, most: u64) -> Result<Opened, Unreadable> {
-    let file = File::open(path)?;
+    // To open a pipe would otherwise wait for its writer, and to read it for its end.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(nonblocking).open(path)?;
     let metadata = file.metadata()?;
     let id = FileId::of(&metadata);
     if metadata.is_dir() {

@@ -21,7 +21,7 @@ pub struct Api {
     /// What messages call it: its name in `apis`, or the host of the one URL.
     pub name: String,
     /// Scheme, host, port, and a path that all requests begin with and that does not end with `/`.
-    pub(super) base: String,
+    pub(crate) base: String,
     /// How long it may take until its response begins; default [`DEFAULT_API_TIMEOUT`].
     pub timeout: Duration,
     /// How requests are authenticated.

@@ -30,7 +30,7 @@ pub(super) fn build(api: &Arc<Api>, lookups: Arc<Semaphore>) -> reqwest::Result<
         // Where requests go is for the definition to say, and not for the environment.
         .no_proxy()
         .referer(false)
-        .redirect(policy(api.redirects))
+        .redirect(policy(api))
         .connect_timeout(CONNECT_TIME)
         .pool_idle_timeout(IDLE_TIME)
         .pool_max_idle_per_host(MAX_IDLE)
@@ -54,24 +54,27 @@ pub(super) fn build(api: &Arc<Api>, lookups: Arc<Semaphore>) -> reqwest::Result<
 }
 
 /// Redirects that stay where the credentials belong.
-fn policy(redirects: Redirects) -> Policy {
-    match redirects {
+fn policy(api: &Api) -> Policy {
+    match api.redirects {
         Redirects::Never => Policy::none(),
-        Redirects::SameOrigin => Policy::custom(|attempt| {
-            if is_followed(&attempt) {
-                attempt.follow()
-            } else {
-                attempt.stop()
-            }
-        }),
+        Redirects::SameOrigin => {
+            let base = api.base.clone();
+            Policy::custom(move |attempt| {
+                if is_followed(&attempt, &base) {
+                    attempt.follow()
+                } else {
+                    attempt.stop()
+                }
+            })
+        }
     }
 }
 
-fn is_followed(attempt: &Attempt<'_>) -> bool {
-    let previous = attempt.previous();
-    let first = previous.first();
-    let stays = first.is_some_and(|first| first.origin() == attempt.url().origin());
-    stays && previous.len() <= MAX_REDIRECTS
+/// A redirect leads to where the API is, and to no other part of its host.
+fn is_followed(attempt: &Attempt<'_>, base: &str) -> bool {
+    let below = attempt.url().as_str().strip_prefix(base);
+    let stays = below.is_some_and(|below| below.is_empty() || below.starts_with(['/', '?']));
+    stays && attempt.previous().len() <= MAX_REDIRECTS
 }
 
 /// Chooses the cryptography of the process, once: reqwest takes what it finds.

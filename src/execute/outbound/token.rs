@@ -98,7 +98,10 @@ async fn fetch(client: &Client, credentials: &ClientCredentials) -> Result<Token
         .body(credentials.form.clone());
     let no_token = |failure| Failure::NoToken(Box::new(failure));
     let response = request.send().await;
-    let mut response = response.map_err(|error| no_token(Failure::from(&error)))?;
+    let mut response = response.map_err(|error| {
+        tracing::warn!(?error, "no token could be fetched");
+        no_token(Failure::from(&error))
+    })?;
     let status = response.status();
     let body = Body::read(&mut response, MAX_ANSWER);
     let body = body.await.map_err(no_token)?;
