@@ -224,7 +224,7 @@ tools:
     concurrency: {max: 1, queue: 0, key: "{db}"}
     progress: {from: stderr, match: '(?<done>\d+)/(?<total>\d+) (?<message>.*)'}
     cancel: {signal: TERM, grace: 30s}
-    output: {type: json, select: ".items", stderr: never, on_overflow: resource}
+    output: {type: json, select: ".items", stderr: never, on_overflow: error}
     exit: {3: "Unknown customer.", 1: ok}
   run:
     description: Runs a script.
