@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::value::RawValue;
+
 /// What was seen in a text.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -9,6 +11,8 @@ pub(crate) struct Seen {
     pub(crate) depth: usize,
     /// A key stands twice in some object.
     pub(crate) has_duplicates: bool,
+    /// A number is more than a float can hold: JSON by its grammar, but nothing to compute with.
+    pub(crate) has_large_numbers: bool,
     /// The names of the members of the outermost object.
     pub(crate) names: Vec<String>,
 }
@@ -20,6 +24,7 @@ pub(crate) fn scan(text: &[u8]) -> Option<Seen> {
         seen: Seen {
             depth: 0,
             has_duplicates: false,
+            has_large_numbers: false,
             names: Vec::new(),
         },
     };
@@ -114,12 +119,12 @@ impl<'a> Scanner<'a> {
         serde_json::from_str(self.part(end + 2)).ok()
     }
 
-    /// Takes a number or one of the three words.
+    /// Takes a number, of any size, or one of the three words.
     fn word(&mut self) -> Option<()> {
         let end = self.rest.find([' ', '\t', '\r', '\n', ',', ']', '}']);
         let word = self.part(end.unwrap_or(self.rest.len()));
-        serde_json::from_str::<serde_json::Value>(word)
-            .ok()
-            .map(drop)
+        serde_json::from_str::<&RawValue>(word).ok()?;
+        self.seen.has_large_numbers |= serde_json::from_str::<serde_json::Value>(word).is_err();
+        Some(())
     }
 }
