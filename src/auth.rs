@@ -6,6 +6,7 @@
 
 mod file;
 mod guessable;
+mod permission;
 mod principal;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use permission::Permission;
 pub use principal::{Identity, Issuer, Principal};
 use serde_json::{Map, Value};
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::auth::Permission;
 use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
 use crate::dispatch::{self, Call, Plan, Purpose, Retry};
@@ -33,6 +34,14 @@ use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::session::{Session, SessionGuard};
 use crate::stream::{Outbox, Reader, Reply};
+
+/// Who may see what comes of a call: what its tool asks of a caller counts
+/// for its task and its stream too.
+pub(crate) fn permission(call: &Call) -> Permission {
+    let tool = Arc::clone(&call.tool);
+    let principal = call.caller.principal.clone();
+    Permission::of_some(principal, move |caller| tool.allow.permits(caller))
+}
 
 /// An outbox for the replies to so many requests, and its reader.
 pub(super) fn outbox(app: &App, replies: usize) -> (Arc<Outbox>, Reader) {

@@ -272,8 +272,9 @@ fn perform(
         return Err(ErrorObject::new(INVALID_REQUEST, missing));
     }
     let progress_token = ProgressToken::read(&request.params)?;
-    // What the user is asked for is not known yet.
-    let work = (!tool.asks_for_values()).then(|| tool.work(&arguments, context.caller));
+    // What the user is asked for is not known yet, and the file system is not for here.
+    let is_known = !tool.asks_for_values() && !tool.looks_up_paths();
+    let work = is_known.then(|| tool.work(&arguments, context.caller));
     let work = work.transpose();
     match work.map_err(|error| invalid_arguments(&error))? {
         Some(Work::Answer(pieces)) => {

@@ -175,8 +175,8 @@ pub enum Outcome {
 ///
 /// All functions run in the task of the call, and must not block.
 pub trait Listener: Send + 'static {
-    /// What the definition asks is answered, and its program is started next. Not called when there
-    /// is an outcome before that.
+    /// What the definition asks is answered: its program is started next, or when it is its turn. May
+    /// be called again, which means nothing. Not called when there is an outcome before that.
     fn begins(&mut self) {}
 
     /// The tool said something before its result.
@@ -364,6 +364,12 @@ impl CallTask {
         mut conversation: Conversation,
         listener: &mut dyn Listener,
     ) -> Outcome {
+        if self.tool.asks() && !self.tool.asks_for_values() {
+            // A call that cannot run anyway is not worth a question.
+            if let Err(outcome) = self.work(arguments).await {
+                return outcome;
+            }
+        }
         let asked = tokio::select! {
             asked = before::ask(&self.tool, arguments, &self.caller, &mut conversation) => asked,
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
@@ -458,6 +464,8 @@ impl CallTask {
             tool = tool.name,
             "a call waits for its turn"
         );
+        // Nothing but its turn is missing: a client that comes back for a task need not wait here.
+        reporter.begins();
         drop(permit);
         let turn = async {
             let place = waiting.turn().await;

@@ -5,7 +5,7 @@
 //! program encodes, cuts in half or writes into a picture.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
 
@@ -33,7 +33,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor of these values. Each is also found as JSON writes it, and a long one line by line.
+    /// A redactor of these values. Each is also found as JSON, a URL and a form write it, and a long one
+    /// line by line.
     ///
     /// # Errors
     ///
@@ -46,6 +47,9 @@ impl Redactor {
             let lines = lines.filter(|line| line.len() >= MIN_LINE && line.len() < value.len());
             let whole = [value].into_iter().filter(|value| value.len() >= MIN_BYTES);
             for text in whole.chain(lines) {
+                let encoded = percent_encoded(text);
+                patterns.push(encoded.replace("%20", "+"));
+                patterns.push(encoded);
                 patterns.push(escaped(text));
                 patterns.push(text.to_owned());
             }
@@ -101,6 +105,20 @@ fn escaped(text: &str) -> String {
     inner.unwrap_or(text).to_owned()
 }
 
+/// The text as it stands in a URL: all but what never needs to be encoded (RFC 3986, section 2.3).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 impl fmt::Debug for Redactor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Redactor(…)")
@@ -131,6 +149,7 @@ mod tests {
             ("too short", "too short"),
             (r#"{"x":"with \"quotes\""}"#, r#"{"x":"***"}"#),
             ("with \"quotes\"", "***"),
+            ("?q=with%20%22quotes%22&r=with+%22quotes%22", "?q=***&r=***"),
             ("über-secret", "***"),
             (key, "***\n"),
             (&key.replace('\n', "\\n"), "***\\n"),

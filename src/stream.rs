@@ -18,6 +18,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::auth::Permission;
 use crate::metrics::{MessageKind, Metrics};
 use history::Importance;
 
@@ -390,14 +391,14 @@ impl Reader {
     }
 
     /// From now on, and with what waits already, a history keeps what is sent, as a stream of its
-    /// own. Returns the id of the beginning. A stream that was kept before is forgotten: its client
-    /// opened this one in its place.
-    pub fn keep_in(&self, history: &Arc<History>) -> EventId {
+    /// own, which only who has the permission can come back for. Returns the id of the beginning. A
+    /// stream that was kept before is forgotten: its client opened this one in its place.
+    pub fn keep_in(&self, history: &Arc<History>, permission: Option<Permission>) -> EventId {
         let mut state = self.outbox.state.lock();
         if let Some(kept) = state.kept.take() {
             kept.history.close(kept.stream);
         }
-        let stream = history.open(&self.outbox);
+        let stream = history.open(&self.outbox, permission);
         for queued in &mut state.queue {
             if let Some((data, importance)) = queued.content.data() {
                 queued.id = Some(history.record(stream, importance, data));

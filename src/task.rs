@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::auth::Principal;
+use crate::auth::{Caller, Permission};
 use crate::protocol::input::InputRequest;
 use crate::protocol::tasks::{DetailedTask, Task};
 use crate::session::Bucket;
@@ -81,7 +81,7 @@ impl fmt::Debug for TaskId {
 #[derive(Debug, Clone)]
 pub struct Owner {
     /// Who may use it.
-    pub principal: Principal,
+    pub permission: Permission,
     /// With which other tasks it shares a limit; `None` counts for the limit of all only.
     pub bucket: Option<Bucket>,
 }
@@ -134,9 +134,9 @@ impl Tasks {
     }
 
     /// The task of this id, as its owner sees it.
-    pub fn get(&self, id: &str, principal: &Principal) -> Option<DetailedTask> {
+    pub fn get(&self, id: &str, caller: &Caller) -> Option<DetailedTask> {
         let id = TaskId::parse(id)?;
-        self.0.lock().get(id, principal, Instant::now())
+        self.0.lock().get(id, caller, Instant::now())
     }
 
     /// Takes the answers of a client to what its task has asked.
@@ -147,12 +147,12 @@ impl Tasks {
     pub fn update(
         &self,
         id: &str,
-        principal: &Principal,
+        caller: &Caller,
         responses: Map<String, Value>,
     ) -> Result<(), Refused> {
         let id = TaskId::parse(id).ok_or(Refused::Unknown)?;
         let mut store = self.0.lock();
-        let answered = store.answer(id, principal, responses, Instant::now())?;
+        let answered = store.answer(id, caller, responses, Instant::now())?;
         drop(store);
         for (sender, answer) in answered {
             // A call that ended meanwhile wants no answer.
@@ -166,11 +166,11 @@ impl Tasks {
     ///
     /// # Errors
     ///
-    /// [`Refused::Unknown`] for an id that names no task of this principal.
-    pub fn cancel(&self, id: &str, principal: &Principal) -> Result<(), Refused> {
+    /// [`Refused::Unknown`] for an id that names no task that the caller may use.
+    pub fn cancel(&self, id: &str, caller: &Caller) -> Result<(), Refused> {
         let id = TaskId::parse(id).ok_or(Refused::Unknown)?;
         let mut store = self.0.lock();
-        let cancel = store.cancel_token(id, principal, Instant::now())?;
+        let cancel = store.cancel_token(id, caller, Instant::now())?;
         drop(store);
         if let Some(cancel) = cancel {
             cancel.cancel();
@@ -270,6 +270,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::auth::Principal;
     use crate::protocol::tasks::{Detail, Status};
 
     fn running() -> (Arc<Tasks>, Running, String) {
@@ -281,7 +282,7 @@ mod tests {
             ask_timeout: Duration::from_secs(10),
         });
         let owner = Owner {
-            principal: Principal::Anonymous,
+            permission: Permission::of(Principal::Anonymous),
             bucket: None,
         };
         let created = tasks.create(owner, Duration::from_secs(5), CancellationToken::new());
@@ -289,8 +290,12 @@ mod tests {
         (tasks, running, task.task_id)
     }
 
+    fn nobody() -> Caller {
+        Caller::new(Principal::Anonymous)
+    }
+
     fn get(tasks: &Tasks, id: &str) -> DetailedTask {
-        tasks.get(id, &Principal::Anonymous).unwrap()
+        tasks.get(id, &nobody()).unwrap()
     }
 
     #[test]
@@ -307,7 +312,7 @@ mod tests {
         let (tasks, running, id) = running();
         tasks.forget(running.id());
         drop(running);
-        assert!(tasks.get(&id, &Principal::Anonymous).is_none());
+        assert!(tasks.get(&id, &nobody()).is_none());
     }
 
     #[tokio::test]
@@ -319,7 +324,7 @@ mod tests {
         assert_eq!(get(&tasks, &id).task.status, Status::InputRequired);
         let answer = json!({"action": "decline"});
         let responses = json!({"input-1": answer}).as_object().unwrap().clone();
-        let updated = tasks.update(&id, &Principal::Anonymous, responses);
+        let updated = tasks.update(&id, &nobody(), responses);
         assert_eq!(updated, Ok(()));
         assert_eq!(asked.await, Some(answer));
         drop(dropped);
@@ -332,11 +337,10 @@ mod tests {
     #[test]
     fn cancelling_tells_the_call() {
         let (tasks, running, id) = running();
-        let principal = Principal::Anonymous;
-        assert_eq!(tasks.cancel("x", &principal), Err(Refused::Unknown));
-        assert_eq!(tasks.cancel(&id, &principal), Ok(()));
+        assert_eq!(tasks.cancel("x", &nobody()), Err(Refused::Unknown));
+        assert_eq!(tasks.cancel(&id, &nobody()), Ok(()));
         running.end(Ending::Cancelled);
-        assert_eq!(tasks.cancel(&id, &principal), Ok(()));
+        assert_eq!(tasks.cancel(&id, &nobody()), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

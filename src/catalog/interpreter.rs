@@ -167,22 +167,29 @@ pub(crate) fn check(template: &Template, declared: Declared<'_>, report: &mut Re
     let Some(program) = first.literal() else {
         return;
     };
-    if let Some(takes) = takes(program) {
-        check_code(program, takes, rest, report);
-    }
-    check_script(program, rest, declared, report);
+    check_interpreter(program, rest, declared, report);
     if !is_wrapper(program) {
         return;
     }
     check_wrapped(program, rest, declared, report);
     for (at, word) in rest.iter().enumerate() {
-        let inner = word.literal().and_then(|text| Some((text, takes(text)?)));
-        if let Some((inner, takes)) = inner {
+        let inner = word.literal().filter(|text| takes(text).is_some());
+        if let Some(inner) = inner {
             let rest = rest.get(at + 1..).unwrap_or_default();
-            check_code(inner, takes, rest, report);
-            check_script(inner, rest, declared, report);
+            check_interpreter(inner, rest, declared, report);
             return;
         }
+    }
+}
+
+/// Reports code that an interpreter would run, or else a script.
+fn check_interpreter(program: &str, words: &[&Word], declared: Declared<'_>, report: &mut Report) {
+    let errors = report.errors();
+    if let Some(takes) = takes(program) {
+        check_code(program, takes, words, report);
+    }
+    if report.errors() == errors {
+        check_script(program, words, declared, report);
     }
 }
 

@@ -127,6 +127,11 @@ impl Questions {
         }
     }
 
+    /// True if nothing is asked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.confirm.is_none() && self.values.is_empty()
+    }
+
     /// True if the call gets values from the answers.
     pub(crate) fn give_values(&self) -> bool {
         !self.values.is_empty()

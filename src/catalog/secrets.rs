@@ -22,6 +22,28 @@ use reference::Form;
 
 /// The key that gives values names.
 pub(crate) const SECRETS: &str = "secrets";
+/// What every client is told of the server.
+const TOLD_OF_SERVER: &[&str] = &["name", "title", "icons", "instructions"];
+/// Where what is served stands, each thing under its name.
+const SECTIONS: &[&str] = &[
+    "tools",
+    "prompts",
+    "resources",
+    "resource_templates",
+    "toolsets",
+];
+/// What clients are told of a thing that is served.
+const TOLD: &[&str] = &[
+    "annotations",
+    "description",
+    "icons",
+    "input_schema",
+    "instructions",
+    "mime_type",
+    "params",
+    "title",
+    "uri",
+];
 /// How much text may be put into a definition, in bytes: a long value may stand at many places.
 const MAX_TEXT: usize = 8 * 1024 * 1024;
 /// How much text all secrets may have, in bytes: each call and each line of the log is searched for
@@ -42,6 +64,7 @@ pub(crate) fn resolve(
         secrets: BTreeSet::new(),
         missing: Vec::new(),
         is_partial: document.is_partial,
+        is_told: false,
         text: 0,
     };
     if let Some(entry) = document.root.get(SECRETS) {
@@ -51,7 +74,7 @@ pub(crate) fn resolve(
     }
     if let Content::Mapping(entries) = &mut document.root.content {
         let others = entries.iter_mut().filter(|entry| entry.key.text != SECRETS);
-        others.for_each(|entry| resolver.entry(entry));
+        others.for_each(|entry| resolver.section(entry));
     }
     for entry in &mut document.defaults {
         resolver.entry(entry);
@@ -72,6 +95,8 @@ struct Resolver<'a> {
     missing: Vec<(Span, String)>,
     /// Some file could not be read, and may have defined what is missing.
     is_partial: bool,
+    /// What is read now is told to clients.
+    is_told: bool,
     /// How much was put in so far.
     text: usize,
 }
@@ -112,6 +137,47 @@ impl Resolver<'_> {
         let value = is_whole.then_some(scalar.text);
         self.secrets.extend(value.clone());
         self.named.insert(name, value);
+    }
+
+    /// Puts the values into what stands at the top of a file.
+    fn section(&mut self, entry: &mut Entry) {
+        let name = entry.key.text.as_str();
+        if TOLD_OF_SERVER.contains(&name) {
+            return self.told(entry);
+        }
+        let (true, Content::Mapping(things)) = (SECTIONS.contains(&name), &mut entry.value.content)
+        else {
+            return self.entry(entry);
+        };
+        for thing in things {
+            match &mut thing.value.content {
+                Content::Mapping(entries) => entries.iter_mut().for_each(|entry| self.key(entry)),
+                _ => self.entry(thing),
+            }
+        }
+    }
+
+    /// Puts the values into a key of what is served.
+    fn key(&mut self, entry: &mut Entry) {
+        match &mut entry.value.content {
+            _ if TOLD.contains(&entry.key.text.as_str()) => self.told(entry),
+            Content::Mapping(entries) if entry.key.text == "output" => {
+                for entry in entries {
+                    match entry.key.text.as_str() {
+                        "schema" => self.told(entry),
+                        _ => self.entry(entry),
+                    }
+                }
+            }
+            _ => self.entry(entry),
+        }
+    }
+
+    /// Puts the values into what clients are told.
+    fn told(&mut self, entry: &mut Entry) {
+        self.is_told = true;
+        self.entry(entry);
+        self.is_told = false;
     }
 
     fn entry(&mut self, entry: &mut Entry) {
@@ -172,6 +238,14 @@ impl Resolver<'_> {
 
     fn value(&mut self, form: &Form<'_>, written: &str, place: Span) -> Value {
         match form {
+            Form::File(_) | Form::Secret(_) if self.is_told => {
+                let message = format!("clients are told what `{written}` stands for here");
+                let help = "a secret has its place in `env`, in `apis` and in headers; a text that \
+                            may be seen can come from a variable, as `${env:NAME}`";
+                self.report
+                    .add(Problem::error(Code::Value, place, message).help(help));
+                Value::Missing
+            }
             Form::Literal(text) => Value::Plain((*text).to_owned()),
             Form::Env { name, default } => self.variable(name, *default, place),
             Form::File(path) => self.file(path, place),
@@ -191,6 +265,8 @@ impl Resolver<'_> {
         let value = self.context.environment.get(name);
         let value = value.filter(|value| default.is_none() || !value.is_empty());
         match (value.map(|value| value.to_str()), default) {
+            // Its author shows it to everybody, and so it is none.
+            (Some(Some(value)), _) if self.is_told => Value::Plain(value.to_owned()),
             (Some(Some(value)), _) => Value::Secret(value.to_owned()),
             (Some(None), _) => self.lacks(place, format!("`${{env:{name}}}` is not UTF-8")),
             (None, Some(default)) => Value::Plain(default.to_owned()),

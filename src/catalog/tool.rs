@@ -160,6 +160,11 @@ impl Tool {
         self.parts.questions.render(renderer)
     }
 
+    /// True if the user is asked something before a call runs.
+    pub fn asks(&self) -> bool {
+        !self.parts.questions.is_empty()
+    }
+
     /// True if a call gets values from what the user answers.
     pub fn asks_for_values(&self) -> bool {
         self.parts.questions.give_values()

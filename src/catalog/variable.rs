@@ -6,19 +6,28 @@ use crate::document::yaml::Key;
 
 /// Variables that make programs load, run or look up something else.
 const DANGEROUS: &[&str] = &[
+    "ALL_PROXY",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
     "BASH_ENV",
     "BASHOPTS",
     "CDPATH",
     "CLASSPATH",
+    "DOCKER_CONFIG",
+    "DOCKER_HOST",
     "EDITOR",
     "ENV",
     "FPATH",
     "GCONV_PATH",
+    "GOFLAGS",
     "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
     "IFS",
     "JAVA_OPTS",
     "JAVA_TOOL_OPTIONS",
     "JDK_JAVA_OPTIONS",
+    "KUBECONFIG",
     "LESSOPEN",
     "LESSCLOSE",
     "LOCPATH",
@@ -40,13 +49,27 @@ const DANGEROUS: &[&str] = &[
     "RUSTC_WRAPPER",
     "SHELL",
     "SHELLOPTS",
+    "SSH_ASKPASS",
+    "SUDO_ASKPASS",
     "TERMINFO",
     "VISUAL",
+    "XDG_CONFIG_HOME",
     "ZDOTDIR",
     "_JAVA_OPTIONS",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
 ];
 /// Families of such variables.
-const DANGEROUS_PREFIXES: &[&str] = &["BASH_FUNC_", "DYLD_", "GIT_", "LD_", "PYTHON"];
+const DANGEROUS_PREFIXES: &[&str] = &[
+    "BASH_FUNC_",
+    "DYLD_",
+    "GIT_",
+    "LD_",
+    "NPM_CONFIG_",
+    "PYTHON",
+    "npm_config_",
+];
 
 /// The family of variables that tell a program of the call it runs for; only the server sets them.
 const RESERVED_PREFIX: &str = "MCP_";

@@ -25,11 +25,6 @@ pub(super) async fn ask<'a>(
     if questions.is_empty() {
         return Ok(Cow::Borrowed(arguments));
     }
-    if !tool.asks_for_values() {
-        // A call that cannot run anyway is not worth a question.
-        tool.work(arguments, caller)
-            .map_err(|error| report::refused(&error))?;
-    }
     let requests = questions.iter().map(request).collect::<Result<_, _>>();
     let ask = Ask::of(requests.map_err(|reason| report::not_confirmed(not_asked(&reason)))?);
     let may_skip = tool.confirm_fallback == Fallback::Allow && !tool.asks_for_values();

@@ -1,11 +1,11 @@
 //! The folder of a call: private, made before its process starts and removed after its end.
 
+mod removal;
+
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
 
 use crate::catalog::{CallFolder, Command};
 
@@ -14,11 +14,12 @@ const PRIVATE_FOLDER: u32 = 0o700;
 /// Nobody but the server's user may read or write.
 const PRIVATE_FILE: u32 = 0o600;
 
-/// The folder of a call.
+/// The folder of a call. It is removed with what is in it when this is dropped, which blocks.
 #[derive(Debug)]
 pub(super) struct Folder {
-    whole: TempDir,
+    path: PathBuf,
     workdir: PathBuf,
+    is_gone: bool,
 }
 
 impl Folder {
@@ -35,24 +36,29 @@ impl Folder {
     }
 
     fn empty() -> io::Result<Self> {
-        let whole = builder().prefix("mcp-serve-").tempdir()?;
-        Ok(Self {
-            workdir: whole.path().to_owned(),
-            whole,
-        })
+        let path = builder().prefix("mcp-serve-").tempdir()?.keep();
+        Ok(Self::at(path.clone(), path))
     }
 
     fn filled(folder: &CallFolder) -> io::Result<Self> {
         let (parent, name) = (folder.path.parent().zip(folder.path.file_name()))
             .ok_or_else(|| io::Error::other("the folder of a call has no name"))?;
         let mut builder = builder();
-        let whole = builder.prefix(name).rand_bytes(0).tempdir_in(parent)?;
-        let workdir = folder.files();
-        make_folders(&workdir)?;
+        let made = builder.prefix(name).rand_bytes(0).tempdir_in(parent)?;
+        let made = Self::at(made.keep(), folder.files());
+        make_folders(&made.workdir)?;
         for (name, text) in &folder.contents {
-            write(&whole.path().join(name), text)?;
+            write(&made.path.join(name), text)?;
         }
-        Ok(Self { whole, workdir })
+        Ok(made)
+    }
+
+    fn at(path: PathBuf, workdir: PathBuf) -> Self {
+        Self {
+            path,
+            workdir,
+            is_gone: false,
+        }
     }
 
     /// Where a process runs that has no other place.
@@ -61,24 +67,27 @@ impl Folder {
     }
 
     /// Removes the folder if it is empty, as most are; else gives it back.
-    pub(super) fn remove_empty(self) -> Option<Self> {
-        if std::fs::remove_dir(self.whole.path()).is_err() {
-            return Some(self);
-        }
-        // Nothing is left for the destructor to remove.
-        drop(self.whole.keep());
-        None
+    pub(super) fn remove_empty(mut self) -> Option<Self> {
+        self.is_gone = std::fs::remove_dir(&self.path).is_ok();
+        (!self.is_gone).then_some(self)
     }
 
     /// Removes the folder with what is in it, off the reactor.
     pub(super) async fn remove(self) {
-        let removed = tokio::task::spawn_blocking(move || {
-            // A folder that its owner may not write keeps what is in it.
-            open_folders(self.whole.path())?;
-            self.whole.close()
-        });
-        if let Ok(Err(error)) = removed.await {
-            tracing::warn!(%error, "the folder of a call could not be removed");
+        let removing = tokio::task::spawn_blocking(move || drop(self));
+        // A panic was logged, and there is nothing else to tell.
+        drop(removing.await);
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.is_gone {
+            return;
+        }
+        if let Err(error) = removal::remove(&self.path) {
+            let folder = self.path.display();
+            tracing::warn!(%folder, %error, "the folder of a call could not be removed");
         }
     }
 }
@@ -100,18 +109,6 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 fn make_folders(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(PRIVATE_FOLDER).create(path)
-}
-
-/// Lets the owner into every folder below one. Links are not followed.
-fn open_folders(folder: &Path) -> io::Result<()> {
-    std::fs::set_permissions(folder, Permissions::from_mode(PRIVATE_FOLDER))?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_folders(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

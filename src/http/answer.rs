@@ -10,6 +10,7 @@ use super::Connection;
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use crate::app::App;
+use crate::auth::Permission;
 use crate::call;
 use crate::metrics::StreamKind;
 use crate::protocol::jsonrpc::RequestId;
@@ -24,6 +25,8 @@ pub(super) struct Exchanged<'a> {
     pub(super) connection: &'a Connection,
     /// The session, which keeps what is streamed if the client can come back for it.
     pub(super) session: Option<SessionGuard>,
+    /// Who may come back for what is streamed; `None` for everybody whose session it is.
+    pub(super) permission: Option<Permission>,
     /// True if the replies go into one JSON array.
     pub(super) is_batch: bool,
 }
@@ -45,7 +48,7 @@ pub(super) async fn answer<K: Send + Unpin + 'static>(
         () = becomes_stream(app) => {}
     }
     let history = keep.0.as_ref().and_then(|session| history(app, session));
-    let beginning = history.map(|history| reader.keep_in(&history));
+    let beginning = history.map(|history| reader.keep_in(&history, exchanged.permission));
     let opened = Opened::new(app, StreamKind::Post, exchanged.connection);
     let timing = events::Timing::of(app);
     reply::event_stream(events::of_replies(

@@ -203,7 +203,7 @@ fn unusable(headers: &HeaderMap) -> Response {
     reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
 }
 
-async fn post(exchange: Exchange, body: Body) -> Response {
+async fn post(mut exchange: Exchange, body: Body) -> Response {
     let headers = &exchange.headers;
     if !headers::is_json(headers) {
         let refusal = reply::refusal(
@@ -228,6 +228,11 @@ async fn post(exchange: Exchange, body: Body) -> Response {
         Ok(body) => body,
         Err(error) => return body_refused(error, limit, headers),
     };
+    // The body may have taken its time: what was taken away meanwhile is gone.
+    let Some(catalog) = (exchange.app.catalog).at(&exchange.endpoint, &exchange.caller) else {
+        return monitor::not_found().await;
+    };
+    exchange.catalog = catalog;
     match jsonrpc::parse(&body) {
         Ok(jsonrpc::Body::Message(message)) => route(exchange, message).await,
         Ok(jsonrpc::Body::Batch(messages)) => batch(exchange, messages).await,
@@ -236,7 +241,7 @@ async fn post(exchange: Exchange, body: Body) -> Response {
             error,
         }) => reply::error(StatusCode::BAD_REQUEST, &id, &error),
         Err(Malformed { id: None, error }) => {
-            reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
+            reply::error_without_id(StatusCode::BAD_REQUEST, &exchange.headers, &error)
         }
     }
 }

@@ -286,6 +286,7 @@ async fn serve_request(
         }
         Planned::Call(call) => call,
     };
+    let permission = call::permission(&call);
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
     match peer.run(id.clone(), *call, outbox, in_flight) {
@@ -299,6 +300,7 @@ async fn serve_request(
         app: &exchange.app,
         connection: &exchange.connection,
         session,
+        permission: Some(permission),
         is_batch: false,
     };
     answer::answer(exchanged, reader, waiting).await
@@ -354,6 +356,8 @@ pub(super) async fn post_batch(
         app,
         connection: &exchange.connection,
         session: Some(session),
+        // Clients of batches do not come back.
+        permission: None,
         is_batch: true,
     };
     answer::answer(exchanged, reader, waiting).await
@@ -451,7 +455,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         .unwrap_or_default()
         .filter(|id| !id.is_empty());
     let resumed = match (&history, last_event_id) {
-        (Some(history), Some(id)) => history.resume(id),
+        (Some(history), Some(id)) => history.resume(id, &exchange.caller),
         _ => None,
     };
     let opened = Opened::new(app, StreamKind::Get, connection);
@@ -469,7 +473,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         Some(Resumed::Live(reader)) => (reader, None),
         None => {
             let reader = feed.outbox.read();
-            let beginning = history.map(|history| reader.keep_in(&history));
+            let beginning = history.map(|history| reader.keep_in(&history, None));
             (reader, beginning)
         }
     };

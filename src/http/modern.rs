@@ -148,6 +148,7 @@ pub(super) fn exchanged(exchange: &Exchange) -> Exchanged<'_> {
         app: &exchange.app,
         connection: &exchange.connection,
         session: None,
+        permission: None,
         is_batch: false,
     }
 }

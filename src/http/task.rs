@@ -54,14 +54,14 @@ pub(super) fn serve(
 
 fn carry_out(exchange: &Exchange, request: TaskRequest) -> Result<Box<RawValue>, ErrorObject> {
     let Exchange { app, caller, .. } = exchange;
-    let (tasks, id, principal) = (&app.tasks, &request.id, &caller.principal);
+    let (tasks, id) = (&app.tasks, &request.id);
     match request.action {
         TaskAction::Get => {
-            let task = tasks.get(id, principal).ok_or_else(unknown_task)?;
+            let task = tasks.get(id, caller).ok_or_else(unknown_task)?;
             return dispatch::seen(&task, &exchange.catalog);
         }
-        TaskAction::Update(responses) => tasks.update(id, principal, responses),
-        TaskAction::Cancel => tasks.cancel(id, principal),
+        TaskAction::Update(responses) => tasks.update(id, caller, responses),
+        TaskAction::Cancel => tasks.cancel(id, caller),
     }
     .map_err(refused)?;
     dispatch::acknowledged(&exchange.catalog)
@@ -90,7 +90,7 @@ pub(super) async fn create(
         session: CancellationToken::new(),
     };
     let owner = Owner {
-        principal: call.caller.principal.clone(),
+        permission: call::permission(&call),
         bucket: exchange.bucket(),
     };
     let time_limit = app.executor.time_limit(&call.tool);

@@ -57,7 +57,16 @@ impl Texts for Value {
             Self::String(text) => change(text),
             Self::Array(items) => items.each_text(change),
             Self::Object(members) => members.each_text(change),
-            Self::Null | Self::Bool(_) | Self::Number(_) => {}
+            // A text that is a number somewhere is the same text.
+            Self::Number(number) => {
+                let text = number.to_string();
+                let mut changed = text.clone();
+                change(&mut changed);
+                if changed != text {
+                    *self = Self::String(changed);
+                }
+            }
+            Self::Null | Self::Bool(_) => {}
         }
     }
 }

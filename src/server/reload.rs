@@ -143,7 +143,8 @@ impl Reloading {
         app.catalog.replace(catalog);
         let now = app.catalog.whole();
         if let Some(sessions) = &app.sessions {
-            sessions.end_where(EndReason::Revoked, |session| {
+            // A call that runs gets its answer; nobody can begin another where nothing is served.
+            sessions.end_resting_where(EndReason::Revoked, |session| {
                 let toolset = session.toolset.as_deref();
                 toolset.is_some_and(|name| now.toolset(name).is_none())
             });

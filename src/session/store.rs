@@ -545,6 +545,22 @@ impl SessionStore {
         ended.count()
     }
 
+    /// As [`SessionStore::end_where`], but sessions in which something runs live on.
+    pub fn end_resting_where(
+        &self,
+        reason: EndReason,
+        matches: impl Fn(&SessionInfo) -> bool,
+    ) -> usize {
+        let mut sessions = Vec::new();
+        self.shards.for_each(|session| {
+            if session.activity.view().work == 0 && matches(&session.info) {
+                sessions.push(Arc::clone(session));
+            }
+        });
+        let ended = sessions.iter().filter(|session| self.end(session, reason));
+        ended.count()
+    }
+
     /// A snapshot. Costs the same with many sessions as with few.
     pub fn statistics(&self) -> Statistics {
         let now = self.now();

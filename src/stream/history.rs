@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Event, Outbox, Reader};
+use crate::auth::{Caller, Permission};
 
 /// How often it is looked for what is too old.
 const FORGET_INTERVAL: Duration = Duration::from_secs(15);
@@ -123,6 +124,8 @@ struct Stream {
     kept: usize,
     /// What still speaks on it.
     outbox: Weak<Outbox>,
+    /// Who may come back for it; `None` for everybody whose session it is.
+    permission: Option<Permission>,
 }
 
 impl Stream {
@@ -144,14 +147,19 @@ impl History {
     }
 
     /// Goes on with what a client saw last: a reader of all that was sent after it on the same
-    /// stream, and of what is still to come there. Nothing for an id that is unknown here, or of
-    /// which something that followed is gone.
-    pub fn resume(&self, last_event_id: &str) -> Option<Resumed> {
+    /// stream, and of what is still to come there. Nothing for an id that is unknown here or not for
+    /// this caller, or of which something that followed is gone.
+    pub fn resume(&self, last_event_id: &str, caller: &Caller) -> Option<Resumed> {
         let id = EventId::parse(last_event_id).filter(|id| id.history == self.number)?;
         let outbox = {
             let mut state = self.state.lock();
             self.forget_old(&mut state);
-            state.streams.get(&id.stream)?.outbox.upgrade()
+            let stream = state.streams.get(&id.stream)?;
+            let permission = stream.permission.as_ref();
+            if permission.is_some_and(|permission| !permission.permits(caller)) {
+                return None;
+            }
+            stream.outbox.upgrade()
         };
         match outbox {
             Some(outbox) => outbox.read_after(id, self).map(Resumed::Live),
@@ -160,7 +168,7 @@ impl History {
     }
 
     /// Begins a stream.
-    pub(super) fn open(&self, outbox: &Arc<Outbox>) -> u64 {
+    pub(super) fn open(&self, outbox: &Arc<Outbox>, permission: Option<Permission>) -> u64 {
         let mut state = self.state.lock();
         state.streams.retain(|_, stream| !stream.is_over());
         state.last_stream += 1;
@@ -170,6 +178,7 @@ impl History {
             forgotten: 0,
             kept: 0,
             outbox: Arc::downgrade(outbox),
+            permission,
         };
         state.streams.insert(number, stream);
         number
@@ -329,6 +338,7 @@ impl Histories {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Principal;
     use crate::metrics::{MessageKind, Metrics};
     use crate::stream::{Next, Reply};
 
@@ -337,6 +347,10 @@ mod tests {
         events: 5,
         age: Duration::from_mins(1),
     };
+
+    fn nobody() -> Caller {
+        Caller::new(Principal::Anonymous)
+    }
 
     struct Stage {
         outbox: Arc<Outbox>,
@@ -347,7 +361,7 @@ mod tests {
     fn stage(history: &Arc<History>) -> Stage {
         let outbox = Outbox::for_replies(1, 1000, Arc::new(Metrics::new()));
         let reader = outbox.read();
-        let beginning = reader.keep_in(history);
+        let beginning = reader.keep_in(history, None);
         Stage {
             outbox,
             reader,
@@ -396,12 +410,12 @@ mod tests {
             status: http::StatusCode::OK,
             data: "end".into(),
         });
-        let after_first = rest(history.resume(&first.to_string())).await;
+        let after_first = rest(history.resume(&first.to_string(), &nobody())).await;
         assert_eq!(after_first.unwrap(), ["two", "end"]);
-        let all = rest(history.resume(&one.beginning.to_string())).await;
+        let all = rest(history.resume(&one.beginning.to_string(), &nobody())).await;
         assert_eq!(all.unwrap(), ["one", "two", "end"]);
         drop(one.outbox);
-        let over = rest(history.resume(&first.to_string())).await;
+        let over = rest(history.resume(&first.to_string(), &nobody())).await;
         assert_eq!(over.unwrap(), ["two", "end"], "the call is over");
     }
 
@@ -410,7 +424,7 @@ mod tests {
         let history = History::new(LIMITS);
         let stage = stage(&history);
         let first = stage.say("one");
-        let Some(Resumed::Live(mut reader)) = history.resume(&first.to_string()) else {
+        let Some(Resumed::Live(mut reader)) = history.resume(&first.to_string(), &nobody()) else {
             panic!("the stream is live");
         };
         stage.say("two");
@@ -437,7 +451,7 @@ mod tests {
         one.reply("end");
         drop((one.reader, one.outbox));
         for id in [one.beginning, first] {
-            let rest = rest(history.resume(&id.to_string())).await;
+            let rest = rest(history.resume(&id.to_string(), &nobody())).await;
             assert_eq!(rest.unwrap(), ["4", "5", "6", "7", "end"]);
         }
         // The words of others do not take its place.
@@ -447,15 +461,15 @@ mod tests {
             last = other.say("a text of more than fifty bytes, so that two are too many");
         }
         assert!(history.state.lock().bytes <= LIMITS.bytes);
-        let missed = rest(history.resume(&first.to_string())).await;
+        let missed = rest(history.resume(&first.to_string(), &nobody())).await;
         assert_eq!(missed.unwrap(), ["end"]);
         // Their results do in the end, and then the stream is unknown.
         for _ in 0..LIMITS.events {
             other.reply("end");
         }
-        assert!(history.resume(&first.to_string()).is_none());
+        assert!(history.resume(&first.to_string(), &nobody()).is_none());
         assert_eq!(history.state.lock().events.len(), LIMITS.events);
-        let after = rest(history.resume(&last.to_string())).await;
+        let after = rest(history.resume(&last.to_string(), &nobody())).await;
         assert_eq!(after.map(|texts| texts.len()), Some(LIMITS.events));
     }
 
@@ -468,13 +482,16 @@ mod tests {
         let said = other.say("1");
         let beginning = large.beginning.to_string();
         let word = large.say(LARGE);
-        assert!(history.resume(&beginning).is_some(), "a word is no loss");
+        assert!(
+            history.resume(&beginning, &nobody()).is_some(),
+            "a word is no loss"
+        );
         large.reply(LARGE);
         for id in [beginning, word.to_string()] {
-            assert!(history.resume(&id).is_none(), "a result is");
+            assert!(history.resume(&id, &nobody()).is_none(), "a result is");
         }
         other.reply("2");
-        let all = rest(history.resume(&other.beginning.to_string())).await;
+        let all = rest(history.resume(&other.beginning.to_string(), &nobody())).await;
         assert_eq!(all.unwrap(), ["1", "2"]);
         assert_eq!(said.position, 1);
     }
@@ -492,13 +509,16 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         histories.forget_old();
         assert_eq!(history.state.lock().bytes, 0);
-        assert!(history.resume(&beginning).is_some(), "the call still runs");
+        assert!(
+            history.resume(&beginning, &nobody()).is_some(),
+            "the call still runs"
+        );
         stage.reply("end");
         drop((stage.reader, stage.outbox));
         tokio::time::advance(LIMITS.age).await;
-        assert!(history.resume(&beginning).is_some());
+        assert!(history.resume(&beginning, &nobody()).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(history.resume(&beginning).is_none());
+        assert!(history.resume(&beginning, &nobody()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -533,10 +553,10 @@ mod tests {
         let future = history.id(1, 9).to_string();
         let stream = history.id(9, 0).to_string();
         for text in ["", "x", "0-0-0", "--", &foreign, &padded, &future, &stream] {
-            assert!(history.resume(text).is_none(), "{text:?}");
+            assert!(history.resume(text, &nobody()).is_none(), "{text:?}");
         }
         if upper != id.to_string() {
-            assert!(history.resume(&upper).is_none());
+            assert!(history.resume(&upper, &nobody()).is_none());
         }
     }
 
@@ -545,15 +565,15 @@ mod tests {
         let history = History::new(LIMITS);
         let outbox = Outbox::endless(1000, Arc::new(Metrics::new()));
         let mut reader = outbox.read();
-        let old = reader.keep_in(&history);
+        let old = reader.keep_in(&history, None);
         for _ in 0..1000 {
             outbox.say(MessageKind::ListChanged, "x".into());
             assert!(matches!(reader.next().await, Next::Event(_)));
             reader = outbox.read();
-            reader.keep_in(&history);
+            reader.keep_in(&history, None);
         }
         assert_eq!(history.state.lock().streams.len(), 1);
-        assert!(history.resume(&old.to_string()).is_none());
+        assert!(history.resume(&old.to_string(), &nobody()).is_none());
         assert_eq!(reader.position().map(|id| id.stream), Some(1001));
         assert_eq!(history.state.lock().bytes, 0);
     }
@@ -563,7 +583,7 @@ mod tests {
         let history = History::new(LIMITS);
         let stage = stage(&history);
         let first = stage.say("one");
-        let resumed = history.resume(&first.to_string());
+        let resumed = history.resume(&first.to_string(), &nobody());
         let weak = (Arc::downgrade(&history), Arc::downgrade(&stage.outbox));
         drop((history, stage, resumed));
         assert_eq!((weak.0.strong_count(), weak.1.strong_count()), (0, 0));

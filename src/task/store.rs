@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::TaskId;
 use super::entry::{Answered, Ending, Entry, New, Place, Refused};
-use crate::auth::Principal;
+use crate::auth::Caller;
 use crate::protocol::input::InputRequest;
 use crate::protocol::tasks::{DetailedTask, Status, Task};
 use crate::session::Bucket;
@@ -205,19 +205,19 @@ impl Store {
     }
 
     /// A task, for its owner.
-    fn find(&mut self, id: TaskId, principal: &Principal, now: Instant) -> Option<&mut Entry> {
+    fn find(&mut self, id: TaskId, caller: &Caller, now: Instant) -> Option<&mut Entry> {
         let entry = self.tasks.get_mut(&id)?;
-        (entry.owner.principal == *principal && !entry.is_over(now)).then_some(entry)
+        (entry.owner.permission.permits(caller) && !entry.is_over(now)).then_some(entry)
     }
 
     /// A task as its owner sees it.
     pub(super) fn get(
         &mut self,
         id: TaskId,
-        principal: &Principal,
+        caller: &Caller,
         now: Instant,
     ) -> Option<DetailedTask> {
-        let entry = self.find(id, principal, now)?;
+        let entry = self.find(id, caller, now)?;
         let moved = entry.see();
         let task = entry.detailed(id, now);
         if let Some((before, after)) = moved {
@@ -235,11 +235,11 @@ impl Store {
     pub(super) fn answer(
         &mut self,
         id: TaskId,
-        principal: &Principal,
+        caller: &Caller,
         responses: Map<String, Value>,
         now: Instant,
     ) -> Result<Vec<Answered>, Refused> {
-        let entry = self.find(id, principal, now).ok_or(Refused::Unknown)?;
+        let entry = self.find(id, caller, now).ok_or(Refused::Unknown)?;
         entry.answer(responses, now)
     }
 
@@ -247,14 +247,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Refused::Unknown`] for an id that names no task of this principal.
+    /// [`Refused::Unknown`] for an id that names no task that the caller may use.
     pub(super) fn cancel_token(
         &mut self,
         id: TaskId,
-        principal: &Principal,
+        caller: &Caller,
         now: Instant,
     ) -> Result<Option<CancellationToken>, Refused> {
-        let entry = self.find(id, principal, now).ok_or(Refused::Unknown)?;
+        let entry = self.find(id, caller, now).ok_or(Refused::Unknown)?;
         Ok(entry.cancel_token())
     }
 

@@ -1,8 +1,11 @@
 //! `allow`: what a caller may not use is as if it were not there.
 
+use std::fs;
+
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
+use crate::streams::Sse;
 use crate::support::{Client, ERAS, Response, TestServer, sha256};
 
 const DBA: &str = "token-of-a-dba-mfZ3b1mXk0Qy7h2V";
@@ -213,6 +216,43 @@ fn a_caller_is_judged_by_the_token_of_the_request_and_not_by_the_session() {
     };
     assert_eq!(call(&dba), None);
     assert_eq!(call(&dba.with_token(CLERK)), Some(-32602));
+}
+
+#[test]
+fn what_a_call_streamed_is_for_a_token_that_may_make_it() {
+    let tools = r#"
+defaults: {messages: true, workdir: .}
+tools:
+  hidden:
+    description: Lets its client go, and prints something for a dba once it may.
+    exec:
+      - sh
+      - -c
+      - |
+        echo '{"mcp":"log","level":"error","data":1}'
+        echo '{"mcp":"close_stream"}'
+        until [ -e go ] || [ ! -e tools.yaml ]; do sleep 0.02; done
+        printf for-a-dba
+    allow: [role:dba]
+"#;
+    let tokens = format!(
+        "tokens:\n  - {{sha256: {}, subject: dan, roles: [dba]}}\n  \
+         - {{sha256: {}, subject: dan, roles: [clerk]}}\n",
+        sha256(DBA),
+        sha256(CLERK)
+    );
+    let server = TestServer::with_auth(tools, &tokens, &[]);
+    let dba = Client::new(&server, Era::Legacy, Some(DBA));
+    let call = dba.start_call(1, "hidden", &json!({}));
+    let sent = Sse::read("a call", call).rest();
+    let last = sent.iter().rev().find_map(|sent| sent.id.clone()).unwrap();
+    fs::write(server.folder().join("go"), "").unwrap();
+    // Another stream of the session, and not what was left of that one.
+    let mut other = Sse::get(&server, &dba.with_token(CLERK), Some(&last));
+    let first = other.next().unwrap();
+    assert!(first.is_empty(), "{first:?}");
+    let rest = Sse::get(&server, &dba, Some(&last)).rest();
+    assert!(format!("{rest:?}").contains("for-a-dba"), "{rest:?}");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn call(client: &Client, id: u64, tool: &str, arguments: &Value, token: Option<&
 /// An event of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sent {
-    id: Option<String>,
+    pub(crate) id: Option<String>,
     retry: Option<String>,
     data: Option<String>,
 }

@@ -249,6 +249,43 @@ fn a_tool_that_fails_completes_and_an_error_of_the_protocol_fails() {
 }
 
 #[test]
+fn a_task_is_for_a_token_that_may_call_its_tool() {
+    let tools = "
+tools:
+  secret:
+    description: For a dba.
+    exec: printf secret
+    task: required
+    allow: [role:dba]
+  other:
+    description: Keeps tasks served to all.
+    exec: printf other
+    task: optional
+";
+    let tokens = format!(
+        "tokens:\n  - {{sha256: {}, subject: alice, roles: [dba]}}\n  \
+         - {{sha256: {}, subject: alice, roles: [clerk]}}\n",
+        sha256(ALICE),
+        sha256(ALICE_TOO)
+    );
+    let server = TestServer::with_auth(tools, &tokens, &[]);
+    let dba = Client::new(&server, Era::Modern, Some(ALICE));
+    let clerk = Client::new(&server, Era::Modern, Some(ALICE_TOO));
+    let id = create(&dba, "secret", &json!({}));
+    wait_for(&dba, &id, "completed");
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        let ask = |id: &str| {
+            let params = json!({"taskId": id, "inputResponses": {}});
+            let response = request(&clerk, method, &params);
+            (response.status, response.json()["error"].clone())
+        };
+        assert!(ask(&id).1.is_object(), "{method}");
+        assert_eq!(ask(&id), ask("x"), "{method}");
+    }
+    assert_eq!(get(&dba, &id)["result"]["content"][0]["text"], "secret");
+}
+
+#[test]
 fn a_cancelled_task_ends_its_processes() {
     let server = serve(&[]);
     let client = server.client(Era::Modern);

@@ -16,7 +16,7 @@ fn gate(name: &str, settings: &str) -> String {
     exec:
       - sh
       - -c
-      - 'touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done; printf through'
+      - 'touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done; printf through'
       - sh
       - '{{path}}'
     params: {{path: string, db: {{enum: [orders, billing], default: orders}}}}

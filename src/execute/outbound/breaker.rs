@@ -15,7 +15,15 @@ pub(super) const OPEN_TIME: Duration = Duration::from_secs(5);
 
 /// Knows whether calls of an API are worth a try.
 #[derive(Debug)]
-pub(super) struct Breaker(Mutex<State>);
+pub(super) struct Breaker(Mutex<Known>);
+
+/// What is known of an API.
+#[derive(Debug)]
+struct Known {
+    state: State,
+    /// When it answered last.
+    answered: Option<Instant>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -23,14 +31,15 @@ enum State {
     Closed { failures: u32 },
     /// Calls are refused until then.
     Open { until: Instant },
-    /// One call tries.
-    Probed,
+    /// One call tries, since then.
+    Probed { since: Instant },
 }
 
 /// Leave to make a call, which has to say how it ended. One that does not is forgotten.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     breaker: &'a Breaker,
+    begun: Instant,
     is_probe: bool,
     is_settled: bool,
 }
@@ -42,28 +51,35 @@ pub(super) struct Refused(pub(super) Duration);
 impl Breaker {
     /// Nothing has failed.
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State::Closed { failures: 0 }))
+        Self(Mutex::new(Known {
+            state: State::Closed { failures: 0 },
+            answered: None,
+        }))
     }
 
     /// Asks for leave.
     ///
     /// # Errors
     ///
-    /// [`Refused`] while the circuit is open, and while another call tries.
+    /// [`Refused`] while the circuit is open, and for a while when another call has begun to try: one
+    /// that takes long must not keep out all others.
     pub(super) fn attempt(&self, now: Instant) -> Result<Attempt<'_>, Refused> {
-        let mut state = self.0.lock();
-        let is_probe = match *state {
-            State::Closed { .. } => false,
-            State::Open { until } if now < until => return Err(Refused(until - now)),
-            State::Open { .. } => {
-                *state = State::Probed;
-                true
-            }
-            State::Probed => return Err(Refused(OPEN_TIME)),
+        let mut known = self.0.lock();
+        let until = match known.state {
+            State::Closed { .. } => None,
+            State::Open { until } => Some(until),
+            State::Probed { since } => Some(since + OPEN_TIME),
         };
+        if let Some(until) = until.filter(|until| now < *until) {
+            return Err(Refused(until - now));
+        }
+        if until.is_some() {
+            known.state = State::Probed { since: now };
+        }
         Ok(Attempt {
             breaker: self,
-            is_probe,
+            begun: now,
+            is_probe: until.is_some(),
             is_settled: false,
         })
     }
@@ -71,37 +87,41 @@ impl Breaker {
 
 impl Attempt<'_> {
     /// The API answered, whatever it said.
-    pub(super) fn succeeded(mut self) {
-        self.settle(|_| State::Closed { failures: 0 });
+    pub(super) fn succeeded(mut self, now: Instant) {
+        let mut known = self.breaker.0.lock();
+        known.state = State::Closed { failures: 0 };
+        known.answered = Some(now);
+        self.is_settled = true;
     }
 
-    /// The API could not be reached, or did not answer in time.
+    /// The API could not be reached, or did not answer in time. That means nothing if it answered
+    /// another call meanwhile: one slow part of it must not close the rest.
     pub(super) fn failed(mut self, now: Instant) {
+        let mut known = self.breaker.0.lock();
+        self.is_settled = true;
+        if known.answered.is_some_and(|answered| answered > self.begun) {
+            return;
+        }
         let until = now + OPEN_TIME;
-        let is_probe = self.is_probe;
-        self.settle(|state| match state {
+        known.state = match known.state {
             State::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => State::Closed {
                 failures: failures + 1,
             },
             State::Closed { .. } => State::Open { until },
-            _ if is_probe => State::Open { until },
+            _ if self.is_probe => State::Open { until },
             // It was begun before the circuit opened, and says nothing new.
             other => other,
-        });
-    }
-
-    fn settle(&mut self, next: impl FnOnce(State) -> State) {
-        let mut state = self.breaker.0.lock();
-        *state = next(*state);
-        self.is_settled = true;
+        };
     }
 }
 
 /// A probe that was cancelled leaves the try to the next call.
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if self.is_probe && !self.is_settled {
-            *self.breaker.0.lock() = State::Open {
+        let mut known = self.breaker.0.lock();
+        if self.is_probe && !self.is_settled && known.state == (State::Probed { since: self.begun })
+        {
+            known.state = State::Open {
                 until: Instant::now(),
             };
         }
@@ -129,7 +149,10 @@ mod tests {
         let breaker = Breaker::new();
         fail(&breaker, FAILURES_TO_OPEN - 1);
         assert_eq!(refused(&breaker), None);
-        breaker.attempt(Instant::now()).unwrap().succeeded();
+        breaker
+            .attempt(Instant::now())
+            .unwrap()
+            .succeeded(Instant::now());
         fail(&breaker, FAILURES_TO_OPEN);
         assert_eq!(refused(&breaker), Some(OPEN_TIME));
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -148,7 +171,10 @@ mod tests {
         tokio::time::advance(OPEN_TIME).await;
         // One that is cancelled decides nothing.
         drop(breaker.attempt(Instant::now()).unwrap());
-        breaker.attempt(Instant::now()).unwrap().succeeded();
+        breaker
+            .attempt(Instant::now())
+            .unwrap()
+            .succeeded(Instant::now());
         fail(&breaker, FAILURES_TO_OPEN - 1);
         assert_eq!(refused(&breaker), None);
     }
@@ -161,5 +187,36 @@ mod tests {
         tokio::time::advance(Duration::from_secs(4)).await;
         early.failed(Instant::now());
         assert_eq!(refused(&breaker), Some(Duration::from_secs(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_slow_does_not_close_what_answers() {
+        let breaker = Breaker::new();
+        let slow: Vec<_> = (0..FAILURES_TO_OPEN)
+            .map(|_| breaker.attempt(Instant::now()).unwrap())
+            .collect();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        breaker
+            .attempt(Instant::now())
+            .unwrap()
+            .succeeded(Instant::now());
+        for attempt in slow {
+            attempt.failed(Instant::now());
+        }
+        assert_eq!(refused(&breaker), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_takes_long_is_not_the_only_one() {
+        let breaker = Breaker::new();
+        fail(&breaker, FAILURES_TO_OPEN);
+        tokio::time::advance(OPEN_TIME).await;
+        let slow = breaker.attempt(Instant::now()).unwrap();
+        assert_eq!(refused(&breaker), Some(OPEN_TIME));
+        tokio::time::advance(OPEN_TIME).await;
+        let other = breaker.attempt(Instant::now()).unwrap();
+        other.succeeded(Instant::now());
+        slow.failed(Instant::now());
+        assert_eq!(refused(&breaker), None);
     }
 }

@@ -49,7 +49,7 @@ impl Upstream {
         let answered = answered.await.unwrap_or(Err(Failure::NoTime));
         match &answered {
             Err(failure) if failure.is_outage() => attempt.failed(Instant::now()),
-            Ok(_) | Err(Failure::Closed | Failure::Invalid) => attempt.succeeded(),
+            Ok(_) | Err(Failure::Closed | Failure::Invalid) => attempt.succeeded(Instant::now()),
             Err(_) => {}
         }
         answered

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::{MAX_ASKED, Owner};
 use super::*;
-use crate::auth::Issuer;
+use crate::auth::{Issuer, Permission, Principal};
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::tasks::Detail;
 
@@ -41,7 +41,7 @@ impl Stage {
         let new = New {
             id: id(number),
             owner: Owner {
-                principal: user(owner),
+                permission: Permission::of(user(owner)),
                 bucket: Some(Bucket::Principal(user(owner))),
             },
             time_limit: Duration::from_secs(10),
@@ -52,7 +52,8 @@ impl Stage {
     }
 
     fn get(&mut self, number: u128, owner: &str) -> Option<DetailedTask> {
-        self.store.get(id(number), &user(owner), self.now)
+        self.store
+            .get(id(number), &Caller::new(user(owner)), self.now)
     }
 
     fn status(&mut self, number: u128, owner: &str) -> Option<Status> {
@@ -75,9 +76,9 @@ impl Stage {
     /// Answers, and returns what reaches those who wait.
     fn answer(&mut self, number: u128, responses: &Value) -> Result<Vec<Value>, Refused> {
         let responses = responses.as_object().unwrap().clone();
-        let answered = self
-            .store
-            .answer(id(number), &user("a"), responses, self.now)?;
+        let answered =
+            self.store
+                .answer(id(number), &Caller::new(user("a")), responses, self.now)?;
         Ok(answered.into_iter().map(|(_, answer)| answer).collect())
     }
 
@@ -155,12 +156,14 @@ fn only_its_owner_finds_a_task() {
     assert!(stage.get(1, "a").is_some());
     assert!(stage.get(1, "b").is_none());
     assert!(stage.get(2, "a").is_none());
-    let stranger = user("b");
+    let stranger = Caller::new(user("b"));
     let cancel = stage.store.cancel_token(id(1), &stranger, stage.now);
     assert_eq!(cancel.unwrap_err(), Refused::Unknown);
     let answered = stage.store.answer(id(1), &stranger, Map::new(), stage.now);
     assert_eq!(answered.unwrap_err(), Refused::Unknown);
-    let cancel = stage.store.cancel_token(id(1), &user("a"), stage.now);
+    let cancel = stage
+        .store
+        .cancel_token(id(1), &Caller::new(user("a")), stage.now);
     assert!(cancel.unwrap().is_some());
 }
 
@@ -193,7 +196,9 @@ fn a_task_ends_once() {
         let task = stage.get(1, "a").unwrap();
         assert_eq!(task.task.status, status);
         assert_eq!(task.task.status_message.as_deref(), message);
-        let cancel = stage.store.cancel_token(id(1), &user("a"), stage.now);
+        let cancel = stage
+            .store
+            .cancel_token(id(1), &Caller::new(user("a")), stage.now);
         assert!(cancel.unwrap().is_none());
     }
     let mut stage = Stage::new(LIMITS);
@@ -349,7 +354,7 @@ fn callers_without_a_bucket_share_the_limit_of_all_only() {
         let new = New {
             id: id(number),
             owner: Owner {
-                principal: Principal::Anonymous,
+                permission: Permission::of(Principal::Anonymous),
                 bucket: None,
             },
             time_limit: Duration::MAX,

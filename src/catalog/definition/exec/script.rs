@@ -47,6 +47,9 @@ pub(super) fn read(
     let shell = shell?;
     if let Some(scalar) = run.value.scalar() {
         check_placeholders(scalar, &shell, &inputs, report);
+        if interpreter::is_shell(&shell) {
+            check_unset(scalar, &inputs, report);
+        }
     }
     Some((shell, Script { text, inputs }))
 }
@@ -152,15 +155,48 @@ fn check_placeholders(scalar: &Scalar, shell: &Template, inputs: &[Input], repor
     }
 }
 
+/// Warns of a variable that is named as a parameter and set nowhere: it is empty, whatever a caller
+/// says.
+fn check_unset(scalar: &Scalar, inputs: &[Input], report: &mut Report) {
+    let text = scalar.text.as_str();
+    for Input {
+        variable,
+        parameter,
+    } in inputs
+    {
+        let words: Vec<_> = words(text, parameter).collect();
+        let is_use = |start: &usize| {
+            let before = text.get(..*start).unwrap_or_default();
+            before.ends_with('$') || before.ends_with("${")
+        };
+        let Some(start) = words.first().filter(|_| words.iter().all(is_use)) else {
+            continue;
+        };
+        let span = scalar.place(start.saturating_sub(1)..start + parameter.len(), report);
+        let message = format!("nothing sets `${parameter}` here, so it is empty");
+        let problem = Problem::warning(Code::ScriptPlaceholder, span, message);
+        report.add(problem.help(format!(
+            "the value of the caller is \"${variable}\", with the quotes"
+        )));
+    }
+}
+
 /// Whether a name stands in a text outside braces of its own: as a variable of the script, say.
 fn has_word(text: &str, name: &str) -> bool {
+    words(text, name).any(|start| {
+        let is_open = text.get(..start).is_some_and(|text| text.ends_with('{'));
+        let after = text.get(start + name.len()..).unwrap_or_default();
+        !(is_open && after.starts_with(['}', '.']))
+    })
+}
+
+/// Where a name stands in a text and is no part of another.
+fn words<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = usize> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(name).any(|(start, _)| {
-        let before = text.get(..start).and_then(|text| text.chars().next_back());
-        let after = text
-            .get(start + name.len()..)
-            .and_then(|text| text.chars().next());
-        let is_placeholder = before == Some('{') && matches!(after, Some('}' | '.'));
-        !is_placeholder && !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    let places = text.match_indices(name).map(|(start, _)| start);
+    places.filter(move |start| {
+        let before = text.get(..*start).unwrap_or_default();
+        let after = text.get(start + name.len()..).unwrap_or_default();
+        !before.ends_with(is_part) && !after.starts_with(is_part)
     })
 }
