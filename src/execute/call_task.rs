@@ -1,9 +1,8 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
 use std::ffi::OsString;
-use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +17,15 @@ use super::deadline::Deadline;
 use super::folder::Folder;
 use super::gate::{Entered, Gates, Key, Place};
 use super::outbound::{Errand, Outbound, Sent};
-use super::process::{End, Finished, Process, Spawn};
+use super::process::{End, Finished, Process};
 use super::reporter::Reporter;
+use super::starting::{self, Start};
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
+use super::stuck::Stuck;
 use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Request, Signal, Tool, Work};
 use crate::protocol::trace::TraceContext;
 
 /// A call, and what it shares with the others.
@@ -43,6 +44,7 @@ pub(super) struct CallTask {
     pub(super) permits: Arc<Semaphore>,
     pub(super) gates: Gates,
     pub(super) tasks: TaskTracker,
+    pub(super) stuck: Stuck,
 }
 
 /// What a call that runs takes from others, until it is dropped.
@@ -115,13 +117,18 @@ impl CallTask {
         conversation.begin();
         reporter.begins();
         let input = input_of(&self.tool, command.input.take());
-        let merges = self.tool.output.stderr == catalog::Stderr::Merge;
+        let start = Start {
+            call: self.number,
+            input,
+            merges: self.tool.output.stderr == catalog::Stderr::Merge,
+        };
         let program = command.program.clone();
-        let (mut process, folder) = match start(command, input, merges).await {
+        let (mut process, folder) = match starting::start(command, start).await {
             Ok(started) => started,
-            Err(error) => {
-                tracing::warn!(tool = self.tool.name, program = %program.display(), %error, "a tool could not be started");
-                return report::not_started(&error);
+            Err(reason) => {
+                let (program, error) = (program.display(), &reason.error);
+                tracing::warn!(tool = self.tool.name, %program, %error, "a tool could not be started");
+                return report::not_started(&reason);
             }
         };
         // What was started is ended as always, also when its words make something of ours panic.
@@ -294,7 +301,7 @@ impl CallTask {
             return Ok(printed);
         };
         tokio::select! {
-            values = filter::select(&self.tasks, selection) => Ok(Printed {
+            values = filter::select(&self.tasks, &self.stuck, selection) => Ok(Printed {
                 selected: Some(values.map_err(report::not_selected)?),
                 ..printed
             }),
@@ -336,11 +343,12 @@ impl CallTask {
         }
         let cancel = self.tool.cancel;
         let kill = self.kill.clone();
+        let stuck = self.stuck.clone();
         self.tasks.spawn(async move {
             if !process.is_over() {
                 let signal = os_signal(cancel.signal);
                 process
-                    .terminate(signal, cancel.grace, kill.cancelled())
+                    .terminate(signal, cancel.grace, kill.cancelled(), &stuck)
                     .await;
             }
             if let Some(folder) = folder {
@@ -380,27 +388,6 @@ pub(super) async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
         .catch_unwind()
         .await
         .unwrap_or(Outcome::Lost)
-}
-
-/// Starts the process, in a folder of its own unless the definition names one.
-async fn start(
-    mut command: Command,
-    input: Option<stdin::Input>,
-    merges: bool,
-) -> io::Result<(Process, Option<Folder>)> {
-    let folder = Folder::make(&mut command).await?;
-    let workdir = command.workdir.as_deref();
-    let workdir = workdir.or(folder.as_ref().map(Folder::workdir));
-    let process = Process::start(Spawn {
-        program: &command.program,
-        arguments: &command.arguments,
-        environment: &command.environment,
-        workdir: workdir.unwrap_or(Path::new("/")),
-        name: None,
-        merges,
-        input,
-    })?;
-    Ok((process, folder))
 }
 
 fn os_signal(signal: Signal) -> rustix::process::Signal {

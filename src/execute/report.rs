@@ -13,6 +13,7 @@ use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
 use super::gate::Refused;
 use super::output::{self, Failed};
 use super::process::End;
+use super::starting::NotStarted;
 use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
 use crate::catalog::{
@@ -317,19 +318,12 @@ fn humanly(duration: Duration) -> String {
 
 /// The outcome of a call whose program could not be started. The cause has no path in it; the log
 /// has.
-pub(super) fn not_started(error: &io::Error) -> Outcome {
-    let cause = match error.kind() {
-        io::ErrorKind::NotFound => "its program or folder is gone",
-        io::ErrorKind::PermissionDenied => "its program may not be run",
-        io::ErrorKind::ArgumentListTooLong => "its arguments are too long",
-        io::ErrorKind::ExecutableFileBusy => "its program is being written; try again",
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
-            "the machine is out of processes or memory; try again later"
-        }
-        _ => "the log of the server says why",
-    };
-    let text = format!("the tool could not be started: {cause}");
-    failed(text, "could not be started")
+pub(super) fn not_started(reason: &NotStarted) -> Outcome {
+    let NotStarted { cause, code, .. } = reason;
+    Outcome::Result {
+        result: CallToolResult::error(format!("the tool could not be started: {cause} ({code})")),
+        how: format!("could not be started: {code}").into(),
+    }
 }
 
 /// The outcome of a call whose output could not be read.
