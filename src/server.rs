@@ -4,6 +4,7 @@
 //! an idle connection would stay for ever, and because its graceful shutdown waits without limit
 //! for an open event stream.
 
+mod call_metrics;
 mod change_metrics;
 mod connections;
 mod listener;
@@ -126,14 +127,16 @@ impl Server {
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
         let reloads = Reloads::register(&mut metrics);
+        let executor = Executor::new(execute::Limits {
+            max_calls: config.max_calls,
+            call_timeout: config.call_timeout,
+            ask_timeout: config.ask_timeout,
+        });
+        call_metrics::register(&mut metrics, executor.load());
         let app = App {
             catalog: Current::new(catalog),
             sessions,
-            executor: Executor::new(execute::Limits {
-                max_calls: config.max_calls,
-                call_timeout: config.call_timeout,
-                ask_timeout: config.ask_timeout,
-            }),
+            executor,
             options: options(&config),
             seal: config.seal,
             authenticator: config.authenticator,
@@ -179,6 +182,12 @@ impl Server {
         let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
+        match execute::reap_orphans(closing.clone()) {
+            Ok(reaping) => drop(tasks.spawn(reaping)),
+            Err(error) => {
+                tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
+            }
+        }
         let connections = Connections::new(
             http::router(Arc::clone(&self.app)),
             self.timeouts,
