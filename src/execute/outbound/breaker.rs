@@ -169,8 +169,8 @@ mod tests {
             let attempt = breaker.attempt(*now);
             attempt.map(|attempt| attempt.failed(*now)).is_ok()
         });
-        let tries = u64::from(FAILURES_TO_OPEN) + 3600 / OPEN_TIME.as_secs() - 1;
-        assert_eq!(tried.count() as u64, tries);
+        let expected = u64::from(FAILURES_TO_OPEN) + 3600 / OPEN_TIME.as_secs() - 1;
+        assert_eq!(tried.count() as u64, expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -65,7 +65,7 @@ struct Taken {
 
 impl Text {
     fn random(random: &mut Random, kinds: &[char]) -> Self {
-        let parts = (0..1 + random.below(3)).map(|_| {
+        let parts = (0..=random.below(3)).map(|_| {
             let name = format!("{}{}", random.pick(kinds), random.below(4));
             (random.pick(&LITERALS), name)
         });
@@ -145,7 +145,7 @@ impl Field {
 }
 
 fn fields(random: &mut Random) -> Vec<(String, Field)> {
-    let fields = (0..1 + random.below(4)).map(|at| (format!("f{at}&"), Field::random(random)));
+    let fields = (0..=random.below(4)).map(|at| (format!("f{at}&"), Field::random(random)));
     fields.collect()
 }
 
@@ -259,7 +259,7 @@ impl Template {
         match &self.body {
             Some(Body::Json(json)) => names.extend(json.names()),
             Some(Body::Form(form)) => {
-                names.extend(form.iter().flat_map(|(_, field)| field.names()))
+                names.extend(form.iter().flat_map(|(_, field)| field.names()));
             }
             None => {}
         }
@@ -268,18 +268,14 @@ impl Template {
 
     /// The whole definition.
     fn definition(&self) -> String {
-        let path: String = self
-            .path
-            .iter()
-            .map(|text| format!("/{}", text.template()))
-            .collect();
+        let path: Vec<_> = self.path.iter().map(Text::template).collect();
         let headers = self
             .headers
             .iter()
             .map(|(name, text)| (name.clone(), json!(text.template())));
         let mut http = json!({
             "api": "a",
-            "POST": format!("/one{path}"),
+            "POST": [vec!["/one".to_owned()], path].concat().join("/"),
             "query": written(&self.query),
             "headers": Value::Object(headers.collect()),
         });
@@ -461,7 +457,7 @@ fn try_all(make: impl Fn(&mut Random) -> Template) -> (usize, usize) {
 #[test]
 fn hostile_values_never_leave_their_place_in_a_url() {
     let (sent, refused) = try_all(|random| Template {
-        path: (0..1 + random.below(3))
+        path: (0..=random.below(3))
             .map(|_| Text::random(random, &['s', 'i']))
             .collect(),
         query: fields(random),
@@ -473,7 +469,7 @@ fn hostile_values_never_leave_their_place_in_a_url() {
 #[test]
 fn hostile_values_add_no_header() {
     let (sent, refused) = try_all(|random| Template {
-        headers: (0..1 + random.below(4))
+        headers: (0..=random.below(4))
             .map(|at| (format!("x-h{at}"), Text::random(random, &['s', 'o', 'i'])))
             .collect(),
         ..Template::default()
@@ -484,12 +480,11 @@ fn hostile_values_add_no_header() {
 #[test]
 fn hostile_values_keep_their_type_and_place_in_a_body() {
     let (sent, refused) = try_all(|random| Template {
-        body: Some(match random.below(4) {
-            0 => Body::Form(fields(random)),
-            _ => {
-                let members = (0..4).map(|at| (format!("top{at}"), Json::random(random, 2)));
-                Body::Json(Json::Object(members.collect()))
-            }
+        body: Some(if random.below(4) == 0 {
+            Body::Form(fields(random))
+        } else {
+            let members = (0..4).map(|at| (format!("top{at}"), Json::random(random, 2)));
+            Body::Json(Json::Object(members.collect()))
         }),
         ..Template::default()
     });
