@@ -100,6 +100,8 @@ pub enum Code {
     UnknownName,
     /// E062: something that nobody could ever use.
     Unreachable,
+    /// E070: a sandbox that this machine cannot make.
+    Sandbox,
     /// E090: a file that is written for a newer release.
     Version,
 }
@@ -144,6 +146,7 @@ impl Code {
             Self::OpenCredentials => "E052",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
+            Self::Sandbox => "E070",
             Self::Version => "E090",
         }
     }
