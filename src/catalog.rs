@@ -64,7 +64,10 @@ pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
-pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
+pub use outbound::{
+    AllowedReach, Api, Auth, ClientCredentials, Credential, DEFAULT_API_TIMEOUT, Redirects,
+    Request, Tls,
+};
 pub use output::{Form, Output, Overflow, Stderr};
 pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};

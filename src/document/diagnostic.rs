@@ -68,6 +68,8 @@ pub enum Code {
     /// E021: a caller's value in a variable that changes what programs run, or a variable that says
     /// who calls.
     DangerousEnvironment,
+    /// E022: a caller's value in a text that means something, such as JSON.
+    SyntaxValue,
     /// E030: a schema, default or header that is not valid.
     Schema,
     /// E031: a reference to a schema outside the file.
@@ -92,6 +94,8 @@ pub enum Code {
     HostPlaceholder,
     /// E051: a header that a caller must not set, or the server sets itself.
     ProtectedHeader,
+    /// E052: credentials that travel without encryption.
+    OpenCredentials,
     /// E060: the name of a role, scope, api, tool or tag that nothing has.
     UnknownName,
     /// E062: something that nobody could ever use.
@@ -126,6 +130,7 @@ impl Code {
             Self::InterpreterCode => "E019",
             Self::PathValue => "E020",
             Self::DangerousEnvironment => "E021",
+            Self::SyntaxValue => "E022",
             Self::Schema => "E030",
             Self::RemoteReference => "E031",
             Self::OutputClash => "E032",
@@ -138,6 +143,7 @@ impl Code {
             Self::OpenDefinition => "E045",
             Self::HostPlaceholder => "E050",
             Self::ProtectedHeader => "E051",
+            Self::OpenCredentials => "E052",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
             Self::Sandbox => "E070",

@@ -26,6 +26,7 @@ use super::stuck::Stuck;
 use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Request, Signal, Tool, Work};
+use crate::protocol::texts::Texts as _;
 use crate::protocol::trace::TraceContext;
 use crate::sandbox::Mark;
 
@@ -226,16 +227,23 @@ impl CallTask {
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
         };
-        let sent = tokio::select! {
+        let (sent, redactor) = tokio::select! {
             sent = reporter.during(self.outbound.send(request, errand)) => sent,
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
-        let printed = match sent {
-            Sent::Outcome(outcome) => return outcome,
-            Sent::Body(output) => Printed {
-                output,
-                ..Printed::default()
-            },
+        let mut outcome = match sent {
+            Sent::Outcome(outcome) => outcome,
+            Sent::Body(body) => self.of_body(body, deadline).await,
+        };
+        outcome.each_text(&mut |text| redactor.clean(text));
+        outcome
+    }
+
+    /// What the definition makes of a body.
+    async fn of_body(&self, output: Vec<u8>, deadline: &Deadline) -> Outcome {
+        let printed = Printed {
+            output,
+            ..Printed::default()
         };
         match self.filtered(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),

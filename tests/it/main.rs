@@ -32,6 +32,7 @@ mod definitions;
 mod documents;
 mod execution;
 mod hostile_files;
+mod http_faults;
 mod http_responses;
 mod http_tools;
 mod http_trust;

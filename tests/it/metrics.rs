@@ -761,6 +761,15 @@ enum Leave {
     CloseHalf,
 }
 
+/// The options with which [`calls_in_flight`] can be asked.
+pub(crate) const MONITOR: [&str; 3] = ["--metrics-listen", "127.0.0.1:0", "--debug-sessions"];
+
+/// How many calls run.
+pub(crate) fn calls_in_flight(server: &TestServer) -> u64 {
+    let state = get(&monitor_of(server), "/debug/sessions").json();
+    state["calls_in_flight"].as_u64().unwrap()
+}
+
 /// How many descriptors the server has open.
 pub(crate) fn descriptors(server: &TestServer) -> usize {
     let folder = format!("/proc/{}/fd", server.pid());
