@@ -78,9 +78,10 @@ pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Code, Report};
-use crate::document::{Diagnostic, Inputs, LoadError};
+use crate::document::{Diagnostic, LoadError};
 use crate::protocol::content::Icon;
 use crate::redact::Redactor;
+use crate::snapshot::Snapshot;
 use definition::{Contents, Context};
 use documents::Document;
 use outbound::Apis;
@@ -129,8 +130,8 @@ pub struct Loaded {
     pub catalog: Catalog,
     /// Problems that do not keep the file from being served, in its order.
     pub warnings: Vec<Diagnostic>,
-    /// What was read: a change of it is a new catalog.
-    pub inputs: Inputs,
+    /// What was read, as it was just before: where something else is now is another catalog.
+    pub inputs: Snapshot,
 }
 
 impl Catalog {

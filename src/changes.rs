@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -85,6 +86,8 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn watch(&self, uri: &str);
     /// Nobody wants to know any more. Neither blocks nor calls back.
     fn unwatch(&self, uri: &str);
+    /// Waits, for a moment at most, until no change is missed of what is watched by now.
+    fn settled(&self) -> BoxFuture<'static, ()>;
 }
 
 impl Changes {
@@ -109,6 +112,14 @@ impl Changes {
                     news.note(&uri);
                 }
             }
+        }
+    }
+
+    /// Waits until no change is missed of what somebody is subscribed to by now; for a moment at most,
+    /// since a file can be where nothing answers.
+    pub async fn settled(&self) {
+        if let Some(source) = self.0.source.get() {
+            source.settled().await;
         }
     }
 

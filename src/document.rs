@@ -13,4 +13,3 @@ pub(crate) mod suggest;
 pub(crate) mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, LoadError, Severity};
-pub use report::Inputs;

@@ -27,8 +27,8 @@
 //! - [`execute`] runs a call as a process that ends with it.
 //! - `select` runs the jq filters of definitions, as a process of its own.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
-//!   reads the definitions again.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files by a
+//!   [`snapshot`], and [`reload`] reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
@@ -65,6 +65,7 @@ mod select;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod snapshot;
 mod stdio;
 pub mod stream;
 pub mod task;

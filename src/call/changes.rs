@@ -23,7 +23,7 @@ pub(crate) const TOO_MANY_LISTENERS: &str =
 /// # Errors
 ///
 /// `-32601` for a subscription without a session, `-32600` for one too many.
-pub(crate) fn remember(
+pub(crate) async fn remember(
     (app, caller): (&App, &Arc<Caller>),
     session: Option<&SessionGuard>,
     wish: Wish,
@@ -36,6 +36,7 @@ pub(crate) fn remember(
         (Wish::Subscribe(uri), Some(session)) => {
             let subscribed = listener(app, session, caller).subscribe(&uri);
             subscribed.map_err(|TooMany| too_many())?;
+            app.changes.settled().await;
         }
         (Wish::Unsubscribe(uri), Some(session)) => listener(app, session, caller).unsubscribe(&uri),
         (Wish::Subscribe(_), None) => {
@@ -115,7 +116,7 @@ pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Ar
 }
 
 /// Hears of what a filter names.
-pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
+pub(crate) async fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
     let lists = Lists {
         tools: filter.tools_list_changed,
         prompts: filter.prompts_list_changed,
@@ -126,6 +127,7 @@ pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
         // There is room: a filter names no more than a listener may be subscribed to.
         listener.subscribe(uri).ok();
     }
+    app.changes.settled().await;
     listener
 }
 

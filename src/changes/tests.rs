@@ -194,6 +194,10 @@ impl Source for Log {
     fn unwatch(&self, uri: &str) {
         self.0.lock().push(format!("-{uri}"));
     }
+
+    fn settled(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 #[test]

@@ -9,8 +9,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 
 pub(crate) use super::report::{Problem, Report};
 pub(crate) use super::source::{Source, Sources, Span};
-
-use super::report::Inputs;
+use crate::snapshot::Snapshot;
 
 /// How many diagnostics one rendering shows; a broken generated file may have thousands.
 const MAX_SHOWN: usize = 100;
@@ -287,7 +286,7 @@ fn snippet<'a>(
 #[derive(Clone, Debug)]
 pub struct LoadError {
     pub(super) diagnostics: Vec<Diagnostic>,
-    pub(super) inputs: Inputs,
+    pub(super) inputs: Snapshot,
 }
 
 impl LoadError {
@@ -297,7 +296,7 @@ impl LoadError {
     }
 
     /// Returns what was read: a change of it may mend the error.
-    pub fn inputs(&self) -> &Inputs {
+    pub fn inputs(&self) -> &Snapshot {
         &self.inputs
     }
 
@@ -312,7 +311,8 @@ impl LoadError {
         text
     }
 
-    fn count(&self) -> String {
+    /// Counts the errors and warnings in a few words.
+    pub fn count(&self) -> String {
         let of = |severity| {
             (self.diagnostics.iter())
                 .filter(|diagnostic| diagnostic.severity() == severity)

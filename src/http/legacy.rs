@@ -280,7 +280,7 @@ async fn serve_request(
 ) -> Response {
     let id = request.id.clone();
     let peer = peer(exchange, session.as_ref());
-    let call = match peer.plan(request) {
+    let call = match peer.plan(request).await {
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
@@ -336,7 +336,7 @@ pub(super) async fn post_batch(
     for message in messages {
         match message {
             Ok(Message::Request(request)) => {
-                in_batch(&exchange, &session, &waiting, request, &outbox);
+                in_batch(&exchange, &session, &waiting, request, &outbox).await;
             }
             Ok(Message::Notification(notification)) => notified(&session, &notification),
             Ok(Message::Response(response)) => answered(&session, response),
@@ -377,7 +377,7 @@ pub(super) fn no_batch(headers: &HeaderMap) -> Response {
     reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
 }
 
-fn in_batch(
+async fn in_batch(
     exchange: &Exchange,
     session: &SessionGuard,
     waiting: &Waiting,
@@ -390,7 +390,7 @@ fn in_batch(
         Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
         let peer = peer(exchange, Some(session));
-        match peer.plan(request) {
+        match peer.plan(request).await {
             Planned::Answer(outcome) => outcome,
             Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);

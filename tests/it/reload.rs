@@ -105,8 +105,10 @@ fn broken_definitions_change_nothing_but_the_metrics_and_the_log() {
     let before = loaded(&scrape(&monitor));
     replace(&server, "tools.yaml", "tools: {one: {descripton: d}}");
     wait_for_reloads(&server, "failed", 1.0);
-    let line = server.wait_for_log("not reloaded");
-    for part in ["E001", "unknown key `descripton`", "tools.yaml:1:15"] {
+    let summary = server.wait_for_log("not reloaded");
+    assert!(summary.contains("tools.yaml: 2 errors"), "{summary}");
+    let line = server.wait_for_log("unknown key `descripton`");
+    for part in ["\"level\":\"ERROR\"", "\"code\":\"E001\"", "tools.yaml:1:15\""] {
         assert!(line.contains(part), "{line}");
     }
     let samples = scrape(&monitor);
