@@ -70,6 +70,7 @@ pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
+pub(crate) use tool::ToolDigest;
 pub use tool::{
     Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
     Origin, Signal, Stdin, Task, Tool, Work,

@@ -110,8 +110,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Some(code) = select::serve(&arguments) {
         return code;
     }
-    let mut parsed = match cli::parse(arguments) {
+    let mut parsed = match cli::parse(arguments.clone()) {
         Ok(parsed) => parsed,
+        Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
+            // A closed standard output is no other reason to fail.
+            drop(command::report_unreadable(error.to_string().trim()));
+            return EXIT_USAGE;
+        }
         Err(error) => {
             // A closed standard output is no reason to fail on --help.
             drop(error.print());
@@ -146,10 +151,7 @@ fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
     match serve(config, environment) {
         Ok(server::Stopped::Clean) => Ok(EXIT_CLEAN),
         Ok(server::Stopped::Cut) => Ok(EXIT_FAILURE),
-        Ok(server::Stopped::Forced(signal)) => {
-            let signal = u8::try_from(signal);
-            Ok(signal.map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal)))
-        }
+        Ok(server::Stopped::Forced(signal)) => Ok(failure::code_of_signal(signal)),
         Err(error) => Err(error.into()),
     }
 }

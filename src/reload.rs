@@ -121,7 +121,10 @@ pub fn log(diagnostics: &[Diagnostic]) {
     }
     let more = diagnostics.len().saturating_sub(MAX_LOGGED);
     if more > 0 {
-        tracing::warn!(more, "more problems are not shown; `mcp-serve check` shows them");
+        tracing::warn!(
+            more,
+            "more problems are not shown; `mcp-serve check` shows them"
+        );
     }
 }
 

@@ -123,7 +123,9 @@ impl Wanted {
     fn files(&self) -> HashMap<String, PathBuf> {
         let paths = self.paths.iter();
         let wanted = paths.filter(|(uri, _)| self.subscribed.contains(*uri));
-        wanted.map(|(uri, path)| (uri.clone(), path.clone())).collect()
+        wanted
+            .map(|(uri, path)| (uri.clone(), path.clone()))
+            .collect()
     }
 }
 
@@ -244,15 +246,15 @@ impl Inner {
             };
             let inner = Arc::clone(self);
             let looking = tokio::task::spawn_blocking(move || {
-                let changed = inner.look(&mut watched, what);
-                (watched, changed)
+                let updated = inner.look(&mut watched, what);
+                (watched, updated)
             });
-            let changed;
-            (watched, changed) = match looking.await {
+            let updated;
+            (watched, updated) = match looking.await {
                 Ok(looked) => looked,
                 Err(error) => return self.warn(error),
             };
-            for uri in changed {
+            for uri in updated {
                 changes.announce(Change::Resource(uri.into()));
             }
         }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::catalog::{Current, Endpoint};
-use crate::changes::{self, Change, Listener, Lists, TooMany, View};
+use crate::changes::{self, Change, Listener, Lists, Mark, TooMany, View};
 use crate::dispatch::{self, Sight, Wish};
 use crate::metrics::MessageKind;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_REQUEST, RequestId};
@@ -102,9 +102,23 @@ impl View for Eyes {
             Sight { catalog, caller }.has_resource(uri)
         })
     }
+
+    fn sees(&self, tool: &str) -> bool {
+        let caller = self.caller.as_ref();
+        let catalog = self.current.at(&self.endpoint, caller);
+        catalog.is_some_and(|catalog| {
+            let catalog = catalog.as_ref();
+            Sight { catalog, caller }.has_tool(tool)
+        })
+    }
 }
 
-/// What the client of a session hears of, as the caller of a request in it sees it.
+/// The moment from which on a session that opens now hears of changes.
+pub(crate) fn mark(app: &App, endpoint: &Endpoint, caller: &Arc<Caller>) -> Mark {
+    app.changes.mark(&Eyes::new(app, endpoint, caller))
+}
+
+/// What the client of a session hears of since it is open, as the caller of a request in it sees it.
 pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Arc<Listener> {
     let eyes = || Eyes::new(app, &session.info().toolset, caller);
     let lists = Lists {
@@ -112,7 +126,8 @@ pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Ar
         prompts: true,
         resources: true,
     };
-    session.changes(|| app.changes.listen(lists, eyes()))
+    let since = session.info().since;
+    session.changes(|| app.changes.listen_since(since, lists, eyes()))
 }
 
 /// Hears of what a filter names.

@@ -34,23 +34,22 @@ const MAX_DEPTH: usize = 4;
 /// Reads the file `path` and all that it includes; what is wrong is in the report.
 pub(crate) fn load(path: &Path, permissions: Permissions) -> (Option<Document>, Report) {
     let seen = Snapshot::of(path);
-    let (document, mut report) = match open::open(path, permissions, yaml::MAX_BYTES) {
-        Ok(Opened { text, id }) => read(path, &text, Some(id), permissions),
-        Err(Unreadable {
-            code,
-            message,
-            help,
-        }) => {
-            let mut report = Report::new(Source::new(path, String::new()));
-            let problem = Problem::without_place(code, message);
-            report.add(problem.help(
-                help.unwrap_or(
+    let (document, mut report) =
+        match open::open(path, permissions, yaml::MAX_BYTES) {
+            Ok(Opened { text, id }) => read(path, &text, Some(id), permissions),
+            Err(Unreadable {
+                code,
+                message,
+                help,
+            }) => {
+                let mut report = Report::new(Source::new(path, String::new()));
+                let problem = Problem::without_place(code, message);
+                report.add(problem.help(help.unwrap_or(
                     "name another file with --tools, or write one with `mcp-serve init`",
-                ),
-            ));
-            (None, report)
-        }
-    };
+                )));
+                (None, report)
+            }
+        };
     report.depends_on(seen);
     (document, report)
 }

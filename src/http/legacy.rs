@@ -16,8 +16,8 @@ use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers, subscriptions};
-use crate::call;
 use crate::call::legacy::{NotStarted, Peer, Planned, answered, notified};
+use crate::call::{self, changes};
 use crate::dispatch;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
@@ -87,6 +87,8 @@ fn era_of(exchange: &Exchange) -> RequestEra {
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
+    // Before the answer says what is served.
+    let since = changes::mark(app, &exchange.endpoint, &exchange.caller);
     let opened = dispatch::initialize(&exchange.context(Era::Legacy, None), &request.params);
     let version = match &opened {
         Ok((params, _)) => params.version,
@@ -114,6 +116,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         client: params.client.into(),
         capabilities: params.capabilities,
         bucket: exchange.bucket(),
+        since,
     };
     match sessions.create(info) {
         Ok(guard) => {

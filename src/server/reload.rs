@@ -19,6 +19,7 @@ use crate::changes::Change;
 use crate::metrics::{Metrics, PREFIX};
 use crate::reload::{self, Definitions, ReloadError};
 use crate::session::EndReason;
+use crate::snapshot::Snapshot;
 use crate::watch::Files;
 
 /// What is known of the reloads.
@@ -81,6 +82,8 @@ pub(super) struct Reloading {
     pub(super) files: Files,
     pub(super) reloads: Reloads,
     pub(super) definitions: Definitions,
+    /// What says who may call, as it was read at the start.
+    pub(super) credentials: Snapshot,
 }
 
 impl Reloading {
@@ -89,11 +92,22 @@ impl Reloading {
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
-                () = asked.notified() => {}
+                () = asked.notified() => self.check_credentials().await,
                 () = self.definitions.changed() => {}
             }
             let loaded = self.definitions.reload().await;
             self.take(loaded).await;
+        }
+    }
+
+    /// Warns whoever wants everything read again of what is not.
+    async fn check_credentials(&self) {
+        let seen = self.credentials.clone();
+        let look = tokio::task::spawn_blocking(move || seen.again());
+        let changed = look.await.is_ok_and(|now| now != self.credentials);
+        for file in self.credentials.paths().filter(|_| changed) {
+            let file = file.display();
+            tracing::warn!(%file, "the file that says who may call has changed; restart to use it");
         }
     }
 
@@ -117,11 +131,14 @@ impl Reloading {
                 let reason = match error {
                     ReloadError::Invalid(error) => {
                         reload::log(error.diagnostics());
-                        error.count()
+                        error.summary()
                     }
                     ReloadError::Panicked(error) => error.to_string(),
                 };
-                tracing::error!(reason, "not reloaded: the definitions from before are served");
+                tracing::error!(
+                    reason,
+                    "not reloaded: the definitions from before are served"
+                );
                 self.reloads.failed();
             }
         }

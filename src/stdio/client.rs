@@ -349,6 +349,7 @@ impl Client {
         &self,
         params: &Map<String, Value>,
     ) -> Result<(SessionGuard, Box<RawValue>), ErrorObject> {
+        let since = changes::mark(&self.app, &None, &self.caller);
         let catalog = self.app.catalog.whole();
         let context = self.app.context(Era::Legacy, &self.caller, &catalog);
         let (params, result) = dispatch::initialize(&context, params)?;
@@ -359,6 +360,7 @@ impl Client {
             client: params.client.into(),
             capabilities: params.capabilities,
             bucket: None,
+            since,
         };
         let sessions = self.app.sessions.as_ref();
         let session = sessions.and_then(|sessions| sessions.create(info).ok());
