@@ -14,6 +14,9 @@ use crate::watch;
 /// How many problems of one file the log names.
 const MAX_LOGGED: usize = 20;
 
+/// How many names stand in one line of the log.
+const MAX_NAMES: usize = 20;
+
 /// Where the definitions are, and what they were when they were read last.
 #[derive(Debug, Clone)]
 pub struct Definitions {
@@ -65,6 +68,7 @@ impl Definitions {
         } = loaded?;
         logging::hide(catalog.secrets());
         log(&warnings);
+        tell_unconfined(&catalog);
         if catalog.is_empty() {
             tracing::warn!(file = %self.path.display(), "{}", crate::SERVES_NOTHING);
         }
@@ -103,6 +107,23 @@ impl Definitions {
     pub async fn changed(&mut self) {
         self.seen = watch::changed(&self.seen).await;
     }
+}
+
+/// Logs what runs with all that the user of the server can reach.
+fn tell_unconfined(catalog: &Catalog) {
+    let names: Vec<_> = catalog.unconfined().collect();
+    let Some(first) = names
+        .get(..names.len().min(MAX_NAMES))
+        .filter(|some| !some.is_empty())
+    else {
+        return;
+    };
+    let more = match names.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let first = first.join(", ");
+    tracing::info!("without a sandbox: {first}{more}; what the server can reach, they can");
 }
 
 /// Logs what is wrong or doubtful in a file, a line for each problem.
