@@ -74,6 +74,7 @@ pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
+pub(crate) use tool::ToolDigest;
 pub use tool::{
     Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
     Origin, Signal, Stdin, Task, Tool, Work,
@@ -82,9 +83,10 @@ pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Code, Report};
-use crate::document::{Diagnostic, Inputs, LoadError};
+use crate::document::{Diagnostic, LoadError};
 use crate::protocol::content::Icon;
 use crate::redact::Redactor;
+use crate::snapshot::Snapshot;
 use definition::{Contents, Context};
 use documents::Document;
 use outbound::Apis;
@@ -134,8 +136,8 @@ pub struct Loaded {
     pub catalog: Catalog,
     /// Problems that do not keep the file from being served, in its order.
     pub warnings: Vec<Diagnostic>,
-    /// What was read: a change of it is a new catalog.
-    pub inputs: Inputs,
+    /// What was read, as it was just before: where something else is now is another catalog.
+    pub inputs: Snapshot,
 }
 
 impl Catalog {

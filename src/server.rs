@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, Listeners, Options, Refusals};
+use crate::app::{App, Listeners, Options, Pace, Refusals};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::cli::Eras;
@@ -35,6 +35,7 @@ use crate::protocol::version::{Era, Served};
 use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
+use crate::snapshot::Snapshot;
 use crate::stdio::{self, Streams};
 use crate::stream::Histories;
 use crate::task::Tasks;
@@ -74,6 +75,8 @@ pub struct Server {
     app: Arc<App>,
     files: Files,
     definitions: Definitions,
+    /// What says who may call, as it was read.
+    credentials: Snapshot,
     reloads: Reloads,
     max_connections: usize,
     timeouts: Timeouts,
@@ -142,6 +145,7 @@ impl Server {
             authenticator: config.authenticator,
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
+            strangers: Pace::default(),
             draining: CancellationToken::new(),
             tasks,
             histories: Histories::default(),
@@ -158,6 +162,7 @@ impl Server {
             app: Arc::new(app),
             files,
             definitions,
+            credentials: config.credentials,
             reloads,
             max_connections: config.max_connections,
             timeouts: Timeouts {
@@ -234,6 +239,7 @@ impl Server {
             files: self.files,
             reloads: self.reloads,
             definitions: self.definitions,
+            credentials: self.credentials,
         };
         let reload = Arc::new(Notify::new());
         tasks.spawn(reloading.run(Arc::clone(&reload), closing.clone()));

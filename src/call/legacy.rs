@@ -68,7 +68,7 @@ pub(crate) struct Peer<'a> {
 
 impl Peer<'_> {
     /// Plans a request, and does at once what needs no waiting.
-    pub(crate) fn plan(&self, mut request: Request) -> Planned {
+    pub(crate) async fn plan(&self, mut request: Request) -> Planned {
         let mut context = self.context;
         let method = Method::named(&request.method);
         if let Some(session) = self.session {
@@ -77,11 +77,8 @@ impl Peer<'_> {
         }
         let mut plan = dispatch::plan(&context, &mut request);
         if let Plan::Remember(wish) = plan {
-            plan = Plan::Reply(changes::remember(
-                (self.app, self.context.caller),
-                self.session,
-                wish,
-            ));
+            let who = (self.app.as_ref(), self.context.caller);
+            plan = Plan::Reply(changes::remember(who, self.session, wish).await);
         }
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();

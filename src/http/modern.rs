@@ -68,7 +68,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             return task::create(exchange, request.id, *call, waiting).await;
         }
         Plan::Call(call) => return run(exchange, request.id, *call, waiting).await,
-        Plan::Listen(listening) => return subscriptions::listen(exchange, listening),
+        Plan::Listen(listening) => return subscriptions::listen(exchange, listening).await,
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
         Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),

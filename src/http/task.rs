@@ -154,7 +154,7 @@ impl Listener for Answering {
     fn said(&mut self, said: Said) {
         match said {
             Said::Progress(progress) => self.running.note(in_words(progress)),
-            Said::ListChanged(list) => call::announce(&self.app, list),
+            Said::ListChanged(list) => self.plain.list_changed(list),
             // A task has no log (SEP-2663, Task Status Notifications), no stream to close, and nobody who
             // waits for it.
             Said::Log(_) | Said::CloseStream | Said::Alive(_) => {}
