@@ -293,7 +293,7 @@ impl<K> Answering<K> {
             }
             Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
             Outcome::Error(error) => return Err(error),
-            Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
+            Outcome::Stopped(Stopped::ByClient | Stopped::ByDisconnect) => "The call was cancelled",
             Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
             Outcome::Stopped(Stopped::ByShutdown) => {
                 "The call was cancelled: the server is shutting down"

@@ -129,10 +129,12 @@ pub struct Origin {
 }
 
 /// What ends a call early, besides its deadline.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Stop {
     /// The client gave the call up.
     pub client: CancellationToken,
+    /// The client has left, and waits for no answer.
+    pub connection: CancellationToken,
     /// The session that the call belongs to has ended.
     pub session: CancellationToken,
 }
@@ -142,6 +144,8 @@ pub struct Stop {
 pub enum Stopped {
     /// The client gave it up.
     ByClient,
+    /// The client has left.
+    ByDisconnect,
     /// Its session ended.
     BySession,
     /// The server is shutting down.

@@ -7,6 +7,7 @@
 mod call_metrics;
 mod change_metrics;
 mod connections;
+mod descriptors;
 mod listener;
 mod page;
 mod reload;
@@ -78,7 +79,7 @@ pub struct Server {
     /// What says who may call, as it was read.
     credentials: Snapshot,
     reloads: Reloads,
-    max_connections: usize,
+    limits: descriptors::Limits,
     timeouts: Timeouts,
     drain_timeout: Duration,
 }
@@ -95,6 +96,7 @@ impl Server {
         definitions: Definitions,
         catalog: Catalog,
     ) -> anyhow::Result<Self> {
+        let limits = descriptors::fit(config.max_connections, config.max_calls);
         let mut listeners = Vec::new();
         for address in &config.listen {
             let listener = Listener::bind(address)
@@ -131,7 +133,7 @@ impl Server {
         change_metrics::register(&mut metrics, &changes, &files);
         let reloads = Reloads::register(&mut metrics);
         let executor = Executor::new(execute::Limits {
-            max_calls: config.max_calls,
+            max_calls: limits.calls,
             call_timeout: config.call_timeout,
             ask_timeout: config.ask_timeout,
         });
@@ -164,7 +166,7 @@ impl Server {
             definitions,
             credentials: config.credentials,
             reloads,
-            max_connections: config.max_connections,
+            limits,
             timeouts: Timeouts {
                 keep_alive: config.keep_alive,
                 tcp_user: config.tcp_user_timeout,
@@ -196,14 +198,14 @@ impl Server {
         let connections = Connections::new(
             http::router(Arc::clone(&self.app)),
             self.timeouts,
-            self.max_connections,
+            self.limits.connections,
             self.app.draining.clone(),
         );
         // It goes on answering while the server drains.
         let monitor = Connections::new(
             http::monitor(Arc::clone(&self.app), self.debug_sessions),
             self.timeouts,
-            MAX_MONITOR_CONNECTIONS,
+            self.limits.monitor,
             closing.clone(),
         );
         if let Some(listener) = self.metrics_listener {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
 use super::{CallInSession, changes};
@@ -105,8 +104,8 @@ impl Peer<'_> {
         let number = app.executor.number();
         let ended = self.session.map(|guard| guard.session().ended());
         let stop = Stop {
-            client: CancellationToken::new(),
             session: ended.unwrap_or_default(),
+            ..Stop::default()
         };
         let registered = match self.session {
             None => None,

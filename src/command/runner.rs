@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Tool};
@@ -87,10 +86,7 @@ impl Runner {
                 outcome: sender,
                 listens: call.listens,
             };
-            let stop = Stop {
-                client: CancellationToken::new(),
-                session: CancellationToken::new(),
-            };
+            let stop = Stop::default();
             let started = executor.start(request(call, &executor), stop, Box::new(listener));
             let ended = async {
                 let outcome = outcome.await.unwrap_or(Outcome::Lost);

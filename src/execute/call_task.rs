@@ -334,6 +334,7 @@ impl CallTask {
     async fn stopped(&self) -> Stopped {
         tokio::select! {
             () = self.stop.client.cancelled() => Stopped::ByClient,
+            () = self.stop.connection.cancelled() => Stopped::ByDisconnect,
             () = self.stop.session.cancelled() => Stopped::BySession,
             () = self.shutdown.cancelled() => Stopped::ByShutdown,
         }
@@ -342,6 +343,7 @@ impl CallTask {
     fn is_stopped(&self) -> Option<Stopped> {
         let reasons = [
             (&self.stop.client, Stopped::ByClient),
+            (&self.stop.connection, Stopped::ByDisconnect),
             (&self.stop.session, Stopped::BySession),
             (&self.shutdown, Stopped::ByShutdown),
         ];

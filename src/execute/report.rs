@@ -371,6 +371,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::Error(_) => "protocol error",
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
+        Outcome::Stopped(Stopped::ByDisconnect) => "cancelled by a lost connection",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",
         Outcome::Lost => "lost",

@@ -6,7 +6,6 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Exchange, Waiting};
 use super::reply::{self, RetryAfter};
@@ -85,10 +84,7 @@ pub(super) async fn create(
     waiting: Waiting,
 ) -> Response {
     let app = &exchange.app;
-    let stop = Stop {
-        client: CancellationToken::new(),
-        session: CancellationToken::new(),
-    };
+    let stop = Stop::default();
     let owner = Owner {
         permission: call::permission(&call),
         bucket: exchange.bucket(),

@@ -230,10 +230,7 @@ impl Client {
         keep: K,
     ) -> Result<(), ErrorObject> {
         let number = self.app.executor.number();
-        let stop = Stop {
-            client: CancellationToken::new(),
-            session: CancellationToken::new(),
-        };
+        let stop = Stop::default();
         let noted = self.running.note(number, id.key(), stop.client.clone());
         let from = call::From {
             number,

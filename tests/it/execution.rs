@@ -1133,7 +1133,7 @@ fn a_lost_connection_cancels_a_modern_call() {
             let elapsed = lost.elapsed();
             assert!(elapsed < Duration::from_secs(3), "{case}: {elapsed:?}");
         }
-        server.wait_for_log("\"outcome\":\"cancelled by the client\"");
+        server.wait_for_log("\"outcome\":\"cancelled by a lost connection\"");
         assert!(!server.folder().join("end-x").exists());
         release(&server, "other");
         let answer = outcome(&other.read());

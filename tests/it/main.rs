@@ -31,6 +31,7 @@ mod creation;
 mod definitions;
 mod documents;
 mod execution;
+mod faults;
 mod hostile_files;
 mod http_faults;
 mod http_responses;
