@@ -64,13 +64,17 @@ pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
-pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
+pub use outbound::{
+    AllowedReach, Api, Auth, ClientCredentials, Credential, DEFAULT_API_TIMEOUT, Redirects,
+    Request, Tls,
+};
 pub use output::{Form, Output, Overflow, Stderr};
 pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
+pub(crate) use tool::ToolDigest;
 pub use tool::{
     Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
     Origin, Signal, Stdin, Task, Tool, Work,
@@ -79,9 +83,10 @@ pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Code, Report};
-use crate::document::{Diagnostic, Inputs, LoadError};
+use crate::document::{Diagnostic, LoadError};
 use crate::protocol::content::Icon;
 use crate::redact::Redactor;
+use crate::snapshot::Snapshot;
 use definition::{Contents, Context};
 use documents::Document;
 use outbound::Apis;
@@ -131,8 +136,8 @@ pub struct Loaded {
     pub catalog: Catalog,
     /// Problems that do not keep the file from being served, in its order.
     pub warnings: Vec<Diagnostic>,
-    /// What was read: a change of it is a new catalog.
-    pub inputs: Inputs,
+    /// What was read, as it was just before: where something else is now is another catalog.
+    pub inputs: Snapshot,
 }
 
 impl Catalog {

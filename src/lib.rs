@@ -28,8 +28,8 @@
 //! - `sandbox` is what stands between the server and a tool that is confined, and `select` runs the jq
 //!   filters of definitions; each is a process of its own, which `reexec` makes of this program.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
-//!   reads the definitions again.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files by a
+//!   [`snapshot`], and [`reload`] reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
@@ -68,6 +68,7 @@ mod select;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod snapshot;
 mod stdio;
 pub mod stream;
 pub mod task;
@@ -113,8 +114,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Some(code) = sandbox::serve(&arguments).or_else(|| select::serve(&arguments)) {
         return code;
     }
-    let mut parsed = match cli::parse(arguments) {
+    let mut parsed = match cli::parse(arguments.clone()) {
         Ok(parsed) => parsed,
+        Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
+            // A closed standard output is no other reason to fail.
+            drop(command::report_unreadable(error.to_string().trim()));
+            return EXIT_USAGE;
+        }
         Err(error) => {
             // A closed standard output is no reason to fail on --help.
             drop(error.print());
@@ -151,10 +157,7 @@ fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
     match serve(config, environment) {
         Ok(server::Stopped::Clean) => Ok(EXIT_CLEAN),
         Ok(server::Stopped::Cut) => Ok(EXIT_FAILURE),
-        Ok(server::Stopped::Forced(signal)) => {
-            let signal = u8::try_from(signal);
-            Ok(signal.map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal)))
-        }
+        Ok(server::Stopped::Forced(signal)) => Ok(failure::code_of_signal(signal)),
         Err(error) => Err(error.into()),
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, about, arguments) = find(context.sight(), text).ok_or_else(not_found)?;
-    let client = input::client(context, request, text, None)?;
+    let client = input::client(context, request, (text, tool), None)?;
     let purpose = Purpose::Resource(Box::new(Reading {
         uri,
         media: about.mime_type.clone(),

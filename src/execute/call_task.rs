@@ -1,9 +1,8 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
 use std::ffi::OsString;
-use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +17,18 @@ use super::deadline::Deadline;
 use super::folder::Folder;
 use super::gate::{Entered, Gates, Key, Place};
 use super::outbound::{Errand, Outbound, Sent};
-use super::process::{End, Finished, Process, Spawn};
+use super::process::{End, Finished, Process};
 use super::reporter::Reporter;
+use super::starting::{self, Start, Started};
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
-use super::{
-    Listener, Outcome, Stop, Stopped, before, confined, filter, identity, output, report, stdin,
-};
+use super::stuck::Stuck;
+use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Request, Signal, Tool, Work};
+use crate::protocol::texts::Texts as _;
 use crate::protocol::trace::TraceContext;
-use crate::sandbox::{self, Mark};
+use crate::sandbox::Mark;
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
@@ -46,6 +46,7 @@ pub(super) struct CallTask {
     pub(super) permits: Arc<Semaphore>,
     pub(super) gates: Gates,
     pub(super) tasks: TaskTracker,
+    pub(super) stuck: Stuck,
 }
 
 /// What a call that runs takes from others, until it is dropped.
@@ -118,21 +119,27 @@ impl CallTask {
         conversation.begin();
         reporter.begins();
         let input = input_of(&self.tool, command.input.take());
-        let merges = self.tool.output.stderr == catalog::Stderr::Merge;
+        let start = Start {
+            call: self.number,
+            input,
+            merges: self.tool.output.stderr == catalog::Stderr::Merge,
+        };
         let program = command.program.clone();
         let Started {
             mut process,
             folder,
             mark,
-        } = match start(command, input, merges).await {
+        } = match starting::start(command, start).await {
             Ok(started) => started,
-            Err(error) => {
-                tracing::warn!(tool = self.tool.name, program = %program.display(), %error, "a tool could not be started");
-                return report::not_started(&error);
+            Err(reason) => {
+                let (program, error) = (program.display(), &reason.error);
+                tracing::warn!(tool = self.tool.name, %program, %error, "a tool could not be started");
+                return report::not_started(&reason);
             }
         };
         // What was started is ended as always, also when its words make something of ours panic.
-        let listening = self.listen((&mut process, mark), deadline, conversation, reporter);
+        let confined = mark.map(|mark| (mark, program));
+        let listening = self.listen((&mut process, confined), deadline, conversation, reporter);
         let outcome = or_lost(listening).await;
         self.clean_up(process, folder, turn);
         outcome
@@ -220,16 +227,23 @@ impl CallTask {
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
         };
-        let sent = tokio::select! {
+        let (sent, redactor) = tokio::select! {
             sent = reporter.during(self.outbound.send(request, errand)) => sent,
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
-        let printed = match sent {
-            Sent::Outcome(outcome) => return outcome,
-            Sent::Body(output) => Printed {
-                output,
-                ..Printed::default()
-            },
+        let mut outcome = match sent {
+            Sent::Outcome(outcome) => outcome,
+            Sent::Body(body) => self.of_body(body, deadline).await,
+        };
+        outcome.each_text(&mut |text| redactor.clean(text));
+        outcome
+    }
+
+    /// What the definition makes of a body.
+    async fn of_body(&self, output: Vec<u8>, deadline: &Deadline) -> Outcome {
+        let printed = Printed {
+            output,
+            ..Printed::default()
         };
         match self.filtered(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),
@@ -257,7 +271,7 @@ impl CallTask {
     /// Listens to the process until there is an outcome.
     async fn listen(
         &self,
-        (process, mark): (&mut Process, Option<Mark>),
+        (process, confined): (&mut Process, Option<(Mark, PathBuf)>),
         mut deadline: Deadline,
         mut conversation: Conversation,
         reporter: Reporter<'_>,
@@ -269,12 +283,11 @@ impl CallTask {
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
         let printed = stdout.printed();
-        let failure = mark.and_then(|mark| {
+        if let Some((mark, program)) = confined {
             let said = [stderr.end(), &printed.output];
-            said.into_iter().find_map(|said| mark.failure(said))
-        });
-        if let Some(failure) = failure {
-            return report::not_confined(&self.tool, &failure);
+            if let Some(failure) = said.into_iter().find_map(|said| mark.failure(said)) {
+                return report::not_confined(&self.tool, &program, &failure);
+            }
         }
         match ended {
             Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
@@ -309,7 +322,7 @@ impl CallTask {
             return Ok(printed);
         };
         tokio::select! {
-            values = filter::select(&self.tasks, selection) => Ok(Printed {
+            values = filter::select(&self.tasks, &self.stuck, selection) => Ok(Printed {
                 selected: Some(values.map_err(report::not_selected)?),
                 ..printed
             }),
@@ -321,6 +334,7 @@ impl CallTask {
     async fn stopped(&self) -> Stopped {
         tokio::select! {
             () = self.stop.client.cancelled() => Stopped::ByClient,
+            () = self.stop.connection.cancelled() => Stopped::ByDisconnect,
             () = self.stop.session.cancelled() => Stopped::BySession,
             () = self.shutdown.cancelled() => Stopped::ByShutdown,
         }
@@ -329,6 +343,7 @@ impl CallTask {
     fn is_stopped(&self) -> Option<Stopped> {
         let reasons = [
             (&self.stop.client, Stopped::ByClient),
+            (&self.stop.connection, Stopped::ByDisconnect),
             (&self.stop.session, Stopped::BySession),
             (&self.shutdown, Stopped::ByShutdown),
         ];
@@ -351,11 +366,12 @@ impl CallTask {
         }
         let cancel = self.tool.cancel;
         let kill = self.kill.clone();
+        let stuck = self.stuck.clone();
         self.tasks.spawn(async move {
             if !process.is_over() {
                 let signal = os_signal(cancel.signal);
                 process
-                    .terminate(signal, cancel.grace, kill.cancelled())
+                    .terminate(signal, cancel.grace, kill.cancelled(), &stuck)
                     .await;
             }
             if let Some(folder) = folder {
@@ -395,41 +411,6 @@ pub(super) async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
         .catch_unwind()
         .await
         .unwrap_or(Outcome::Lost)
-}
-
-/// A process that was started, and what goes with it.
-struct Started {
-    process: Process,
-    folder: Option<Folder>,
-    /// Tells what is said in place of a tool that could not be confined.
-    mark: Option<Mark>,
-}
-
-/// Starts the process, in a folder of its own unless the definition names one.
-async fn start(
-    mut command: Command,
-    input: Option<stdin::Input>,
-    merges: bool,
-) -> io::Result<Started> {
-    let folder = Folder::make(&mut command).await?;
-    let mark = confined::wrap(&mut command, folder.as_ref())?;
-    let workdir = command.workdir.as_deref();
-    let workdir = workdir.or(folder.as_ref().map(Folder::workdir));
-    let process = Process::start(Spawn {
-        program: &command.program,
-        arguments: &command.arguments,
-        environment: &command.environment,
-        workdir: workdir.unwrap_or(Path::new("/")),
-        name: mark.as_ref().map(|_| sandbox::PROGRAM),
-        makes_session: mark.is_some(),
-        merges,
-        input,
-    })?;
-    Ok(Started {
-        process,
-        folder,
-        mark,
-    })
 }
 
 fn os_signal(signal: Signal) -> rustix::process::Signal {

@@ -14,6 +14,7 @@ use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
 use super::gate::Refused;
 use super::output::{self, Failed};
 use super::process::End;
+use super::starting::NotStarted;
 use super::stdout::{Given, Printed};
 use super::{Outcome, Stopped};
 use crate::catalog::{
@@ -325,30 +326,23 @@ fn humanly(duration: Duration) -> String {
 
 /// The outcome of a call whose program could not be started. The cause has no path in it; the log
 /// has.
-pub(super) fn not_started(error: &io::Error) -> Outcome {
-    let cause = match error.kind() {
-        io::ErrorKind::NotFound => "its program or folder is gone",
-        io::ErrorKind::PermissionDenied => "its program may not be run",
-        io::ErrorKind::ArgumentListTooLong => "its arguments are too long",
-        io::ErrorKind::ExecutableFileBusy => "its program is being written; try again",
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
-            "the machine is out of processes or memory; try again later"
-        }
-        _ => "the log of the server says why",
-    };
-    let text = format!("the tool could not be started: {cause}");
-    failed(text, "could not be started")
+pub(super) fn not_started(reason: &NotStarted) -> Outcome {
+    let NotStarted { cause, code, .. } = reason;
+    Outcome::Result {
+        result: CallToolResult::error(format!("the tool could not be started: {cause} ({code})")),
+        how: format!("could not be started: {code}").into(),
+    }
 }
 
 /// The outcome of a call whose program was not started, since it could not be confined or cannot be run
 /// then.
-pub(super) fn not_confined(tool: &Tool, failure: &Failure) -> Outcome {
+pub(super) fn not_confined(tool: &Tool, program: &Path, failure: &Failure) -> Outcome {
     let tool = &tool.name;
     match failure {
         Failure::Become(errno) => {
-            let error = io::Error::from_raw_os_error(*errno);
-            tracing::warn!(tool, %error, "a tool could not be started in its sandbox");
-            not_started(&error)
+            let reason = NotStarted::in_sandbox(*errno, program);
+            tracing::warn!(tool, error = %reason.error, "a tool could not be started in its sandbox");
+            not_started(&reason)
         }
         Failure::Confine(error) => {
             tracing::warn!(tool, %error, "a sandbox could not be made");
@@ -377,6 +371,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::Error(_) => "protocol error",
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
+        Outcome::Stopped(Stopped::ByDisconnect) => "cancelled by a lost connection",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",
         Outcome::Lost => "lost",

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use super::scope::Scope;
 use crate::catalog::exec::{Exec, Files};
+use crate::catalog::path_value;
+use crate::catalog::program::{self, Missing};
 use crate::catalog::settings::{Variable, Workdir};
-use crate::catalog::template::{self, Declared, Slot, Template};
+use crate::catalog::template::{self, Declared, Slot, Template, Word};
 use crate::catalog::tool::Stdin;
-use crate::catalog::{path_value, program};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -115,7 +116,7 @@ impl Scope<'_> {
         let folder = self.context.folder(word.span);
         let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
             Ok(program) => return Some(program),
-            Err(missing) => missing,
+            Err(missing) => of_shell(word).unwrap_or(missing),
         };
         let code = Code::ProgramMissing;
         let problem = if self.settings.hide_if_missing {
@@ -179,6 +180,27 @@ impl Scope<'_> {
             })
             .collect()
     }
+}
+
+/// What a shell would make of a word that is no program.
+fn of_shell(word: &Word) -> Option<Missing> {
+    let word = word.literal()?;
+    let (message, help) = match word.split_once('=') {
+        Some((name, value)) if template::is_parameter_name(name) => (
+            format!("`{word}` would set a variable in a shell, and `exec` runs none"),
+            format!("write `env: {{{name}: {value}}}` beside `exec`, and the program first"),
+        ),
+        _ if word == "cd" => (
+            "`cd` is of a shell, and `exec` runs none".to_owned(),
+            "say where the program runs with `workdir`".to_owned(),
+        ),
+        _ if word.contains(' ') => (
+            format!("no program is called `{word}`, which is one word here"),
+            "write `exec` as one line, or each word as an item of a list".to_owned(),
+        ),
+        _ => return None,
+    };
+    Some(Missing { message, help })
 }
 
 /// Reads a program and its words.

@@ -41,7 +41,7 @@ impl Body {
     /// Reads a body, decoded, up to a limit.
     pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Self, Failure> {
         let mut body = Self::default();
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             let room = limit.saturating_sub(body.bytes.len());
             body.bytes.extend(chunk.iter().take(room));
             if chunk.len() > room {
@@ -53,7 +53,8 @@ impl Body {
     }
 }
 
-fn broken(error: &reqwest::Error) -> Failure {
+fn broken(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
     tracing::warn!(?error, "the body of a response broke off");
     Failure::Broken
 }
