@@ -275,7 +275,7 @@ impl Template {
             .map(|(name, text)| (name.clone(), json!(text.template())));
         let mut http = json!({
             "api": "a",
-            "POST": [vec!["/one".to_owned()], path].concat().join("/"),
+            "POST": ([vec!["/one".to_owned()], path].concat().join("/")),
             "query": written(&self.query),
             "headers": Value::Object(headers.collect()),
         });
