@@ -56,6 +56,7 @@ mod reference;
 mod reload;
 mod requests;
 mod resources;
+mod sandbox;
 mod scripts;
 mod secrets;
 mod sessions;

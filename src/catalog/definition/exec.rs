@@ -153,8 +153,9 @@ impl Scope<'_> {
         let hides = self.settings.hide_if_missing;
         let problem = sandbox.check(self.name, self.context.host, hides);
         let is_able = problem.is_ok();
-        let problem = problem.unwrap_or_else(Some);
-        problem.into_iter().for_each(|problem| report.add(problem));
+        if let Some(problem) = problem.unwrap_or_else(Some) {
+            report.add(problem);
+        }
         is_able
     }
 
