@@ -36,6 +36,7 @@ mod prompt;
 mod question;
 mod resource;
 mod rules;
+mod sandbox;
 mod schema;
 mod secrets;
 mod settings;
@@ -84,6 +85,7 @@ use crate::redact::Redactor;
 use definition::{Contents, Context};
 use documents::Document;
 use outbound::Apis;
+use sandbox::Host;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
@@ -190,6 +192,7 @@ impl Catalog {
         let mut context = Context {
             sources: report.sources().clone(),
             environment,
+            host: &Host::new(environment.tries_sandboxes()),
             apis: &Apis::default(),
             secrets: Arc::default(),
         };
@@ -248,6 +251,21 @@ impl Catalog {
     pub fn is_empty(&self) -> bool {
         let has_resources = !self.resources.is_empty() || !self.templates.is_empty();
         self.tools.is_empty() && !has_resources && self.prompts.is_empty()
+    }
+
+    /// Returns what runs a program without a sandbox, each as a person would name it.
+    pub fn unconfined(&self) -> impl Iterator<Item = &str> {
+        let prompts = self.prompts.iter();
+        let templates = self.templates.iter();
+        let completions = (prompts.clone().map(|prompt| &prompt.completions))
+            .chain(templates.clone().map(|template| &template.completions));
+        (self.tools.iter())
+            .chain(prompts.map(|prompt| &prompt.tool))
+            .chain(self.resources.iter().map(|resource| &resource.tool))
+            .chain(templates.map(|template| &template.tool))
+            .chain(completions.flat_map(Completions::programs))
+            .filter(|tool| tool.runs_unconfined())
+            .map(|tool| tool.identity())
     }
 
     /// Returns the tools in the order of the file.

@@ -7,6 +7,7 @@
 mod ask;
 mod before;
 mod call_task;
+mod confined;
 mod conversation;
 mod deadline;
 mod discreet;

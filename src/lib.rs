@@ -25,7 +25,8 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
-//! - `select` runs the jq filters of definitions, as a process of its own.
+//! - `sandbox` is what stands between the server and a tool that is confined, and `select` runs the jq
+//!   filters of definitions; each is a process of its own, which `reexec` makes of this program.
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
 //!   reads the definitions again.
@@ -58,7 +59,9 @@ pub mod logging;
 pub mod metrics;
 pub mod protocol;
 pub mod redact;
+mod reexec;
 pub mod reload;
+mod sandbox;
 pub mod seal;
 pub mod secret;
 mod select;
@@ -106,7 +109,8 @@ const SERVES_NOTHING: &str = "nothing is served: the file defines nothing, or al
 /// ```
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    if let Some(code) = select::serve(&arguments) {
+    reexec::is_here();
+    if let Some(code) = sandbox::serve(&arguments).or_else(|| select::serve(&arguments)) {
         return code;
     }
     let mut parsed = match cli::parse(arguments) {
@@ -122,7 +126,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let permissions = config::permissions(&parsed.cli.access);
-    let environment = Environment::from_process().permitting(permissions);
+    let environment = Environment::from_process()
+        .permitting(permissions)
+        .trying_sandboxes();
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),

@@ -8,6 +8,9 @@ use crate::document::{Diagnostic, Inputs, LoadError};
 use crate::logging;
 use crate::watch::Snapshot;
 
+/// How many names stand in one line of the log.
+const MAX_NAMES: usize = 20;
+
 /// Where the definitions are, and what they were when they were read last.
 #[derive(Debug, Clone)]
 pub struct Definitions {
@@ -50,6 +53,7 @@ impl Definitions {
         } = loaded?;
         logging::hide(catalog.secrets());
         log(&warnings);
+        tell_unconfined(&catalog);
         if catalog.is_empty() {
             tracing::warn!(file = %self.path.display(), "{}", crate::SERVES_NOTHING);
         }
@@ -68,6 +72,23 @@ impl Definitions {
 
 fn paths(inputs: &Inputs) -> impl Iterator<Item = PathBuf> {
     inputs.files.iter().chain(&inputs.folders).cloned()
+}
+
+/// Logs what runs with all that the user of the server can reach.
+fn tell_unconfined(catalog: &Catalog) {
+    let names: Vec<_> = catalog.unconfined().collect();
+    let Some(first) = names
+        .get(..names.len().min(MAX_NAMES))
+        .filter(|some| !some.is_empty())
+    else {
+        return;
+    };
+    let more = match names.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let first = first.join(", ");
+    tracing::info!("without a sandbox: {first}{more}; what the server can reach, they can");
 }
 
 /// Logs what is doubtful in a file.

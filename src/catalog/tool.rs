@@ -236,6 +236,11 @@ impl Tool {
         }
     }
 
+    /// Whether it runs a program that has no sandbox.
+    pub(crate) fn runs_unconfined(&self) -> bool {
+        matches!(&self.parts.kind, Kind::Exec(exec) if exec.sandbox.is_none())
+    }
+
     /// Whether the values of a parameter reach the program, or the other server.
     pub(crate) fn uses(&self, parameter: &str) -> bool {
         match &self.parts.kind {

@@ -98,6 +98,8 @@ pub enum Code {
     UnknownName,
     /// E062: something that nobody could ever use.
     Unreachable,
+    /// E070: a sandbox that this machine cannot make.
+    Sandbox,
     /// E090: a file that is written for a newer release.
     Version,
 }
@@ -141,6 +143,7 @@ impl Code {
             Self::ProtectedHeader => "E051",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
+            Self::Sandbox => "E070",
             Self::Version => "E090",
         }
     }

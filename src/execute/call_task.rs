@@ -22,10 +22,13 @@ use super::process::{End, Finished, Process, Spawn};
 use super::reporter::Reporter;
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
-use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
+use super::{
+    Listener, Outcome, Stop, Stopped, before, confined, filter, identity, output, report, stdin,
+};
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
 use crate::protocol::trace::TraceContext;
+use crate::sandbox::{self, Mark};
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
@@ -117,7 +120,11 @@ impl CallTask {
         let input = input_of(&self.tool, command.input.take());
         let merges = self.tool.output.stderr == catalog::Stderr::Merge;
         let program = command.program.clone();
-        let (mut process, folder) = match start(command, input, merges).await {
+        let Started {
+            mut process,
+            folder,
+            mark,
+        } = match start(command, input, merges).await {
             Ok(started) => started,
             Err(error) => {
                 tracing::warn!(tool = self.tool.name, program = %program.display(), %error, "a tool could not be started");
@@ -125,7 +132,8 @@ impl CallTask {
             }
         };
         // What was started is ended as always, also when its words make something of ours panic.
-        let outcome = or_lost(self.listen(&mut process, deadline, conversation, reporter)).await;
+        let listening = self.listen((&mut process, mark), deadline, conversation, reporter);
+        let outcome = or_lost(listening).await;
         self.clean_up(process, folder, turn);
         outcome
     }
@@ -249,7 +257,7 @@ impl CallTask {
     /// Listens to the process until there is an outcome.
     async fn listen(
         &self,
-        process: &mut Process,
+        (process, mark): (&mut Process, Option<Mark>),
         mut deadline: Deadline,
         mut conversation: Conversation,
         reporter: Reporter<'_>,
@@ -261,6 +269,13 @@ impl CallTask {
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
         let printed = stdout.printed();
+        let failure = mark.and_then(|mark| {
+            let said = [stderr.end(), &printed.output];
+            said.into_iter().find_map(|said| mark.failure(said))
+        });
+        if let Some(failure) = failure {
+            return report::not_confined(&self.tool, &failure);
+        }
         match ended {
             Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
                 Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end()),
@@ -382,13 +397,22 @@ pub(super) async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
         .unwrap_or(Outcome::Lost)
 }
 
+/// A process that was started, and what goes with it.
+struct Started {
+    process: Process,
+    folder: Option<Folder>,
+    /// Tells what is said in place of a tool that could not be confined.
+    mark: Option<Mark>,
+}
+
 /// Starts the process, in a folder of its own unless the definition names one.
 async fn start(
     mut command: Command,
     input: Option<stdin::Input>,
     merges: bool,
-) -> io::Result<(Process, Option<Folder>)> {
+) -> io::Result<Started> {
     let folder = Folder::make(&mut command).await?;
+    let mark = confined::wrap(&mut command, folder.as_ref())?;
     let workdir = command.workdir.as_deref();
     let workdir = workdir.or(folder.as_ref().map(Folder::workdir));
     let process = Process::start(Spawn {
@@ -396,11 +420,16 @@ async fn start(
         arguments: &command.arguments,
         environment: &command.environment,
         workdir: workdir.unwrap_or(Path::new("/")),
-        name: None,
+        name: mark.as_ref().map(|_| sandbox::PROGRAM),
+        makes_session: mark.is_some(),
         merges,
         input,
     })?;
-    Ok((process, folder))
+    Ok(Started {
+        process,
+        folder,
+        mark,
+    })
 }
 
 fn os_signal(signal: Signal) -> rustix::process::Signal {

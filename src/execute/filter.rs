@@ -22,12 +22,10 @@ use super::stderr::Stderr;
 use super::stdin::Input;
 use super::stdout::Stdout;
 use super::{Listener, Outcome, Said};
-use crate::select;
+use crate::{reexec, select};
 
 /// How long a filter may take.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// This program, also when its file was replaced.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 /// How much is told of what a filter complains about, in bytes.
 const MAX_COMPLAINT: usize = 1024;
 
@@ -46,7 +44,7 @@ pub(super) async fn select(
     tasks: &TaskTracker,
     selection: Selection,
 ) -> Result<Vec<Value>, Failed> {
-    if !select::can_run() {
+    if !reexec::is_possible() {
         return Err(failed("cannot run: this program is not mcp-serve itself"));
     }
     let (mut wanted, given) = oneshot::channel();
@@ -77,11 +75,12 @@ pub(super) async fn select(
 
 fn start(filter: String, input: Vec<u8>) -> io::Result<Process> {
     Process::start(Spawn {
-        program: Path::new(THIS_PROGRAM),
+        program: Path::new(reexec::THIS_PROGRAM),
         arguments: &[OsString::from(filter)],
         environment: &[],
         workdir: Path::new("/"),
         name: Some(select::PROGRAM),
+        makes_session: false,
         merges: false,
         input: Some(Input {
             first: input,

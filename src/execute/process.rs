@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
@@ -50,6 +51,8 @@ pub(super) struct Spawn<'a> {
     pub(super) workdir: &'a Path,
     /// The name that it is told; `None` for its own.
     pub(super) name: Option<&'a str>,
+    /// It makes a session of its own, and with it a process group, before it does anything else.
+    pub(super) makes_session: bool,
     /// What it writes to standard error is in its output.
     pub(super) merges: bool,
     /// What it is given to read; `None` is an input that is at its end.
@@ -107,16 +110,19 @@ impl Process {
         if let Some(name) = spawn.name {
             command.arg0(name);
         }
-        let mut child = command
+        command
             .args(spawn.arguments)
             .env_clear()
             .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(spawn.workdir)
             .stdin(stdin)
             .stdout(output.stdout.1)
-            .stderr(output.stderr.1)
-            .process_group(0)
-            .spawn()?;
+            .stderr(output.stderr.1);
+        // The leader of a group can make no session.
+        if !spawn.makes_session {
+            command.process_group(0);
+        }
+        let mut child = command.spawn()?;
         // It holds the writing ends too.
         drop(command);
         let group = Pid::from_child(&child);
@@ -371,10 +377,16 @@ impl Drop for Process {
     }
 }
 
-/// Signals every member of a group. A group that is gone needs no signal.
+/// Signals every member of a group. A group that is gone needs no signal; one that is not there yet has
+/// its leader alone, which is not reaped before the last signal.
 fn signal_group(group: Pid, signal: Signal) {
-    if let Err(error) = rustix::process::kill_process_group(group, signal)
-        && error != rustix::io::Errno::SRCH
+    let to_group = rustix::process::kill_process_group(group, signal);
+    let signalled = match to_group {
+        Err(Errno::SRCH) => rustix::process::kill_process(group, signal),
+        signalled => signalled,
+    };
+    if let Err(error) = signalled
+        && error != Errno::SRCH
     {
         tracing::warn!(%error, "a process group could not be signalled");
     }

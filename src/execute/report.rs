@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
@@ -21,9 +22,14 @@ use crate::catalog::{
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::plain::plain;
+use crate::sandbox::Failure;
 
 /// How much of an output an error repeats, in bytes from its end.
 const MAX_ERROR_OUTPUT: usize = 4096;
+
+/// Signals by which the kernel says that a limit is reached.
+const SIGXCPU: i32 = Signal::XCPU.as_raw();
+const SIGXFSZ: i32 = Signal::XFSZ.as_raw();
 
 const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; they were \
     killed, and the output may be incomplete]";
@@ -183,6 +189,8 @@ fn with_stderr(tool: &Tool, mut result: CallToolResult, stderr: &[u8]) -> CallTo
 fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CallToolResult {
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
+        (None, Some(SIGXCPU)) => "the tool used more processor time than it may".to_owned(),
+        (None, Some(SIGXFSZ)) => "the tool wrote a larger file than it may".to_owned(),
         (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
         (None, None) => "the tool failed".to_owned(),
     };
@@ -330,6 +338,25 @@ pub(super) fn not_started(error: &io::Error) -> Outcome {
     };
     let text = format!("the tool could not be started: {cause}");
     failed(text, "could not be started")
+}
+
+/// The outcome of a call whose program was not started, since it could not be confined or cannot be run
+/// then.
+pub(super) fn not_confined(tool: &Tool, failure: &Failure) -> Outcome {
+    let tool = &tool.name;
+    match failure {
+        Failure::Become(errno) => {
+            let error = io::Error::from_raw_os_error(*errno);
+            tracing::warn!(tool, %error, "a tool could not be started in its sandbox");
+            not_started(&error)
+        }
+        Failure::Confine(error) => {
+            tracing::warn!(tool, %error, "a sandbox could not be made");
+            let text = "the tool could not be started: its sandbox could not be made; the log of the \
+                        server says why";
+            failed(text, "could not be started")
+        }
+    }
 }
 
 /// The outcome of a call whose output could not be read.

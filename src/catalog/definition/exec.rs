@@ -6,6 +6,7 @@ mod script;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::scope::Scope;
 use crate::catalog::exec::{Exec, Files};
@@ -16,6 +17,7 @@ use crate::catalog::{interpreter, path_value, program};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
+use crate::sandbox::Policy;
 
 /// What every child gets of the server's environment, if it is set.
 const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -66,12 +68,18 @@ impl Scope<'_> {
     }
 
     fn program(self, template: Template, files: Files, report: &mut Report) -> Option<Exec> {
+        let sandbox = self.sandbox(report);
+        let program = self.find_program(&template, report);
+        if !self.can_be_confined(report) {
+            return None;
+        }
         Some(Exec {
-            program: self.find_program(&template, report)?,
+            program: program?,
             template,
             script: None,
             files,
             workdir: self.workdir(),
+            sandbox,
             inherited: self.inherited(),
             variables: self.settings.env.clone(),
             temporary: self.temporary(),
@@ -127,6 +135,29 @@ impl Scope<'_> {
         let Workdir { path, place } = self.settings.workdir.as_ref()?;
         let joined = self.context.folder(*place).join(path);
         Some(std::path::absolute(&joined).unwrap_or(joined))
+    }
+
+    /// What the program is confined to, if it is. It can read what its definition names anyway.
+    fn sandbox(self, report: &mut Report) -> Option<Arc<Policy>> {
+        let sandbox = self.settings.sandbox.as_ref()?;
+        let mut policy = sandbox.policy(|place| self.context.folder(place), report)?;
+        let parameters = self.parameters.iter();
+        let roots = parameters.filter_map(|parameter| parameter.root.clone());
+        policy.read.extend(roots.chain(self.workdir()));
+        Some(Arc::new(policy))
+    }
+
+    /// Whether this machine can confine the program; what it cannot do is reported.
+    fn can_be_confined(self, report: &mut Report) -> bool {
+        let Some(sandbox) = &self.settings.sandbox else {
+            return true;
+        };
+        let hides = self.settings.hide_if_missing;
+        let problem = sandbox.check(self.name, self.context.host, hides);
+        let is_able = problem.is_ok();
+        let problem = problem.unwrap_or_else(Some);
+        problem.into_iter().for_each(|problem| report.add(problem));
+        is_able
     }
 
     /// Where the folders of calls are made. Their paths are words, and so texts.
