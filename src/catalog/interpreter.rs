@@ -105,7 +105,7 @@ fn family(program: &str) -> &str {
 fn takes(program: &str) -> &'static [Takes] {
     match family(program) {
         "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "tcsh" | "zsh"
-        | "su" | "runuser" | "flock" | "script" => &[Takes::After(&["-c", "--command"])],
+        | "su" | "runuser" | "flock" | "script" | "psql" => &[Takes::After(&["-c", "--command"])],
         "pwsh" | "powershell" => &[Takes::After(&[
             "-c",
             "-Command",
@@ -132,7 +132,6 @@ fn takes(program: &str) -> &'static [Takes] {
             "--init-eval-command",
         ])],
         // A client of a database runs programs too: `\!`, `.shell`, `COPY … TO PROGRAM`.
-        "psql" => &[Takes::After(&["-c", "--command"])],
         "mysql" | "mariadb" => &[Takes::After(&["-e", "--execute"])],
         "mongo" | "mongosh" => &[Takes::After(&["--eval"])],
         "sqlite" => &[
@@ -353,7 +352,9 @@ impl Check<'_> {
             }
             Takes::AfterFirstOperand(with_value) => {
                 if let Some((_, rest)) = first_operand(words, with_value) {
-                    rest.iter().for_each(|word| self.refuse(word, program));
+                    for word in rest {
+                        self.refuse(word, program);
+                    }
                 }
             }
         }

@@ -226,11 +226,15 @@ impl Resolver<'_> {
                     self.report.add(problem);
                 }
             }
-            Content::Sequence(nodes) => nodes.iter().for_each(|node| self.unexpanded(node)),
+            Content::Sequence(nodes) => {
+                for node in nodes {
+                    self.unexpanded(node);
+                }
+            }
             Content::Mapping(entries) => {
-                entries
-                    .iter()
-                    .for_each(|entry| self.unexpanded(&entry.value));
+                for entry in entries {
+                    self.unexpanded(&entry.value);
+                }
             }
         }
     }

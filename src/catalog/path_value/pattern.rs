@@ -47,7 +47,6 @@ pub(super) fn may_leave(pattern: &str) -> bool {
 
 fn steps(pattern: &Hir) -> Steps {
     match pattern.kind() {
-        HirKind::Empty => stay(),
         HirKind::Literal(literal) => (literal.0.iter()).fold(stay(), |steps, byte| {
             then(
                 &steps,
@@ -60,7 +59,7 @@ fn steps(pattern: &Hir) -> Steps {
             _ => 0,
         }),
         HirKind::Look(Look::End) => each(|state| states([state % ENDED]) << ENDED),
-        HirKind::Look(_) => stay(),
+        HirKind::Empty | HirKind::Look(_) => stay(),
         HirKind::Repetition(repetition) => {
             repeated(&steps(&repetition.sub), repetition.min, repetition.max)
         }

@@ -1,6 +1,7 @@
 //! Secrets that stand in a definition as they are.
 
 use std::collections::HashMap;
+use std::iter;
 use std::ops::Range;
 
 use super::SECRETS;
@@ -125,11 +126,13 @@ fn entries_of_secrets(text: &str) -> Vec<Range<usize>> {
 fn outside_references(text: &str) -> impl Iterator<Item = Range<usize>> {
     let references = reference::find(text).into_iter().map(|one| one.range);
     let mut start = 0;
-    let gaps = references.chain([text.len()..text.len()]).map(move |one| {
-        let gap = start..one.start;
-        start = one.end;
-        gap
-    });
+    let gaps = references
+        .chain(iter::once(text.len()..text.len()))
+        .map(move |one| {
+            let gap = start..one.start;
+            start = one.end;
+            gap
+        });
     gaps.filter_map(|gap| {
         let inner = text.get(gap.clone())?;
         if unexpanded::whole(inner.trim().trim_matches('"')).is_some() {

@@ -14,8 +14,9 @@ pub(crate) fn words_of_list(nodes: &[Node], report: &mut Report) -> Template {
     let template = Template::new(items, is_sound);
     if !interpreter::is_shell(&template) {
         let unexpanded = |word: &Word| in_word(word.prefix(), |_| word.span);
-        let warnings = template.words().filter_map(unexpanded);
-        warnings.for_each(|warning| report.add(warning));
+        for warning in template.words().filter_map(unexpanded) {
+            report.add(warning);
+        }
     }
     template
 }

@@ -16,9 +16,9 @@ pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
     let (is_sound, unexpanded) = (splitter.is_sound, splitter.unexpanded);
     let template = Template::new(items, is_sound);
     if !interpreter::is_shell(&template) {
-        unexpanded
-            .into_iter()
-            .for_each(|warning| report.add(warning));
+        for warning in unexpanded {
+            report.add(warning);
+        }
     }
     template
 }
