@@ -24,6 +24,7 @@ mod pace;
 mod process;
 mod report;
 mod reporter;
+mod spill;
 mod stderr;
 mod stdin;
 mod stdout;
@@ -44,6 +45,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Tool};
+use crate::outputs::Outputs;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -79,6 +81,7 @@ pub struct Executor {
     permits: Arc<Semaphore>,
     gates: Gates,
     outbound: Arc<Outbound>,
+    outputs: Arc<Outputs>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -220,6 +223,7 @@ impl Executor {
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
             outbound: Arc::new(Outbound::new()),
+            outputs: Arc::default(),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -231,6 +235,11 @@ impl Executor {
     /// A number for a call, unique in this process.
     pub fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The outputs that are larger than a result may be.
+    pub fn outputs(&self) -> &Arc<Outputs> {
+        &self.outputs
     }
 
     /// How long a call of a tool may take.
@@ -264,6 +273,7 @@ impl Executor {
             caller: request.caller,
             trace: request.from.trace,
             outbound: Arc::clone(&self.outbound),
+            outputs: Arc::clone(&self.outputs),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),

@@ -25,6 +25,7 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - [`outputs`] keeps what is too large for a result.
 //! - `select` runs the jq filters of definitions, as a process of its own.
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
@@ -56,6 +57,7 @@ pub mod http;
 mod language;
 pub mod logging;
 pub mod metrics;
+pub mod outputs;
 pub mod protocol;
 pub mod redact;
 pub mod reload;

@@ -7,6 +7,7 @@
 mod change_metrics;
 mod connections;
 mod listener;
+mod output_metrics;
 mod page;
 mod reload;
 mod session_metrics;
@@ -126,14 +127,16 @@ impl Server {
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
         let reloads = Reloads::register(&mut metrics);
+        let executor = Executor::new(execute::Limits {
+            max_calls: config.max_calls,
+            call_timeout: config.call_timeout,
+            ask_timeout: config.ask_timeout,
+        });
+        output_metrics::register(&mut metrics, executor.outputs());
         let app = App {
             catalog: Current::new(catalog),
             sessions,
-            executor: Executor::new(execute::Limits {
-                max_calls: config.max_calls,
-                call_timeout: config.call_timeout,
-                ask_timeout: config.ask_timeout,
-            }),
+            executor,
             options: options(&config),
             seal: config.seal,
             authenticator: config.authenticator,
@@ -214,7 +217,8 @@ impl Server {
             async move {
                 tokio::join!(
                     app.histories.keep_young(closing.clone()),
-                    app.tasks.keep_young(closing),
+                    app.tasks.keep_young(closing.clone()),
+                    app.executor.outputs().keep_young(closing),
                 );
             }
         });
@@ -266,6 +270,7 @@ impl Server {
         if let Some(sessions) = &self.app.sessions {
             sessions.end_all(EndReason::Shutdown);
         }
+        self.app.executor.outputs().clear();
         report(&self.app, "final session statistics");
         monitor.tasks.close();
         if tokio::time::timeout(FLUSH_TIMEOUT, monitor.tasks.wait())

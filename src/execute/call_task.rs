@@ -17,14 +17,18 @@ use super::conversation::{Conversation, Unanswered};
 use super::deadline::Deadline;
 use super::folder::Folder;
 use super::gate::{Entered, Gates, Key, Place};
+use super::kept::{Beyond, Rest};
 use super::outbound::{Errand, Outbound, Sent};
+use super::output::Failed;
 use super::process::{End, Finished, Process, Spawn};
 use super::reporter::Reporter;
+use super::spill::Spill;
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Overflow, Request, Signal, Tool, Work};
+use crate::outputs::Outputs;
 use crate::protocol::trace::TraceContext;
 
 /// A call, and what it shares with the others.
@@ -36,6 +40,7 @@ pub(super) struct CallTask {
     pub(super) caller: Arc<Caller>,
     pub(super) trace: Option<TraceContext>,
     pub(super) outbound: Arc<Outbound>,
+    pub(super) outputs: Arc<Outputs>,
     pub(super) deadline: Duration,
     pub(super) stop: Stop,
     pub(super) shutdown: CancellationToken,
@@ -208,6 +213,11 @@ impl CallTask {
         reporter.begins();
         let errand = Errand {
             tool: &self.tool,
+            beyond: match self.tool.output.on_overflow {
+                Overflow::Resource => self.spill(),
+                // A body is not read beyond what is used of it.
+                Overflow::Stop | Overflow::Truncate | Overflow::Error => Beyond::Nothing,
+            },
             trace: self.trace.as_ref(),
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
@@ -218,12 +228,9 @@ impl CallTask {
         };
         let printed = match sent {
             Sent::Outcome(outcome) => return outcome,
-            Sent::Body(output) => Printed {
-                output,
-                ..Printed::default()
-            },
+            Sent::Body(printed) => printed,
         };
-        match self.filtered(printed, deadline).await {
+        match self.settled(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),
             Err(outcome) => outcome,
         }
@@ -238,7 +245,7 @@ impl CallTask {
         });
         tokio::select! {
             read = reading => match read {
-                Ok((path, read)) => report::read(&path, read),
+                Ok((path, read)) => report::read(&self.tool, &path, read),
                 Err(_) => Outcome::Lost,
             },
             () = deadline.passed() => report::timed_out(self.deadline),
@@ -254,7 +261,9 @@ impl CallTask {
         mut conversation: Conversation,
         reporter: Reporter<'_>,
     ) -> Outcome {
-        let mut stdout = Stdout::new(&self.tool, self.number, reporter, &mut conversation);
+        let beyond = self.beyond();
+        let printer = (&*self.tool, beyond);
+        let mut stdout = Stdout::new(printer, self.number, reporter, &mut conversation);
         let mut stderr = Stderr::new(&self.tool);
         let ended = tokio::select! {
             ended = process.output((&mut stdout, &mut stderr), &mut deadline) => ended,
@@ -263,7 +272,7 @@ impl CallTask {
         let printed = stdout.printed();
         match ended {
             Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
-                Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end()),
+                Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end(self.tool.secrets())),
                 Err(outcome) => outcome,
             },
             Ok(Finished::TimedOut) => report::timed_out(self.deadline),
@@ -284,23 +293,47 @@ impl CallTask {
         if !report::is_result(&self.tool, &printed, end) {
             return Ok(printed);
         }
-        self.filtered(printed, deadline).await
+        self.settled(printed, deadline).await
     }
 
-    /// An output, and what the filter of the definition makes of it.
-    async fn filtered(&self, printed: Printed, deadline: &Deadline) -> Result<Printed, Outcome> {
-        let selection = output::to_select(&self.tool, &printed.output);
-        let Some(selection) = selection.map_err(report::not_selected)? else {
-            return Ok(printed);
+    /// A good output: kept if it is too large, or with what the filter of the definition makes of it.
+    async fn settled(&self, printed: Printed, deadline: &Deadline) -> Result<Printed, Outcome> {
+        let settled = async {
+            match printed.rest {
+                Rest::Spill(_) => output::kept(&self.tool, printed).await,
+                Rest::Nothing | Rest::End(_) => self.filtered(printed).await,
+            }
         };
         tokio::select! {
-            values = filter::select(&self.tasks, selection) => Ok(Printed {
-                selected: Some(values.map_err(report::not_selected)?),
-                ..printed
-            }),
+            settled = settled => settled.map_err(report::not_usable),
             () = deadline.passed() => Err(report::timed_out(self.deadline)),
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
         }
+    }
+
+    async fn filtered(&self, printed: Printed) -> Result<Printed, Failed> {
+        let Some(selection) = output::to_select(&self.tool, &printed.output)? else {
+            return Ok(printed);
+        };
+        let values = filter::select(&self.tasks, selection).await?;
+        Ok(Printed {
+            selected: Some(values),
+            ..printed
+        })
+    }
+
+    /// What becomes of output beyond what a result holds.
+    fn beyond(&self) -> Beyond {
+        match self.tool.output.on_overflow {
+            Overflow::Stop | Overflow::Error => Beyond::Nothing,
+            Overflow::Truncate => Beyond::tail(self.tool.max_output),
+            Overflow::Resource => self.spill(),
+        }
+    }
+
+    /// All of an output goes into a file beyond what a result holds.
+    fn spill(&self) -> Beyond {
+        Beyond::Spill(Spill::new(&self.outputs, &self.caller.principal))
     }
 
     async fn stopped(&self) -> Stopped {

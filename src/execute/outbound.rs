@@ -19,8 +19,9 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Outcome;
-use super::report;
+use super::kept::{Beyond, Kept};
+use super::stdout::Printed;
+use super::{Outcome, report};
 use crate::catalog::{Api, Request, Tool};
 use crate::protocol::trace::TraceContext;
 use answer::Answer;
@@ -39,6 +40,8 @@ pub(super) struct Outbound {
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
     pub(super) tool: &'a Tool,
+    /// What becomes of a body beyond what a result holds.
+    pub(super) beyond: Beyond,
     pub(super) trace: Option<&'a TraceContext>,
     /// What the call had when it began.
     pub(super) time: Duration,
@@ -52,7 +55,7 @@ pub(super) enum Sent {
     /// All that is told of it.
     Outcome(Outcome),
     /// A body that is what the definition says.
-    Body(Vec<u8>),
+    Body(Printed),
 }
 
 impl Outbound {
@@ -67,20 +70,22 @@ impl Outbound {
     /// Sends a request and makes something of its response.
     pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> Sent {
         let api = &request.api.name;
-        match self.answer(request, &errand).await {
-            Ok(answer) => answer.sent(errand.tool, api, &request.method),
+        let (tool, time) = (errand.tool, errand.time);
+        match self.answer(request, errand).await {
+            Ok(answer) => answer.sent(tool, api, &request.method),
             Err(failure) => {
-                let text = failure.text(api, errand.time);
+                let text = failure.text(api, time);
                 Sent::Outcome(report::failed(text, failure.label()))
             }
         }
     }
 
-    async fn answer(&self, request: &Request, errand: &Errand<'_>) -> Result<Answer, Failure> {
+    async fn answer(&self, request: &Request, errand: Errand<'_>) -> Result<Answer, Failure> {
         let deadline = errand.deadline;
         let upstream = self.upstream(&request.api);
         let response = upstream.send(request, errand.trace, deadline).await?;
-        let read = Answer::read(response, errand.tool.max_output);
+        let body = Kept::new(errand.tool.max_output, errand.beyond);
+        let read = Answer::read(response, body);
         let read = tokio::time::timeout_at(deadline, read).await;
         read.unwrap_or(Err(Failure::Slow))
     }

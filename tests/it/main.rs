@@ -46,6 +46,7 @@ mod messages;
 mod metrics;
 mod mutations;
 mod output;
+mod outputs;
 mod pages;
 mod prompts;
 mod protocol;
