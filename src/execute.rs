@@ -24,6 +24,7 @@ mod pace;
 mod process;
 mod report;
 mod reporter;
+mod shares;
 mod spill;
 mod stderr;
 mod stdin;
@@ -32,6 +33,7 @@ mod tail;
 
 use std::borrow::Cow;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -59,15 +61,23 @@ use call_task::{CallTask, or_lost};
 use conversation::Conversation;
 use gate::Gates;
 use outbound::Outbound;
+use shares::Shares;
 
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
+
+/// The most calls that wait at once for a user to answer what their definition asks.
+const MAX_QUESTIONS: usize = 1024;
+/// The most of them that are calls of one principal.
+const MAX_QUESTIONS_OF_ONE: usize = 32;
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The most calls at once, over all tools and callers.
     pub max_calls: usize,
+    /// The most calls of one principal, those that wait included; `None` is no bound.
+    pub max_calls_per_principal: Option<NonZeroUsize>,
     /// How long a call may take when its tool says nothing.
     pub call_timeout: Duration,
     /// How long a client may take for an answer; the call waits, and that does not count.
@@ -78,7 +88,9 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Executor {
     limits: Limits,
+    calls: Shares,
     permits: Arc<Semaphore>,
+    questions: Shares,
     gates: Gates,
     outbound: Arc<Outbound>,
     outputs: Arc<Outputs>,
@@ -210,15 +222,22 @@ pub enum List {
     Resources,
 }
 
-/// The server runs as many calls as it may.
+/// Why a call is not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub enum Busy {
+    /// The server runs as many calls as it may.
+    Server,
+    /// The principal has as many calls as one may have.
+    Principal,
+}
 
 impl Executor {
     /// An executor without calls.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            calls: Shares::new(usize::MAX, limits.max_calls_per_principal),
+            questions: Shares::new(MAX_QUESTIONS, NonZeroUsize::new(MAX_QUESTIONS_OF_ONE)),
             permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
@@ -251,16 +270,17 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// [`Busy`] at the limit of calls. The listener is dropped then, and hears of nothing.
+    /// [`Busy`] at a limit of calls. The listener is dropped then, and hears of nothing.
     pub fn start(
         &self,
         request: CallRequest,
         stop: Stop,
         listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
+        let share = self.calls.take(&request.caller.principal)?;
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
-            .map_err(|_| Busy)?;
+            .map_err(|_| Busy::Server)?;
         let secrets = Arc::clone(request.tool.secrets());
         let mut listener = discreet::listener(listener, &secrets);
         let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
@@ -277,7 +297,9 @@ impl Executor {
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
+            share: Arc::new(share),
             permits: Arc::clone(&self.permits),
+            questions: self.questions.clone(),
             gates: self.gates.clone(),
             tasks: self.tasks.clone(),
         };

@@ -208,7 +208,13 @@ mod tests {
 
     #[test]
     fn no_part_of_a_secret_is_left_at_a_cut() {
-        let secrets = ["hunter2", "hunter2-lengthened", "abcabcabd", "über-geheim", "r2xyzxyz"];
+        let secrets = [
+            "hunter2",
+            "hunter2-lengthened",
+            "abcabcabd",
+            "über-geheim",
+            "r2xyzxyz",
+        ];
         let redactor = Redactor::new(secrets).unwrap();
         for secret in secrets {
             let text = format!("say {secret}, say no more");

@@ -129,6 +129,7 @@ impl Server {
         let reloads = Reloads::register(&mut metrics);
         let executor = Executor::new(execute::Limits {
             max_calls: config.max_calls,
+            max_calls_per_principal: config.max_calls_per_principal,
             call_timeout: config.call_timeout,
             ask_timeout: config.ask_timeout,
         });

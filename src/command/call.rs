@@ -109,7 +109,9 @@ fn tell(outcome: Outcome, json: bool) -> Result<u8, Failure> {
                 result::text(&result)
             })?;
             if result.content.iter().any(is_kept) {
-                console::tell("what the link leads to is kept by a server, and is gone with this command");
+                console::tell(
+                    "what the link leads to is kept by a server, and is gone with this command",
+                );
             }
             Ok(if result.is_error {
                 crate::EXIT_FAILURE

@@ -96,17 +96,15 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let text = mcp::text(&request.params, "uri")?;
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
-    let (tool, arguments, media, caching) = match find(context.sight(), text) {
-        Some((tool, about, arguments)) => {
+    let (tool, arguments, media, caching) =
+        if let Some((tool, about, arguments)) = find(context.sight(), text) {
             let media = about.mime_type.clone();
             (Arc::clone(tool), arguments, media, caching(context, tool))
-        }
-        None => {
+        } else {
             let output = (context.outputs).find(text, context.caller, Instant::now());
             let Reading { tool, media } = output.ok_or_else(not_found)?;
             (tool, Arguments::default(), Some(media), NOBODY_ELSES)
-        }
-    };
+        };
     let client = input::client(context, request, text, None)?;
     let purpose = Purpose::Resource(Box::new(super::Reading {
         uri,

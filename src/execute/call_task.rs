@@ -1,5 +1,6 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +23,7 @@ use super::outbound::{Errand, Outbound, Sent};
 use super::output::Failed;
 use super::process::{End, Finished, Process, Spawn};
 use super::reporter::Reporter;
+use super::shares::{Share, Shares};
 use super::spill::Spill;
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
@@ -45,7 +47,11 @@ pub(super) struct CallTask {
     pub(super) stop: Stop,
     pub(super) shutdown: CancellationToken,
     pub(super) kill: CancellationToken,
+    /// One of the calls that its principal may have.
+    pub(super) share: Arc<Share>,
     pub(super) permits: Arc<Semaphore>,
+    /// Counts the calls that wait for their user.
+    pub(super) questions: Shares,
     pub(super) gates: Gates,
     pub(super) tasks: TaskTracker,
 }
@@ -55,6 +61,7 @@ pub(super) struct CallTask {
 struct Turn {
     _permit: OwnedSemaphorePermit,
     _place: Place,
+    _share: Arc<Share>,
 }
 
 impl CallTask {
@@ -72,12 +79,8 @@ impl CallTask {
                 return outcome;
             }
         }
-        let asked = tokio::select! {
-            asked = before::ask(&self.tool, arguments, &self.caller, &mut conversation) => asked,
-            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
-        };
-        let arguments = match asked {
-            Ok(arguments) => arguments,
+        let (arguments, permit) = match self.ask(arguments, permit, &mut conversation).await {
+            Ok(asked) => asked,
             Err(outcome) => return outcome,
         };
         let work = match self.work(&arguments).await {
@@ -105,7 +108,7 @@ impl CallTask {
             Work::Run(command) => command,
             Work::Send(request) => {
                 conversation.begin();
-                let outcome = self.send(&request, &deadline, reporter).await;
+                let outcome = Box::pin(self.send(&request, &deadline, reporter)).await;
                 drop(turn);
                 return outcome;
             }
@@ -135,12 +138,35 @@ impl CallTask {
         outcome
     }
 
+    /// Asks what the definition wants to know. A user takes long: while somebody is asked, the permit is
+    /// given back.
+    async fn ask<'a>(
+        &self,
+        arguments: &'a Arguments,
+        permit: OwnedSemaphorePermit,
+        conversation: &mut Conversation,
+    ) -> Result<(Cow<'a, Arguments>, Option<OwnedSemaphorePermit>), Outcome> {
+        let mut permit = Some(permit);
+        let mut question = None;
+        if self.tool.asks() && conversation.is_live() {
+            let taken = self.questions.take(&self.caller.principal);
+            question = Some(taken.map_err(report::not_asked)?);
+            permit = None;
+        }
+        let asked = tokio::select! {
+            asked = before::ask(&self.tool, arguments, &self.caller, conversation) => asked?,
+            stopped = self.stopped() => return Err(Outcome::Stopped(stopped)),
+        };
+        drop(question);
+        Ok((asked, permit))
+    }
+
     /// Waits until the call may run, if it has to. Its time goes by meanwhile, but it keeps nobody
     /// else from running: it gives its permit back, and takes another when it is its turn.
     async fn turn(
         &self,
         arguments: &Arguments,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
         deadline: &Deadline,
         reporter: &mut Reporter<'_>,
     ) -> Result<Turn, Outcome> {
@@ -150,17 +176,14 @@ impl CallTask {
             value: tool.concurrency_key(arguments, &self.caller),
         };
         let now = Instant::now();
-        let entered = self.gates.enter(key, &tool.concurrency, tool.rate, now);
-        let waiting = match entered {
-            Ok(Entered::Now(place)) => {
-                return Ok(Turn {
-                    _permit: permit,
-                    _place: place,
-                });
-            }
-            Ok(Entered::Later(waiting)) => waiting,
-            Err(refused) => return Err(report::not_let_in(tool, &refused, now)),
+        let principal = &self.caller.principal;
+        let entered = (self.gates).enter(key, principal, &tool.concurrency, tool.rate, now);
+        let entered = entered.map_err(|refused| report::not_let_in(tool, &refused, now))?;
+        let (entered, permit) = match (entered, permit) {
+            (Entered::Now(place), Some(permit)) => return Ok(self.turn_with(permit, place)),
+            (entered, permit) => (entered, permit),
         };
+        drop(permit);
         tracing::debug!(
             call = self.number,
             tool = tool.name,
@@ -168,14 +191,17 @@ impl CallTask {
         );
         // Nothing but its turn is missing: a client that comes back for a task need not wait here.
         reporter.begins();
-        drop(permit);
         let turn = async {
-            let place = waiting.turn().await;
+            let place = match entered {
+                Entered::Now(place) => place,
+                Entered::Later(waiting) => waiting
+                    .turn()
+                    .await
+                    .map_err(|refused| report::not_let_in(tool, &refused, Instant::now()))?,
+            };
             let permit = Arc::clone(&self.permits).acquire_owned().await;
-            permit.map(|permit| Turn {
-                _permit: permit,
-                _place: place,
-            })
+            let permit = permit.map_err(|_| Outcome::Lost)?;
+            Ok(self.turn_with(permit, place))
         };
         let at = deadline.at().unwrap_or(now);
         tokio::select! {
@@ -183,7 +209,15 @@ impl CallTask {
             biased;
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
             () = tokio::time::sleep_until(at) => Err(report::waited_too_long(self.deadline)),
-            turn = reporter.during(turn) => turn.map_err(|_| Outcome::Lost),
+            turn = reporter.during(turn) => turn,
+        }
+    }
+
+    fn turn_with(&self, permit: OwnedSemaphorePermit, place: Place) -> Turn {
+        Turn {
+            _permit: permit,
+            _place: place,
+            _share: Arc::clone(&self.share),
         }
     }
 
@@ -228,7 +262,7 @@ impl CallTask {
         };
         let printed = match sent {
             Sent::Outcome(outcome) => return outcome,
-            Sent::Body(printed) => printed,
+            Sent::Body(printed) => *printed,
         };
         match self.settled(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),
@@ -261,9 +295,8 @@ impl CallTask {
         mut conversation: Conversation,
         reporter: Reporter<'_>,
     ) -> Outcome {
-        let beyond = self.beyond();
-        let printer = (&*self.tool, beyond);
-        let mut stdout = Stdout::new(printer, self.number, reporter, &mut conversation);
+        let tool = (&*self.tool, self.beyond());
+        let mut stdout = Stdout::new(tool, self.number, reporter, &mut conversation);
         let mut stderr = Stderr::new(&self.tool);
         let ended = tokio::select! {
             ended = process.output((&mut stdout, &mut stderr), &mut deadline) => ended,
@@ -272,7 +305,9 @@ impl CallTask {
         let printed = stdout.printed();
         match ended {
             Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
-                Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end(self.tool.secrets())),
+                Ok(printed) => {
+                    report::outcome(&self.tool, printed, &end, stderr.end(self.tool.secrets()))
+                }
                 Err(outcome) => outcome,
             },
             Ok(Finished::TimedOut) => report::timed_out(self.deadline),
@@ -293,7 +328,7 @@ impl CallTask {
         if !report::is_result(&self.tool, &printed, end) {
             return Ok(printed);
         }
-        self.settled(printed, deadline).await
+        Box::pin(self.settled(printed, deadline)).await
     }
 
     /// A good output: kept if it is too large, or with what the filter of the definition makes of it.

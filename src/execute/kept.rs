@@ -146,7 +146,11 @@ mod tests {
                     Rest::Nothing | Rest::Spill(_) => None,
                 };
                 let expected = (beginning.as_bytes(), end.clone());
-                assert_eq!((found.as_slice(), found_end), expected, "{output} by {size}");
+                assert_eq!(
+                    (found.as_slice(), found_end),
+                    expected,
+                    "{output} by {size}"
+                );
             }
         }
     }

@@ -111,9 +111,10 @@ fn parsed(line: &[u8], secrets: &Redactor) -> Line {
     match kind.as_str() {
         Some("progress") => usable(progress(text).map(Line::Progress), secrets),
         Some("log") => usable(log(text).map(|log| Line::Said(Said::Log(log))), secrets),
-        Some("list_changed") => {
-            usable(list_changed(text).map(|list| Line::Said(Said::ListChanged(list))), secrets)
-        }
+        Some("list_changed") => usable(
+            list_changed(text).map(|list| Line::Said(Said::ListChanged(list))),
+            secrets,
+        ),
         Some("close_stream") => usable(bare(text).map(|()| Line::Said(Said::CloseStream)), secrets),
         Some("ask") => asked(text),
         Some("error") => match error(text) {

@@ -55,7 +55,7 @@ pub(super) enum Sent {
     /// All that is told of it.
     Outcome(Outcome),
     /// A body that is what the definition says.
-    Body(Printed),
+    Body(Box<Printed>),
 }
 
 impl Outbound {

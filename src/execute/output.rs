@@ -72,7 +72,11 @@ pub(super) fn result(
         (Form::Auto, Some(values)) => selected_any(tool, &values),
         (_, Some(values)) => selected_lines(tool, &values),
         (Form::Text | Form::Response | Form::Raw, None) => text(tool, &stdout, note),
-        (Form::Json, None) => structured(tool, &stdout, parsed(without_mark(&stdout), tool.secrets())?),
+        (Form::Json, None) => structured(
+            tool,
+            &stdout,
+            parsed(without_mark(&stdout), tool.secrets())?,
+        ),
         (Form::Lines, None) => lines(tool, &stdout, note),
         (Form::Auto, None) => match serde_json::from_slice(without_mark(&stdout)) {
             Ok(Value::Object(object)) => structured(tool, &stdout, Value::Object(object)),
@@ -417,7 +421,10 @@ mod tests {
                 let told = String::from_utf8(joined).unwrap();
                 let told = secrets.redact(&told);
                 let is_free = |part: &str| !told.contains(part);
-                assert!(["gehe", "über", "lles"].into_iter().all(is_free), "{start} {end}: {told}");
+                assert!(
+                    ["gehe", "über", "lles"].into_iter().all(is_free),
+                    "{start} {end}: {told}"
+                );
             }
         }
     }

@@ -14,7 +14,7 @@ use super::gate::Refused;
 use super::output::{self, Failed};
 use super::process::End;
 use super::stdout::{Given, Printed};
-use super::{Outcome, Stopped};
+use super::{Busy, Outcome, Stopped};
 use crate::catalog::{
     ArgumentError, Concurrency, ExitMeaning, Form, MAX_FILE_BYTES, Rate, Stderr, Tool,
 };
@@ -181,12 +181,7 @@ fn with_stderr(tool: &Tool, mut result: CallToolResult, stderr: &[u8]) -> CallTo
     result
 }
 
-fn failure(
-    tool: &Tool,
-    status: ExitStatus,
-    printed: &Printed,
-    stderr: &[u8],
-) -> CallToolResult {
+fn failure(tool: &Tool, status: ExitStatus, printed: &Printed, stderr: &[u8]) -> CallToolResult {
     let secrets = tool.secrets();
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
@@ -291,6 +286,21 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     let limit = humanly(deadline);
     let text = format!("the tool was stopped after its time limit of {limit}");
     failed(text, "timeout")
+}
+
+/// The outcome of a call that would have to ask its user, and may not now.
+pub(super) fn not_asked(busy: Busy) -> Outcome {
+    let text = match busy {
+        Busy::Principal => {
+            "the user must be asked first, and so many calls of this user wait for answers that no more \
+             may; nothing was run; answer them, or cancel them, and call again"
+        }
+        Busy::Server => {
+            "the user must be asked first, and so many calls wait for answers in this server that no \
+             more may; nothing was run; try again later"
+        }
+    };
+    failed(text, "too many questions")
 }
 
 /// The outcome of a call that its user did not allow.

@@ -37,12 +37,12 @@ impl Spill {
     ///
     /// [`Overflow`] where they cannot be kept.
     pub(super) fn push(&mut self, before: &[u8], bytes: &[u8]) -> Result<(), Overflow> {
-        let (writer, before) = match &mut self.writer {
-            Some(writer) => (writer, [].as_slice()),
-            None => {
-                let writer = self.outputs.begin(&self.principal).map_err(not_kept)?;
-                (self.writer.insert(writer), before)
-            }
+        let (writer, before) = if let Some(writer) = &mut self.writer {
+            (writer, [].as_slice())
+        } else {
+            let begun = self.outputs.begin(&self.principal);
+            let begun = begun.map_err(|error| not_kept(&error))?;
+            (self.writer.insert(begun), before)
         };
         let reserved = writer.reserve(before.len() + bytes.len());
         reserved.map_err(|_| Overflow)?;
@@ -67,7 +67,8 @@ impl Spill {
     /// What was not written waits on.
     pub(super) async fn write(&mut self) -> Result<(), Overflow> {
         if let Some(writer) = &mut self.writer {
-            let written = writer.write(&self.waiting).await.map_err(not_kept)?;
+            let written = writer.write(&self.waiting).await;
+            let written = written.map_err(|error| not_kept(&error))?;
             self.waiting.drain(..written);
         }
         Ok(())
@@ -86,12 +87,13 @@ impl Spill {
         }
         let writer = self.writer?;
         let bytes = writer.bytes();
-        let kept = writer.keep(tool, media).await.map_err(not_kept);
-        kept.ok().map(|uri| (uri, bytes))
+        let kept = writer.keep(tool, media).await;
+        let uri = kept.map_err(|error| not_kept(&error)).ok()?;
+        Some((uri, bytes))
     }
 }
 
-fn not_kept(error: io::Error) -> Overflow {
+fn not_kept(error: &io::Error) -> Overflow {
     tracing::error!(%error, "an output could not be kept for its resource");
     Overflow
 }

@@ -64,7 +64,10 @@ async fn an_output_is_for_its_principal_and_for_a_while() {
         () = end => {}
     }
     assert!(!path.exists());
-    let nothing = Statistics { outputs: 0, bytes: 0 };
+    let nothing = Statistics {
+        outputs: 0,
+        bytes: 0,
+    };
     assert_eq!(outputs.statistics(), nothing);
     let folder = folder.to_owned();
     outputs.clear();
@@ -105,7 +108,10 @@ async fn the_oldest_make_room_and_those_of_others_last() {
     assert_eq!(outputs.statistics(), full);
     outputs.clear();
     drop(writer);
-    let nothing = Statistics { outputs: 0, bytes: 0 };
+    let nothing = Statistics {
+        outputs: 0,
+        bytes: 0,
+    };
     assert_eq!(outputs.statistics(), nothing);
 }
 

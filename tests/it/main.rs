@@ -47,6 +47,7 @@ mod metrics;
 mod mutations;
 mod output;
 mod outputs;
+mod overload;
 mod pages;
 mod prompts;
 mod protocol;

@@ -28,7 +28,8 @@ tools:
 
 fn serve(tools: &str, auth: Option<&str>) -> TestServer {
     TestServer::start_with(tools, &[], |prepare| {
-        let print = "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; echo done >&2; exit ${1:-0}";
+        let print =
+            "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; echo done >&2; exit ${1:-0}";
         write_script(prepare.folder, "print.sh", print);
         fs::create_dir(prepare.folder.join("tmp")).unwrap();
         let folder = prepare.folder.join("tmp");
@@ -42,14 +43,18 @@ fn serve(tools: &str, auth: Option<&str>) -> TestServer {
 /// The link in a result.
 fn link(result: &Value) -> &Value {
     let pieces = result["content"].as_array().unwrap();
-    let mut links = pieces.iter().filter(|piece| piece["type"] == "resource_link");
+    let mut links = pieces
+        .iter()
+        .filter(|piece| piece["type"] == "resource_link");
     let link = links.next().unwrap();
     assert!(links.next().is_none(), "{result}");
     link
 }
 
 fn read(client: &Client, uri: &str) -> Value {
-    client.request("resources/read", &json!({"uri": uri})).json()
+    client
+        .request("resources/read", &json!({"uri": uri}))
+        .json()
 }
 
 /// The folders of outputs that a server has made.
@@ -76,8 +81,22 @@ fn the_whole_output_is_a_resource() {
         ("text", beginning, false, "text/plain", 63, &*whole),
         ("always", beginning, false, "text/plain", 63, &whole),
         ("lines", beginning, false, "text/plain", 63, &whole),
-        ("json", &cut(27, "application/json"), false, "application/json", 27, "[1, 2, 3, 4, 5, 6, 7, 8, 9]"),
-        ("schema", &cut(24, "application/json"), true, "application/json", 24, "{\"all\": \"0123456789012\"}"),
+        (
+            "json",
+            &cut(27, "application/json"),
+            false,
+            "application/json",
+            27,
+            "[1, 2, 3, 4, 5, 6, 7, 8, 9]",
+        ),
+        (
+            "schema",
+            &cut(24, "application/json"),
+            true,
+            "application/json",
+            24,
+            "{\"all\": \"0123456789012\"}",
+        ),
     ];
     for era in ERAS {
         let client = server.client(era);
@@ -99,7 +118,11 @@ fn the_whole_output_is_a_resource() {
         assert_eq!(said["text"], "[standard error]\ndone", "{era:?}");
 
         let result = client.call("image", &json!({}));
-        assert_eq!(result["content"][0]["text"], cut(28, "image/png"), "{era:?}");
+        assert_eq!(
+            result["content"][0]["text"],
+            cut(28, "image/png"),
+            "{era:?}"
+        );
         let link = link(&result);
         let read = read(&client, &text(&link["uri"]));
         let blob = "iVBORyB3aXRoIG1vcmUgdGhhbiAyMCBieXRlcw==";
@@ -108,7 +131,10 @@ fn the_whole_output_is_a_resource() {
         let result = client.call("latin", &json!({}));
         let uri = text(&self::link(&result)["uri"]);
         let latin = self::read(&client, &uri)["result"]["contents"][0]["text"].clone();
-        assert!(text(&latin).starts_with("gr\u{fffd}\u{fffd}e an alle, die das lesen\n["), "{latin}");
+        assert!(
+            text(&latin).starts_with("gr\u{fffd}\u{fffd}e an alle, die das lesen\n["),
+            "{latin}"
+        );
 
         assert_eq!(client.call_text("fits", &json!({})), "0123456789");
         let failed = client.call_error("fails", &json!({}));
@@ -141,7 +167,10 @@ fn clients_are_told_that_there_can_be_resources_and_find_none_in_the_list() {
             Era::Modern => client.request("server/discover", &json!({})),
         };
         let capabilities = introduction.json()["result"]["capabilities"].clone();
-        assert!(capabilities["resources"].is_object(), "{era:?} {capabilities}");
+        assert!(
+            capabilities["resources"].is_object(),
+            "{era:?} {capabilities}"
+        );
     }
 }
 
@@ -210,7 +239,13 @@ tools:
         .arg(&tools)
         .env("TMPDIR", folder.path()));
     assert_eq!(called.code, Some(0), "{}", called.stderr);
-    assert!(called.stdout.contains("[output of json: mcp-serve://outputs/"), "{}", called.stdout);
+    assert!(
+        called
+            .stdout
+            .contains("[output of json: mcp-serve://outputs/"),
+        "{}",
+        called.stdout
+    );
     assert_eq!(
         called.stderr,
         "what the link leads to is kept by a server, and is gone with this command\n"

@@ -104,7 +104,7 @@ impl Answer {
                 how: "too much output".into(),
             },
             Form::Response if self.is_whole() => done(self.by_media(tool)),
-            _ => return Sent::Body(self.printed(tool)),
+            _ => return Sent::Body(Box::new(self.printed(tool))),
         })
     }
 
