@@ -1,6 +1,7 @@
 //! What the server holds for its requests, whatever they come over.
 
 mod listeners;
+mod pace;
 mod refusals;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::stream::Histories;
 use crate::task::Tasks;
 
 pub use listeners::{Listeners, Place};
+pub use pace::Pace;
 pub use refusals::Refusals;
 
 /// Everything a request may need.
@@ -43,6 +45,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// New sessions that were refused because the server is full.
     pub refusals: Refusals,
+    /// What the log says of credentials that were refused.
+    pub strangers: Pace,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
     /// What the sessions sent lately.

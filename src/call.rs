@@ -163,15 +163,6 @@ pub(super) fn prepare<K>(
     (request, listener)
 }
 
-/// Tells everybody who wants to know that a list is not what it was.
-pub(super) fn announce(app: &App, list: List) {
-    app.changes.announce(match list {
-        List::Tools => Change::Tools,
-        List::Prompts => Change::Prompts,
-        List::Resources => Change::Resources,
-    });
-}
-
 /// A call on its way to the outbox of its exchange.
 pub(super) struct Answering<K> {
     app: Arc<App>,
@@ -211,7 +202,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
                     outbox.say(MessageKind::Log, log.notification().into());
                 }
             }
-            Said::ListChanged(list) => announce(&self.app, list),
+            Said::ListChanged(list) => self.list_changed(list),
             Said::CloseStream if *resumes && !self.app.options.json_response => outbox.close(),
             Said::CloseStream => {}
         }
@@ -234,6 +225,16 @@ impl<K: Send + 'static> Listener for Answering<K> {
 }
 
 impl<K> Answering<K> {
+    /// Tells those who see the tool what it says: that a list is not what it was.
+    pub(super) fn list_changed(&self, list: List) {
+        let change = match list {
+            List::Tools => Change::Tools,
+            List::Prompts => Change::Prompts,
+            List::Resources => Change::Resources,
+        };
+        self.app.changes.announce_by(self.tool.identity(), change);
+    }
+
     /// What the call was found in.
     pub(super) fn catalog(&self) -> &Catalog {
         &self.catalog
@@ -292,7 +293,7 @@ impl<K> Answering<K> {
             }
             Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
             Outcome::Error(error) => return Err(error),
-            Outcome::Stopped(Stopped::ByClient) => "The call was cancelled",
+            Outcome::Stopped(Stopped::ByClient | Stopped::ByDisconnect) => "The call was cancelled",
             Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
             Outcome::Stopped(Stopped::ByShutdown) => {
                 "The call was cancelled: the server is shutting down"

@@ -36,6 +36,7 @@ mod prompt;
 mod question;
 mod resource;
 mod rules;
+mod sandbox;
 mod schema;
 mod secrets;
 mod settings;
@@ -63,13 +64,17 @@ pub use exec::{CallFolder, Command};
 pub use file::{MAX_BYTES as MAX_FILE_BYTES, bytes as file_bytes};
 pub use grants::Grants;
 pub use list::{Fingerprint, List};
-pub use outbound::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Request, Tls};
+pub use outbound::{
+    AllowedReach, Api, Auth, ClientCredentials, Credential, DEFAULT_API_TIMEOUT, Redirects,
+    Request, Tls,
+};
 pub use output::{Form, Output, Overflow, Stderr};
 pub use progress::{Channel, Mark, ProgressLines};
 pub use prompt::{Prompt, PromptArgument};
 pub use question::{Fallback, Question};
 pub use resource::{Resource, ResourceAbout, ResourceTemplate};
 pub use schema::{FormSchema, Mirrored, OutputError};
+pub(crate) use tool::ToolDigest;
 pub use tool::{
     Annotations, Arguments, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, ExitMeaning, ExitRules,
     Origin, Signal, Stdin, Task, Tool, Work,
@@ -78,12 +83,14 @@ pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
 use crate::document::diagnostic::{Code, Report};
-use crate::document::{Diagnostic, Inputs, LoadError};
+use crate::document::{Diagnostic, LoadError};
 use crate::protocol::content::Icon;
 use crate::redact::Redactor;
+use crate::snapshot::Snapshot;
 use definition::{Contents, Context};
 use documents::Document;
 use outbound::Apis;
+use sandbox::Host;
 
 /// What one file serves, in its order; nothing of it changes.
 #[derive(Debug)]
@@ -129,8 +136,8 @@ pub struct Loaded {
     pub catalog: Catalog,
     /// Problems that do not keep the file from being served, in its order.
     pub warnings: Vec<Diagnostic>,
-    /// What was read: a change of it is a new catalog.
-    pub inputs: Inputs,
+    /// What was read, as it was just before: where something else is now is another catalog.
+    pub inputs: Snapshot,
 }
 
 impl Catalog {
@@ -190,6 +197,7 @@ impl Catalog {
         let mut context = Context {
             sources: report.sources().clone(),
             environment,
+            host: &Host::new(environment.tries_sandboxes()),
             apis: &Apis::default(),
             secrets: Arc::default(),
         };
@@ -248,6 +256,21 @@ impl Catalog {
     pub fn is_empty(&self) -> bool {
         let has_resources = !self.resources.is_empty() || !self.templates.is_empty();
         self.tools.is_empty() && !has_resources && self.prompts.is_empty()
+    }
+
+    /// Returns what runs a program without a sandbox, each as a person would name it.
+    pub fn unconfined(&self) -> impl Iterator<Item = &str> {
+        let prompts = self.prompts.iter();
+        let templates = self.templates.iter();
+        let completions = (prompts.clone().map(|prompt| &prompt.completions))
+            .chain(templates.clone().map(|template| &template.completions));
+        (self.tools.iter())
+            .chain(prompts.map(|prompt| &prompt.tool))
+            .chain(self.resources.iter().map(|resource| &resource.tool))
+            .chain(templates.map(|template| &template.tool))
+            .chain(completions.flat_map(Completions::programs))
+            .filter(|tool| tool.runs_unconfined())
+            .map(|tool| tool.identity())
     }
 
     /// Returns the tools in the order of the file.

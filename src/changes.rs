@@ -1,8 +1,8 @@
 //! What has changed, for the clients that want to know.
 //!
-//! Nothing queues up here. Of a list it is counted how often it changed, and a [`Listener`] compares
-//! that with what it has told; of the resources that it is subscribed to it remembers which have
-//! changed. So a listener that is slow misses nothing and holds no more than one change of each
+//! Nothing queues up here. Announcements have numbers, and of each list it is known which was the last
+//! one by whom. A [`Listener`] compares that with what it has told; of the resources that it is
+//! subscribed to it remembers which have changed. So a listener that is slow misses nothing and holds no more than one change of each
 //! kind, and what changes a million times is told as often as anybody can use it.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -44,7 +45,7 @@ pub struct Changes(Arc<Hub>);
 
 #[derive(Debug, Default)]
 struct Hub {
-    lists: Lists<AtomicU64>,
+    said: Mutex<Said>,
     /// How often what is served became something else as a whole.
     replaced: AtomicU64,
     announced: Notify,
@@ -64,6 +65,50 @@ pub struct Lists<T> {
     pub resources: T,
 }
 
+/// What was said of the lists.
+#[derive(Debug, Default)]
+struct Said {
+    /// The number of the last announcement.
+    last: u64,
+    lists: Lists<OfList>,
+}
+
+/// The numbers of the last announcements of one list.
+#[derive(Debug, Default)]
+struct OfList {
+    to_all: u64,
+    by_tool: HashMap<Box<str>, u64>,
+}
+
+impl OfList {
+    fn note(&mut self, by: Option<&str>, number: u64) {
+        match by.map(|tool| (tool, self.by_tool.get_mut(tool))) {
+            None => self.to_all = number,
+            Some((_, Some(last))) => *last = number,
+            Some((tool, None)) => {
+                self.by_tool.insert(tool.into(), number);
+            }
+        }
+    }
+
+    /// Whether there is an announcement after this one that concerns whoever looks.
+    fn is_news(&self, told: u64, view: &dyn View) -> bool {
+        let mut by_tool = self.by_tool.iter();
+        self.to_all > told || by_tool.any(|(tool, number)| *number > told && view.sees(tool))
+    }
+}
+
+/// From when on somebody hears of changes, and what the lists were then.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    /// The number of the last announcement that is known.
+    told: u64,
+    /// How often what is served had been replaced.
+    replaced: u64,
+    /// The lists, as they were seen.
+    seen: Lists<u64>,
+}
+
 /// Who is subscribed to a resource, by the number of the listener.
 #[derive(Debug, Default)]
 struct Subscribers {
@@ -77,6 +122,8 @@ pub trait View: fmt::Debug + Send + Sync {
     fn lists(&self) -> Lists<u64>;
     /// Whether there is a resource of this URI. Does not block.
     fn has(&self, uri: &str) -> bool;
+    /// Whether the tool of this identity is there. Neither blocks nor calls back.
+    fn sees(&self, tool: &str) -> bool;
 }
 
 /// Finds out when resources change, and announces it.
@@ -85,6 +132,8 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn watch(&self, uri: &str);
     /// Nobody wants to know any more. Neither blocks nor calls back.
     fn unwatch(&self, uri: &str);
+    /// Waits, for a moment at most, until no change is missed of what is watched by now.
+    fn settled(&self) -> BoxFuture<'static, ()>;
 }
 
 impl Changes {
@@ -95,39 +144,82 @@ impl Changes {
 
     /// Tells everybody who listens.
     pub fn announce(&self, change: Change) {
-        let lists = &self.0.lists;
-        match change {
-            Change::Tools => self.count(&lists.tools),
-            Change::Prompts => self.count(&lists.prompts),
-            Change::Resources => self.count(&lists.resources),
-            Change::Resource(uri) => {
-                let interested: Vec<_> = match self.0.subscribers.lock().of.get(&uri) {
-                    Some(listeners) => listeners.values().map(Arc::clone).collect(),
-                    None => return,
-                };
-                for news in interested {
-                    news.note(&uri);
+        self.say(change, None);
+    }
+
+    /// Tells of a change of a list those who see the tool that says so: nothing that others see can
+    /// have changed by it.
+    pub fn announce_by(&self, tool: &str, change: Change) {
+        self.say(change, Some(tool));
+    }
+
+    fn say(&self, change: Change, by: Option<&str>) {
+        {
+            let mut said = self.0.said.lock();
+            let Said { last, lists } = &mut *said;
+            let list = match change {
+                Change::Tools => &mut lists.tools,
+                Change::Prompts => &mut lists.prompts,
+                Change::Resources => &mut lists.resources,
+                Change::Resource(uri) => {
+                    drop(said);
+                    return self.updated(&uri);
                 }
-            }
+            };
+            *last += 1;
+            list.note(by, *last);
+        }
+        self.0.announced.notify_waiters();
+    }
+
+    fn updated(&self, uri: &Arc<str>) {
+        let interested: Vec<_> = match self.0.subscribers.lock().of.get(uri) {
+            Some(listeners) => listeners.values().map(Arc::clone).collect(),
+            None => return,
+        };
+        for news in interested {
+            news.note(uri);
+        }
+    }
+
+    /// Waits until no change is missed of what somebody is subscribed to by now; for a moment at most,
+    /// since a file can be where nothing answers.
+    pub async fn settled(&self) {
+        if let Some(source) = self.0.source.get() {
+            source.settled().await;
         }
     }
 
     /// Has everybody who listens look whether a list of its own is another one now.
     pub fn replaced(&self) {
-        self.count(&self.0.replaced);
+        self.0.replaced.fetch_add(1, Ordering::Relaxed);
+        self.0.announced.notify_waiters();
     }
 
-    fn count(&self, list: &AtomicU64) {
-        list.fetch_add(1, Ordering::Relaxed);
-        self.0.announced.notify_waiters();
+    /// Marks this moment, for who listens later and wants to know what changes from now on.
+    pub fn mark(&self, view: &impl View) -> Mark {
+        Mark {
+            told: self.0.said.lock().last,
+            // Before the look, so that no replacement after it is missed.
+            replaced: self.0.replaced.load(Ordering::Relaxed),
+            seen: view.lists(),
+        }
     }
 
     /// Hears of every change of these lists from now on, as `view` shows them.
     pub fn listen(&self, lists: Lists<bool>, view: impl View + 'static) -> Listener {
+        self.listen_since(self.mark(&view), lists, view)
+    }
+
+    /// As [`listen`](Self::listen), from a moment on that was marked.
+    pub fn listen_since(
+        &self,
+        mark: Mark,
+        lists: Lists<bool>,
+        view: impl View + 'static,
+    ) -> Listener {
         let state = State {
-            told: self.counts(),
-            replaced: self.0.replaced.load(Ordering::Relaxed),
-            seen: view.lists(),
+            mark,
             view: Box::new(view),
             next_look: Instant::now(),
             subscribed: HashSet::new(),
@@ -148,16 +240,6 @@ impl Changes {
     /// How many subscriptions to resources there are, over all listeners.
     pub fn subscriptions(&self) -> usize {
         self.0.subscribers.lock().subscriptions
-    }
-
-    fn counts(&self) -> Lists<u64> {
-        let lists = &self.0.lists;
-        let count = |list: &AtomicU64| list.load(Ordering::Relaxed);
-        Lists {
-            tools: count(&lists.tools),
-            prompts: count(&lists.prompts),
-            resources: count(&lists.resources),
-        }
     }
 
     fn subscribe(&self, uri: &Arc<str>, listener: &Listener) {
@@ -213,13 +295,9 @@ struct News {
 
 #[derive(Debug)]
 struct State {
-    /// How often each list had changed when it was told last.
-    told: Lists<u64>,
-    /// How often what is served had been replaced at the last look.
-    replaced: u64,
+    /// The last look.
+    mark: Mark,
     view: Box<dyn View>,
-    /// The lists at the last look after a replacement.
-    seen: Lists<u64>,
     /// When to look next for what is new.
     next_look: Instant,
     subscribed: HashSet<Arc<str>>,
@@ -242,15 +320,30 @@ impl News {
 impl State {
     /// Which lists are others than before a replacement, of which there were so many by now.
     fn differs(&mut self, replaced: u64) -> Lists<bool> {
-        if self.replaced == replaced {
+        if self.mark.replaced == replaced {
             return Lists::default();
         }
-        self.replaced = replaced;
-        let before = std::mem::replace(&mut self.seen, self.view.lists());
+        self.mark.replaced = replaced;
+        let now = self.view.lists();
+        let before = std::mem::replace(&mut self.mark.seen, now);
         Lists {
-            tools: before.tools != self.seen.tools,
-            prompts: before.prompts != self.seen.prompts,
-            resources: before.resources != self.seen.resources,
+            tools: before.tools != now.tools,
+            prompts: before.prompts != now.prompts,
+            resources: before.resources != now.resources,
+        }
+    }
+
+    /// Of which lists something was said since the last look.
+    fn hears(&mut self, said: &Said) -> Lists<bool> {
+        let told = std::mem::replace(&mut self.mark.told, said.last);
+        if told == said.last {
+            return Lists::default();
+        }
+        let view = self.view.as_ref();
+        Lists {
+            tools: said.lists.tools.is_news(told, view),
+            prompts: said.lists.prompts.is_news(told, view),
+            resources: said.lists.resources.is_news(told, view),
         }
     }
 }
@@ -292,7 +385,7 @@ impl Listener {
         let mut state = self.news.state.lock();
         state.view = Box::new(view);
         // Never the count of the hub, so that the next look compares the lists.
-        state.replaced = u64::MAX;
+        state.mark.replaced = u64::MAX;
         drop(state);
         self.news.arrived.notify_waiters();
     }
@@ -331,15 +424,14 @@ impl Listener {
     }
 
     fn look(&self) {
-        let counts = self.changes.counts();
         let mut state = self.news.state.lock();
         if !state.found.is_empty() {
             // Somebody else who reads this listener has looked meanwhile.
             return;
         }
         let differs = state.differs(self.changes.0.replaced.load(Ordering::Relaxed));
+        let hears = state.hears(&self.changes.0.said.lock());
         let State {
-            told,
             updated,
             found,
             next_look,
@@ -351,17 +443,17 @@ impl Listener {
             (
                 Change::Tools,
                 self.lists.tools,
-                differs.tools || counts.tools != told.tools,
+                differs.tools || hears.tools,
             ),
             (
                 Change::Prompts,
                 self.lists.prompts,
-                differs.prompts || counts.prompts != told.prompts,
+                differs.prompts || hears.prompts,
             ),
             (
                 Change::Resources,
                 self.lists.resources,
-                differs.resources || counts.resources != told.resources,
+                differs.resources || hears.resources,
             ),
         ];
         for (change, is_wanted, is_new) in lists {
@@ -369,7 +461,6 @@ impl Listener {
                 found.push_back(change);
             }
         }
-        *told = counts;
         let updated = std::mem::take(updated).into_iter();
         let visible = updated.filter(|uri| view.has(uri));
         found.extend(visible.map(Change::Resource));

@@ -22,7 +22,7 @@ pub use commands::{
     TokenOwner,
 };
 pub use manual::{completions, manual};
-pub use mistakes::unknown_variables;
+pub use mistakes::{unknown_variables, wants_json};
 pub use options::{Access, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};
 pub use settings::{Setting, Settings, Source};
 pub use values::{EndpointPath, Eras, ListenAddress, LogFormat, LogLevel, OnSessionLimit, Timeout};

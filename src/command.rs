@@ -59,6 +59,11 @@ impl Setup {
     }
 }
 
+/// Says that the options cannot be read, to whoever asked `check` for JSON.
+pub(crate) fn report_unreadable(error: &str) -> anyhow::Result<()> {
+    console::print(check::unreadable(error))
+}
+
 /// Runs a command and returns its exit code.
 pub(crate) fn run(
     command: Command,

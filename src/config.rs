@@ -17,6 +17,7 @@ use crate::host::{HostName, Origin};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
+use crate::snapshot::Snapshot;
 use crate::task;
 
 /// The largest auth file, in bytes: ten thousand tokens have room in it.
@@ -35,6 +36,8 @@ pub struct Config {
     pub path: EndpointPath,
     /// Who may call.
     pub authenticator: Authenticator,
+    /// The file that says who may call, as it was just before it was read.
+    pub credentials: Snapshot,
     /// Names allowed in the Host header, beside those that always are.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -104,6 +107,7 @@ impl Config {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
         check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
+        let credentials = credentials(&parsed.cli.access);
         let authenticator = keep(authenticator(&parsed.cli.access), &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
@@ -137,6 +141,7 @@ impl Config {
             },
             path: serve.path,
             authenticator,
+            credentials,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
             eras: serve.eras,
@@ -199,6 +204,15 @@ fn seal(access: &Access) -> anyhow::Result<Seal> {
             seal::KEY_BYTES
         )
     })
+}
+
+/// Looks at the file that says who may call, before it is read.
+fn credentials(access: &Access) -> Snapshot {
+    let mut seen = Snapshot::default();
+    for path in access.auth.iter().chain(&access.token_file) {
+        seen.add(Snapshot::of(path));
+    }
+    seen
 }
 
 /// Reads the token file or auth file.

@@ -12,5 +12,4 @@ pub(crate) mod source;
 pub(crate) mod suggest;
 pub(crate) mod yaml;
 
-pub use diagnostic::{Code, Diagnostic, LoadError, Severity};
-pub use report::Inputs;
+pub use diagnostic::{Code, Diagnostic, LoadError, Place, Severity};

@@ -7,6 +7,7 @@
 mod ask;
 mod before;
 mod call_task;
+mod confined;
 mod conversation;
 mod deadline;
 mod discreet;
@@ -18,6 +19,7 @@ mod kept;
 mod lines;
 mod matched;
 mod messages;
+mod orphans;
 mod outbound;
 mod output;
 mod pace;
@@ -26,9 +28,11 @@ mod report;
 mod reporter;
 mod shares;
 mod spill;
+mod starting;
 mod stderr;
 mod stdin;
 mod stdout;
+mod stuck;
 mod tail;
 
 use std::borrow::Cow;
@@ -39,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +66,7 @@ use conversation::Conversation;
 use gate::Gates;
 use outbound::Outbound;
 use shares::Shares;
+use stuck::Stuck;
 
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
@@ -88,8 +93,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Executor {
     limits: Limits,
+    load: Load,
     calls: Shares,
-    permits: Arc<Semaphore>,
     questions: Shares,
     gates: Gates,
     outbound: Arc<Outbound>,
@@ -100,6 +105,14 @@ pub struct Executor {
     longest_grace: AtomicU64,
     stop: CancellationToken,
     kill: CancellationToken,
+}
+
+/// How much an executor has to do.
+#[derive(Debug, Clone)]
+pub struct Load {
+    max_calls: usize,
+    permits: Arc<Semaphore>,
+    stuck: Stuck,
 }
 
 /// A call to run: what, with which arguments, and for whom.
@@ -131,10 +144,12 @@ pub struct Origin {
 }
 
 /// What ends a call early, besides its deadline.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Stop {
     /// The client gave the call up.
     pub client: CancellationToken,
+    /// The client has left, and waits for no answer.
+    pub connection: CancellationToken,
     /// The session that the call belongs to has ended.
     pub session: CancellationToken,
 }
@@ -144,6 +159,8 @@ pub struct Stop {
 pub enum Stopped {
     /// The client gave it up.
     ByClient,
+    /// The client has left.
+    ByDisconnect,
     /// Its session ended.
     BySession,
     /// The server is shutting down.
@@ -236,9 +253,13 @@ impl Executor {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            load: Load {
+                max_calls: limits.max_calls,
+                permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
+                stuck: Stuck::default(),
+            },
             calls: Shares::new(usize::MAX, limits.max_calls_per_principal),
             questions: Shares::new(MAX_QUESTIONS, NonZeroUsize::new(MAX_QUESTIONS_OF_ONE)),
-            permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
             outbound: Arc::new(Outbound::new()),
@@ -278,7 +299,7 @@ impl Executor {
         listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
         let share = self.calls.take(&request.caller.principal)?;
-        let permit = Arc::clone(&self.permits)
+        let permit = Arc::clone(&self.load.permits)
             .try_acquire_owned()
             .map_err(|_| Busy::Server)?;
         let secrets = Arc::clone(request.tool.secrets());
@@ -298,10 +319,11 @@ impl Executor {
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
             share: Arc::new(share),
-            permits: Arc::clone(&self.permits),
             questions: self.questions.clone(),
+            permits: Arc::clone(&self.load.permits),
             gates: self.gates.clone(),
             tasks: self.tasks.clone(),
+            stuck: self.load.stuck.clone(),
         };
         let conversation = Conversation::new(
             request.from.capabilities,
@@ -331,11 +353,14 @@ impl Executor {
         Duration::from_millis(self.longest_grace.load(Ordering::Relaxed))
     }
 
+    /// How much there is to do, now and later.
+    pub fn load(&self) -> Load {
+        self.load.clone()
+    }
+
     /// How many calls run now.
     pub fn in_flight(&self) -> usize {
-        self.limits
-            .max_calls
-            .saturating_sub(self.permits.available_permits())
+        self.load.in_flight()
     }
 
     /// Ends every call, for the end of the drain. Each still gets its outcome.
@@ -356,13 +381,32 @@ impl Executor {
     }
 }
 
+impl Load {
+    /// The most calls at once.
+    pub fn limit(&self) -> usize {
+        self.max_calls
+    }
+
+    /// How many calls run now, with those that have been answered while a process of them is not gone.
+    pub fn in_flight(&self) -> usize {
+        self.max_calls
+            .saturating_sub(self.permits.available_permits())
+    }
+
+    /// How many of them have a process that does not die.
+    pub fn stuck(&self) -> usize {
+        self.stuck.count()
+    }
+}
+
 /// Sets on the server what every process that it starts inherits: no descriptor that the server
 /// was started with, files that are private to its user, and no core dumps, which could hold
-/// secrets. To be called before the first process is started.
+/// secrets. What they start in turn becomes a child of the server when it loses its parent; none of
+/// them can look into the server. To be called in the main thread, before the first process is started.
 ///
 /// # Errors
 ///
-/// The operating system's, when the limit cannot be set.
+/// The operating system's, when one of it cannot be set.
 pub fn prepare_children() -> io::Result<()> {
     const FIRST_AFTER_STDERR: i32 = 3;
     close_fds::set_fds_cloexec(FIRST_AFTER_STDERR, &[]);
@@ -372,7 +416,21 @@ pub fn prepare_children() -> io::Result<()> {
         maximum: Some(0),
     };
     rustix::process::setrlimit(Resource::Core, none)?;
-    Ok(())
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    orphans::adopt()
+}
+
+/// Takes note of what dies after its parent, until `closing`. For a process that has called
+/// [`prepare_children`].
+///
+/// # Errors
+///
+/// The operating system's, when it does not tell of deaths.
+pub fn reap_orphans(
+    closing: CancellationToken,
+) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let deaths = orphans::deaths()?;
+    Ok(orphans::reap(deaths, closing))
 }
 
 #[cfg(test)]

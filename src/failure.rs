@@ -17,6 +17,20 @@ impl Failure {
             code: crate::EXIT_USAGE,
         }
     }
+
+    /// A signal of this number came, and what ran is ended.
+    pub(crate) fn stopped_by(signal: i32) -> Self {
+        Self {
+            errors: vec![anyhow::anyhow!("stopped by signal {signal}")],
+            code: code_of_signal(signal),
+        }
+    }
+}
+
+/// The exit code of what a signal ended, as shells have it.
+pub(crate) fn code_of_signal(signal: i32) -> u8 {
+    let signal = u8::try_from(signal);
+    signal.map_or(crate::EXIT_FAILURE, |signal| 128_u8.saturating_add(signal))
 }
 
 /// A failure at run time, unless a file is to blame.

@@ -26,10 +26,11 @@
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
 //! - [`outputs`] keeps what is too large for a result.
-//! - `select` runs the jq filters of definitions, as a process of its own.
+//! - `sandbox` is what stands between the server and a tool that is confined, and `select` runs the jq
+//!   filters of definitions; each is a process of its own, which `reexec` makes of this program.
 //! - [`seal`] closes what clients carry for the server.
-//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files, and [`reload`]
-//!   reads the definitions again.
+//! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files by a
+//!   [`snapshot`], and [`reload`] reads the definitions again.
 //! - [`metrics`] counts what happens, for a scraper.
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
@@ -60,13 +61,16 @@ pub mod metrics;
 pub mod outputs;
 pub mod protocol;
 pub mod redact;
+mod reexec;
 pub mod reload;
+mod sandbox;
 pub mod seal;
 pub mod secret;
 mod select;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod snapshot;
 mod stdio;
 pub mod stream;
 pub mod task;
@@ -108,11 +112,17 @@ const SERVES_NOTHING: &str = "nothing is served: the file defines nothing, or al
 /// ```
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    if let Some(code) = select::serve(&arguments) {
+    reexec::is_here();
+    if let Some(code) = sandbox::serve(&arguments).or_else(|| select::serve(&arguments)) {
         return code;
     }
-    let mut parsed = match cli::parse(arguments) {
+    let mut parsed = match cli::parse(arguments.clone()) {
         Ok(parsed) => parsed,
+        Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
+            // A closed standard output is no other reason to fail.
+            drop(command::report_unreadable(error.to_string().trim()));
+            return EXIT_USAGE;
+        }
         Err(error) => {
             // A closed standard output is no reason to fail on --help.
             drop(error.print());
@@ -124,7 +134,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let permissions = config::permissions(&parsed.cli.access);
-    let environment = Environment::from_process().permitting(permissions);
+    let environment = Environment::from_process()
+        .permitting(permissions)
+        .trying_sandboxes();
     let console = Console::new(&environment);
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),
@@ -147,10 +159,7 @@ fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
     match serve(config, environment) {
         Ok(server::Stopped::Clean) => Ok(EXIT_CLEAN),
         Ok(server::Stopped::Cut) => Ok(EXIT_FAILURE),
-        Ok(server::Stopped::Forced(signal)) => {
-            let signal = u8::try_from(signal);
-            Ok(signal.map_or(EXIT_FAILURE, |signal| 128_u8.saturating_add(signal)))
-        }
+        Ok(server::Stopped::Forced(signal)) => Ok(failure::code_of_signal(signal)),
         Err(error) => Err(error.into()),
     }
 }

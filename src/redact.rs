@@ -2,19 +2,24 @@
 //!
 //! The definitions know which texts are secret. Whatever a call says, and whatever goes into the
 //! log, has each of them replaced by `***`. What nobody can recognize stays: a secret that a
-//! program encodes, cuts in half or writes into a picture.
+//! program encrypts, cuts in half or writes into a picture.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// The shortest text that is replaced, in bytes: a shorter one is in many words, and no secret.
 pub const MIN_BYTES: usize = 6;
 /// The shortest line of a longer secret that is replaced by itself, in bytes: programs print keys
 /// line by line, and what is shorter is in many files.
 const MIN_LINE: usize = 16;
+/// The longest text that is found in Base64, in bytes: credentials are shorter, and each form of a
+/// text takes memory.
+const MAX_IN_BASE64: usize = 8 * 1024;
 /// What stands in the place of a secret.
 const STARS: &str = "***";
 
@@ -36,8 +41,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor of these values. Each is also found as JSON, a URL and a form write it, and a long one
-    /// line by line.
+    /// A redactor of these values. Each is also found as JSON, a URL and a form write it, in Base64 at
+    /// any place of a longer text, and a long one line by line.
     ///
     /// # Errors
     ///
@@ -55,6 +60,7 @@ impl Redactor {
                 patterns.push(encoded);
                 patterns.push(escaped(text));
                 patterns.push(text.to_owned());
+                patterns.extend(in_base64(text));
             }
         }
         patterns.sort();
@@ -165,6 +171,24 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
+/// What Base64 makes of a text, whatever stands before and after it: for each place that its first
+/// byte can have in a group of three, the letters that hold nothing but it.
+fn in_base64(text: &str) -> impl Iterator<Item = String> {
+    let is_short = text.len() <= MAX_IN_BASE64;
+    let places = (0..3).filter(move |_| is_short);
+    let encoded = places.flat_map(move |before: usize| {
+        let bytes: Vec<_> = std::iter::repeat_n(0, before).chain(text.bytes()).collect();
+        // A letter has six bits: the first whole one after so many bytes, and the last whole one.
+        let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+        [
+            STANDARD_NO_PAD.encode(&bytes),
+            URL_SAFE_NO_PAD.encode(&bytes),
+        ]
+        .map(|letters| letters.get(own.clone()).map(str::to_owned))
+    });
+    encoded.flatten()
+}
+
 impl fmt::Debug for Redactor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Redactor(…)")
@@ -235,6 +259,28 @@ mod tests {
         }
         assert_eq!(redactor.cut("a hunter2 b".to_owned(), 4), "a **…");
         assert_eq!(Redactor::default().cut_end(b"say hunt"), b"say hunt");
+    }
+
+    #[test]
+    fn base64_hides_no_secret_wherever_it_stands() {
+        let secret = "hünter2>?~secret";
+        let redactor = Redactor::new([secret]).unwrap();
+        for before in ["", "u", "us", "usr", "user:"] {
+            for after in ["", "x", "xy", "xyz"] {
+                let text = format!("{before}{secret}{after}");
+                for encoded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+                    let redacted = redactor.redact(&encoded);
+                    // At each end a letter may be left that holds a few bits of it.
+                    let most = (before.len() + after.len()) * 4 / 3 + 3 + STARS.len();
+                    assert!(redacted.contains(STARS), "{text} {redacted}");
+                    assert!(redacted.len() <= most, "{text} {redacted}");
+                }
+            }
+        }
+        let long = "x".repeat(MAX_IN_BASE64 + 1);
+        let redactor = Redactor::new([long.as_str()]).unwrap();
+        let encoded = STANDARD_NO_PAD.encode(&long);
+        assert_eq!(redactor.redact(&encoded), encoded);
     }
 
     #[test]

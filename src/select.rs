@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use jaq_core::data::JustLut;
@@ -56,9 +55,6 @@ const NOT_HERE: &[&str] = &[
     "inputs",
 ];
 
-/// Set once in a program that can run filters.
-static CAN_RUN: AtomicBool = AtomicBool::new(false);
-
 /// What is wrong with a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
@@ -91,16 +87,10 @@ pub(crate) fn check(filter: &str) -> Result<(), Vec<Mistake>> {
     checked.unwrap_or_else(|error| Err(whole(format!("the filter cannot be checked: {error}"))))
 }
 
-/// Whether this program can run filters: it is mcp-serve, and not one that has its library.
-pub(crate) fn can_run() -> bool {
-    CAN_RUN.load(Ordering::Relaxed)
-}
-
 /// Runs a filter and returns the exit code, if these are the arguments of the program that runs
 /// filters. The input is the JSON text on standard input, and each output a line of JSON on standard
 /// output; what went wrong is on standard error.
 pub(crate) fn serve(arguments: &[OsString]) -> Option<u8> {
-    CAN_RUN.store(true, Ordering::Relaxed);
     let (program, filter) = match arguments {
         [program, filter] => (program, filter.to_str()?),
         _ => return None,

@@ -4,8 +4,10 @@
 //! an idle connection would stay for ever, and because its graceful shutdown waits without limit
 //! for an open event stream.
 
+mod call_metrics;
 mod change_metrics;
 mod connections;
+mod descriptors;
 mod listener;
 mod output_metrics;
 mod page;
@@ -23,7 +25,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, Listeners, Options, Refusals};
+use crate::app::{App, Listeners, Options, Pace, Refusals};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::cli::Eras;
@@ -35,6 +37,7 @@ use crate::protocol::version::{Era, Served};
 use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
+use crate::snapshot::Snapshot;
 use crate::stdio::{self, Streams};
 use crate::stream::Histories;
 use crate::task::Tasks;
@@ -74,8 +77,10 @@ pub struct Server {
     app: Arc<App>,
     files: Files,
     definitions: Definitions,
+    /// What says who may call, as it was read.
+    credentials: Snapshot,
     reloads: Reloads,
-    max_connections: usize,
+    limits: descriptors::Limits,
     timeouts: Timeouts,
     drain_timeout: Duration,
 }
@@ -92,6 +97,7 @@ impl Server {
         definitions: Definitions,
         catalog: Catalog,
     ) -> anyhow::Result<Self> {
+        let limits = descriptors::fit(config.max_connections, config.max_calls);
         let mut listeners = Vec::new();
         for address in &config.listen {
             let listener = Listener::bind(address)
@@ -128,12 +134,13 @@ impl Server {
         change_metrics::register(&mut metrics, &changes, &files);
         let reloads = Reloads::register(&mut metrics);
         let executor = Executor::new(execute::Limits {
-            max_calls: config.max_calls,
+            max_calls: limits.calls,
             max_calls_per_principal: config.max_calls_per_principal,
             call_timeout: config.call_timeout,
             ask_timeout: config.ask_timeout,
         });
         output_metrics::register(&mut metrics, executor.outputs());
+        call_metrics::register(&mut metrics, executor.load());
         let app = App {
             catalog: Current::new(catalog),
             sessions,
@@ -143,6 +150,7 @@ impl Server {
             authenticator: config.authenticator,
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
+            strangers: Pace::default(),
             draining: CancellationToken::new(),
             tasks,
             histories: Histories::default(),
@@ -159,8 +167,9 @@ impl Server {
             app: Arc::new(app),
             files,
             definitions,
+            credentials: config.credentials,
             reloads,
-            max_connections: config.max_connections,
+            limits,
             timeouts: Timeouts {
                 keep_alive: config.keep_alive,
                 tcp_user: config.tcp_user_timeout,
@@ -183,17 +192,23 @@ impl Server {
         let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
+        match execute::reap_orphans(closing.clone()) {
+            Ok(reaping) => drop(tasks.spawn(reaping)),
+            Err(error) => {
+                tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
+            }
+        }
         let connections = Connections::new(
             http::router(Arc::clone(&self.app)),
             self.timeouts,
-            self.max_connections,
+            self.limits.connections,
             self.app.draining.clone(),
         );
         // It goes on answering while the server drains.
         let monitor = Connections::new(
             http::monitor(Arc::clone(&self.app), self.debug_sessions),
             self.timeouts,
-            MAX_MONITOR_CONNECTIONS,
+            self.limits.monitor,
             closing.clone(),
         );
         if let Some(listener) = self.metrics_listener {
@@ -230,6 +245,7 @@ impl Server {
             files: self.files,
             reloads: self.reloads,
             definitions: self.definitions,
+            credentials: self.credentials,
         };
         let reload = Arc::new(Notify::new());
         tasks.spawn(reloading.run(Arc::clone(&reload), closing.clone()));

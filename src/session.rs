@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Principal;
-use crate::changes::Listener;
+use crate::changes::{Listener, Mark};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::RequestKey;
 use crate::protocol::logging::Level;
@@ -111,6 +111,8 @@ pub struct SessionInfo {
     pub client: Box<str>,
     /// What the client can be asked.
     pub capabilities: ClientCapabilities,
+    /// What changes from then on it is told, as soon as it listens.
+    pub since: Mark,
 }
 
 /// Who comes with the id of a session, and where. A session is there only for its own.

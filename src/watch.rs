@@ -4,6 +4,9 @@
 //! Not the file is watched but its folder, and that of what a link points to: a file that is
 //! replaced is another file, and a mounted `ConfigMap` changes by one rename in its folder. What
 //! happens in a folder is only the occasion to look whether one of its files is another than before.
+//!
+//! Files are touched on threads that may block, and with no lock held: a network mount that hangs
+//! delays what is told of files, and nothing else.
 
 mod inputs;
 
@@ -11,26 +14,32 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::{Change, Changes, Source};
+use crate::snapshot::Identity;
 
-pub use inputs::Snapshot;
+pub use inputs::changed;
 
 /// How long is waited for more to happen before the files are looked at.
 pub const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// How long a client that subscribes waits at most for the file to be watched: long for a file
+/// system that works, and short for a client.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most folders that are watched at once.
 pub const MAX_FOLDERS: usize = 1000;
@@ -58,16 +67,36 @@ pub struct Files(Arc<Inner>);
 struct Inner {
     /// `None` where there is no inotify.
     inotify: Option<AsyncFd<OwnedFd>>,
-    watched: Mutex<Watched>,
+    wanted: Mutex<Wanted>,
+    /// Something else is wanted than before.
+    asked: Notify,
+    looked: watch::Sender<Looked>,
     warned: AtomicBool,
 }
 
+/// What is to be watched.
 #[derive(Debug, Default)]
-struct Watched {
+struct Wanted {
     /// The file of each resource.
     paths: HashMap<String, PathBuf>,
     /// The resources that somebody is subscribed to, whether they have files or not.
     subscribed: HashSet<String>,
+    /// How often it became something else.
+    version: u64,
+}
+
+/// How far the looks at files have come.
+#[derive(Debug, Default)]
+struct Looked {
+    /// The version of what was wanted at the last one.
+    version: u64,
+    /// How many folders are watched.
+    folders: usize,
+}
+
+/// What is watched.
+#[derive(Debug, Default)]
+struct Watched {
     files: HashMap<String, Seen>,
     /// The numbers of the watched folders, by their names.
     folders: HashMap<PathBuf, i32>,
@@ -76,30 +105,42 @@ struct Watched {
 /// A file that somebody is subscribed to, as it was when it was last looked at.
 #[derive(Debug)]
 struct Seen {
+    path: PathBuf,
     identity: Option<Identity>,
     folders: BTreeSet<PathBuf>,
 }
 
-/// What differs if a file was written or replaced.
+/// Which files are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+enum Look {
+    /// Those that are not watched yet.
+    Fresh,
+    All,
+}
+
+impl Wanted {
+    /// The files of the resources that somebody is subscribed to.
+    fn files(&self) -> HashMap<String, PathBuf> {
+        let paths = self.paths.iter();
+        let wanted = paths.filter(|(uri, _)| self.subscribed.contains(*uri));
+        wanted
+            .map(|(uri, path)| (uri.clone(), path.clone()))
+            .collect()
+    }
 }
 
 impl Files {
     /// Watches nothing yet. Call it inside the runtime.
     pub fn new(paths: HashMap<String, PathBuf>) -> Self {
-        let watched = Watched {
+        let wanted = Wanted {
             paths,
-            ..Watched::default()
+            ..Wanted::default()
         };
         let inner = Inner {
             inotify: None,
-            watched: Mutex::new(watched),
+            wanted: Mutex::new(wanted),
+            asked: Notify::new(),
+            looked: watch::Sender::default(),
             warned: AtomicBool::new(false),
         };
         let inotify = open().map_err(|error| inner.warn(error)).ok();
@@ -109,43 +150,24 @@ impl Files {
     /// Watches these files from now on. Returns the resources, among those that somebody is
     /// subscribed to, whose file is another one than before.
     pub fn follow(&self, paths: HashMap<String, PathBuf>) -> Vec<String> {
-        let mut watched = self.0.watched.lock();
-        let before = std::mem::replace(&mut watched.paths, paths);
-        let subscribed: Vec<_> = watched.subscribed.iter().cloned().collect();
-        let moved = |uri: &String| watched.paths.get(uri) != before.get(uri);
-        let moved: Vec<_> = subscribed.into_iter().filter(moved).collect();
-        for uri in &moved {
-            watched.files.remove(uri);
-            self.0.watch(&mut watched, uri);
-        }
-        self.0.leave_folders(&mut watched);
+        let mut wanted = self.0.wanted.lock();
+        let before = std::mem::replace(&mut wanted.paths, paths);
+        let moved = |uri: &&String| wanted.paths.get(*uri) != before.get(*uri);
+        let moved: Vec<_> = wanted.subscribed.iter().filter(moved).cloned().collect();
+        self.0.ask(&mut wanted);
         moved
     }
 
     /// How many folders are watched.
     pub fn folders(&self) -> usize {
-        self.0.watched.lock().folders.len()
+        self.0.looked.borrow().folders
     }
 
     /// Announces which files have changed, until `closing`.
     pub async fn run(self, changes: Changes, closing: CancellationToken) {
-        let Some(inotify) = &self.0.inotify else {
-            return;
-        };
-        let watching = async {
-            loop {
-                match inotify.readable().await {
-                    Ok(mut ready) => ready.clear_ready(),
-                    Err(error) => return self.0.warn(error),
-                }
-                sleep(DEBOUNCE).await;
-                drain(inotify.get_ref());
-                for uri in self.0.changed() {
-                    changes.announce(Change::Resource(uri.into()));
-                }
-            }
-        };
-        closing.run_until_cancelled(watching).await;
+        closing.run_until_cancelled(self.0.run(&changes)).await;
+        // Nobody waits any more for what is not looked at.
+        self.0.is_done();
     }
 }
 
@@ -171,39 +193,123 @@ fn drain(inotify: &OwnedFd) {
 
 impl Source for Files {
     fn watch(&self, uri: &str) {
-        let mut watched = self.0.watched.lock();
-        watched.subscribed.insert(uri.to_owned());
-        self.0.watch(&mut watched, uri);
+        let mut wanted = self.0.wanted.lock();
+        wanted.subscribed.insert(uri.to_owned());
+        if wanted.paths.contains_key(uri) {
+            self.0.ask(&mut wanted);
+        }
     }
 
     fn unwatch(&self, uri: &str) {
-        let mut watched = self.0.watched.lock();
-        watched.subscribed.remove(uri);
-        if watched.files.remove(uri).is_some() {
-            self.0.leave_folders(&mut watched);
+        let mut wanted = self.0.wanted.lock();
+        wanted.subscribed.remove(uri);
+        if wanted.paths.contains_key(uri) {
+            self.0.ask(&mut wanted);
         }
+    }
+
+    fn settled(&self) -> BoxFuture<'static, ()> {
+        let version = self.0.wanted.lock().version;
+        let mut looked = self.0.looked.subscribe();
+        Box::pin(async move {
+            let reached = looked.wait_for(|looked| looked.version >= version);
+            // Later is late, and better than never.
+            timeout(SETTLE_TIMEOUT, reached).await.ok();
+        })
     }
 }
 
 impl Inner {
-    /// Watches the file of a resource, if it has one.
-    fn watch(&self, watched: &mut Watched, uri: &str) {
-        let path = watched.paths.get(uri).cloned();
-        let Some((path, inotify)) = path.zip(self.inotify.as_ref()) else {
-            return;
-        };
-        let folders = folders_of(&path);
-        for folder in &folders {
-            self.watch_folder(watched, folder, inotify.get_ref());
-        }
-        // After the folders are watched, so that no change is missed.
-        let identity = identity(&path);
-        watched
-            .files
-            .insert(uri.to_owned(), Seen { identity, folders });
+    /// Has what is wanted looked at.
+    fn ask(&self, wanted: &mut Wanted) {
+        wanted.version += 1;
+        self.asked.notify_one();
     }
 
-    fn watch_folder(&self, watched: &mut Watched, folder: &Path, inotify: &OwnedFd) {
+    async fn run(self: &Arc<Self>, changes: &Changes) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        let mut watched = Watched::default();
+        loop {
+            let what = tokio::select! {
+                ready = inotify.readable() => {
+                    match ready {
+                        Ok(mut ready) => ready.clear_ready(),
+                        Err(error) => return self.warn(error),
+                    }
+                    sleep(DEBOUNCE).await;
+                    drain(inotify.get_ref());
+                    Look::All
+                }
+                () = self.asked.notified() => Look::Fresh,
+            };
+            let inner = Arc::clone(self);
+            let looking = tokio::task::spawn_blocking(move || {
+                let updated = inner.look(&mut watched, what);
+                (watched, updated)
+            });
+            let updated;
+            (watched, updated) = match looking.await {
+                Ok(looked) => looked,
+                Err(error) => return self.warn(error),
+            };
+            for uri in updated {
+                changes.announce(Change::Resource(uri.into()));
+            }
+        }
+    }
+
+    /// Nothing is watched any more.
+    fn is_done(&self) {
+        self.looked.send_replace(Looked {
+            version: u64::MAX,
+            folders: 0,
+        });
+    }
+
+    /// Watches what is wanted by now, looks at it, and returns the resources whose files are others
+    /// than before. Blocks.
+    fn look(&self, watched: &mut Watched, what: Look) -> Vec<String> {
+        let (wanted, version) = {
+            let wanted = self.wanted.lock();
+            (wanted.files(), wanted.version)
+        };
+        let is_wanted = |uri: &String, seen: &mut Seen| wanted.get(uri) == Some(&seen.path);
+        watched.files.retain(is_wanted);
+        let mut changed = Vec::new();
+        for (uri, path) in wanted {
+            let before = watched.files.get(&uri).map(|seen| seen.identity);
+            if before.is_some() && what == Look::Fresh {
+                continue;
+            }
+            let seen = self.see(path, watched);
+            if before.is_some_and(|before| before != seen.identity) {
+                changed.push(uri.clone());
+            }
+            watched.files.insert(uri, seen);
+        }
+        self.leave_folders(watched);
+        let folders = watched.folders.len();
+        self.looked.send_replace(Looked { version, folders });
+        changed
+    }
+
+    /// Watches a file, and looks at it after that, so that no change is missed.
+    fn see(&self, path: PathBuf, watched: &mut Watched) -> Seen {
+        let folders = folders_of(&path);
+        for folder in &folders {
+            self.watch_folder(watched, folder);
+        }
+        Seen {
+            identity: Identity::of(&path),
+            folders,
+            path,
+        }
+    }
+
+    fn watch_folder(&self, watched: &mut Watched, folder: &Path) {
+        let Some(inotify) = &self.inotify else { return };
         let is_known = watched.folders.contains_key(folder);
         if !is_known && watched.folders.len() >= MAX_FOLDERS {
             return self.warn(format!("more than {MAX_FOLDERS} folders hold their files"));
@@ -245,33 +351,6 @@ impl Inner {
         }
     }
 
-    /// Looks at every watched file, and returns those that are others than before.
-    fn changed(&self) -> Vec<String> {
-        let Some(inotify) = &self.inotify else {
-            return Vec::new();
-        };
-        let mut watched = self.watched.lock();
-        let mut changed = Vec::new();
-        let mut files = std::mem::take(&mut watched.files);
-        for (uri, seen) in &mut files {
-            let Some(path) = watched.paths.get(uri).cloned() else {
-                continue;
-            };
-            seen.folders = folders_of(&path);
-            for folder in &seen.folders {
-                self.watch_folder(&mut watched, folder, inotify.get_ref());
-            }
-            let now = identity(&path);
-            if now != seen.identity {
-                seen.identity = now;
-                changed.push(uri.clone());
-            }
-        }
-        watched.files = files;
-        self.leave_folders(&mut watched);
-        changed
-    }
-
     /// Says once that changes may go unnoticed.
     fn warn(&self, reason: impl std::fmt::Display) {
         if !self.warned.swap(true, Ordering::Relaxed) {
@@ -297,18 +376,6 @@ fn folders_of(path: &Path) -> BTreeSet<PathBuf> {
         folders.insert(folder(&target));
     }
     folders
-}
-
-/// What a file is now; `None` if there is none.
-fn identity(path: &Path) -> Option<Identity> {
-    let file = fs::metadata(path).ok()?;
-    Some(Identity {
-        device: file.dev(),
-        inode: file.ino(),
-        size: file.size(),
-        modified: (file.mtime(), file.mtime_nsec()),
-        changed: (file.ctime(), file.ctime_nsec()),
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::catalog::{Current, Endpoint};
-use crate::changes::{self, Change, Listener, Lists, TooMany, View};
+use crate::changes::{self, Change, Listener, Lists, Mark, TooMany, View};
 use crate::dispatch::{self, Sight, Wish};
 use crate::metrics::MessageKind;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_REQUEST, RequestId};
@@ -23,7 +23,7 @@ pub(crate) const TOO_MANY_LISTENERS: &str =
 /// # Errors
 ///
 /// `-32601` for a subscription without a session, `-32600` for one too many.
-pub(crate) fn remember(
+pub(crate) async fn remember(
     (app, caller): (&App, &Arc<Caller>),
     session: Option<&SessionGuard>,
     wish: Wish,
@@ -36,6 +36,7 @@ pub(crate) fn remember(
         (Wish::Subscribe(uri), Some(session)) => {
             let subscribed = listener(app, session, caller).subscribe(&uri);
             subscribed.map_err(|TooMany| too_many())?;
+            app.changes.settled().await;
         }
         (Wish::Unsubscribe(uri), Some(session)) => listener(app, session, caller).unsubscribe(&uri),
         (Wish::Subscribe(_), None) => {
@@ -101,9 +102,23 @@ impl View for Eyes {
             Sight { catalog, caller }.has_resource(uri)
         })
     }
+
+    fn sees(&self, tool: &str) -> bool {
+        let caller = self.caller.as_ref();
+        let catalog = self.current.at(&self.endpoint, caller);
+        catalog.is_some_and(|catalog| {
+            let catalog = catalog.as_ref();
+            Sight { catalog, caller }.has_tool(tool)
+        })
+    }
 }
 
-/// What the client of a session hears of, as the caller of a request in it sees it.
+/// The moment from which on a session that opens now hears of changes.
+pub(crate) fn mark(app: &App, endpoint: &Endpoint, caller: &Arc<Caller>) -> Mark {
+    app.changes.mark(&Eyes::new(app, endpoint, caller))
+}
+
+/// What the client of a session hears of since it is open, as the caller of a request in it sees it.
 pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Arc<Listener> {
     let eyes = || Eyes::new(app, &session.info().toolset, caller);
     let lists = Lists {
@@ -111,11 +126,12 @@ pub(crate) fn listener(app: &App, session: &Session, caller: &Arc<Caller>) -> Ar
         prompts: true,
         resources: true,
     };
-    session.changes(|| app.changes.listen(lists, eyes()))
+    let since = session.info().since;
+    session.changes(|| app.changes.listen_since(since, lists, eyes()))
 }
 
 /// Hears of what a filter names.
-pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
+pub(crate) async fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
     let lists = Lists {
         tools: filter.tools_list_changed,
         prompts: filter.prompts_list_changed,
@@ -126,6 +142,7 @@ pub(crate) fn filtered(app: &App, filter: &Filter, eyes: Eyes) -> Listener {
         // There is room: a filter names no more than a listener may be subscribed to.
         listener.subscribe(uri).ok();
     }
+    app.changes.settled().await;
     listener
 }
 

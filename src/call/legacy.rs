@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
 use super::{CallInSession, changes};
@@ -68,7 +67,7 @@ pub(crate) struct Peer<'a> {
 
 impl Peer<'_> {
     /// Plans a request, and does at once what needs no waiting.
-    pub(crate) fn plan(&self, mut request: Request) -> Planned {
+    pub(crate) async fn plan(&self, mut request: Request) -> Planned {
         let mut context = self.context;
         let method = Method::named(&request.method);
         if let Some(session) = self.session {
@@ -77,11 +76,8 @@ impl Peer<'_> {
         }
         let mut plan = dispatch::plan(&context, &mut request);
         if let Plan::Remember(wish) = plan {
-            plan = Plan::Reply(changes::remember(
-                (self.app, self.context.caller),
-                self.session,
-                wish,
-            ));
+            let who = (self.app.as_ref(), self.context.caller);
+            plan = Plan::Reply(changes::remember(who, self.session, wish).await);
         }
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
@@ -108,8 +104,8 @@ impl Peer<'_> {
         let number = app.executor.number();
         let ended = self.session.map(|guard| guard.session().ended());
         let stop = Stop {
-            client: CancellationToken::new(),
             session: ended.unwrap_or_default(),
+            ..Stop::default()
         };
         let registered = match self.session {
             None => None,

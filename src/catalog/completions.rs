@@ -53,6 +53,14 @@ impl Completions {
         self.0.get(argument)
     }
 
+    /// Returns what runs for candidates.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        self.0.values().filter_map(|candidates| match candidates {
+            Candidates::Printed(program) => Some(&program.tool),
+            Candidates::None | Candidates::Listed(_) => None,
+        })
+    }
+
     /// Returns whether any argument has candidates.
     pub fn has_any(&self) -> bool {
         let mut all = self.0.values();

@@ -131,23 +131,8 @@ impl Concurrency {
 }
 
 fn number(entry: &Entry, least: u64, report: &mut Report) -> Option<usize> {
-    let number = entry
-        .value
-        .scalar()
-        .and_then(|scalar| scalar.text.parse::<u64>().ok());
-    let number = number.filter(|number| (least..=MOST).contains(number));
-    if number.is_none() {
-        let expected = format!("a whole number from {least} to {MOST}");
-        match entry.value.scalar().filter(|scalar| !scalar.is_null()) {
-            None => reader::wrong_value(entry, &expected, report),
-            Some(scalar) => {
-                let (name, text) = (&entry.key.text, &scalar.text);
-                let message = format!("`{name}` must be {expected}, not `{text}`");
-                report.add(Problem::error(Code::Value, entry.place(), message));
-            }
-        }
-    }
-    number.and_then(|number| usize::try_from(number).ok())
+    let number = reader::number(entry, least..=MOST, report)?;
+    usize::try_from(number).ok()
 }
 
 fn key(entry: &Entry, report: &mut Report) -> Option<Word> {

@@ -23,6 +23,7 @@ use super::allow::Allow;
 use super::documents::{Document, INCLUDE};
 use super::environment::Environment;
 use super::outbound::Apis;
+use super::sandbox::Host;
 use super::secrets::SECRETS;
 use super::settings::Settings;
 use super::{Case, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
@@ -72,6 +73,8 @@ pub(crate) const ADVICE: Advice = Advice {
 pub(crate) struct Context<'a> {
     pub(crate) sources: Sources,
     pub(crate) environment: &'a Environment,
+    /// The machine that it runs on.
+    pub(crate) host: &'a Host,
     /// The HTTP APIs of the file.
     pub(crate) apis: &'a Apis,
     /// What no call may say.
@@ -142,6 +145,7 @@ pub(crate) fn read(document: &Document, context: &Context<'_>, report: &mut Repo
     let context = &Context {
         sources: context.sources.clone(),
         environment: context.environment,
+        host: context.host,
         apis: &apis,
         secrets: Arc::clone(&context.secrets),
     };

@@ -19,6 +19,7 @@ use crate::document::diagnostic::{Code, Problem, Report, Source, Span};
 use crate::document::reader;
 use crate::document::yaml::{self, Entry};
 use crate::secret::Permissions;
+use crate::snapshot::Snapshot;
 pub(crate) use merge::Document;
 use merge::Merger;
 use open::{FileId, Opened, Unreadable};
@@ -32,24 +33,25 @@ const MAX_DEPTH: usize = 4;
 
 /// Reads the file `path` and all that it includes; what is wrong is in the report.
 pub(crate) fn load(path: &Path, permissions: Permissions) -> (Option<Document>, Report) {
-    match open::open(path, permissions, yaml::MAX_BYTES) {
-        Ok(Opened { text, id }) => read(path, &text, Some(id), permissions),
-        Err(Unreadable {
-            code,
-            message,
-            help,
-        }) => {
-            let mut report = Report::new(Source::new(path, String::new()));
-            report.has_read(path);
-            let problem = Problem::without_place(code, message);
-            report.add(problem.help(
-                help.unwrap_or(
+    let seen = Snapshot::of(path);
+    let (document, mut report) =
+        match open::open(path, permissions, yaml::MAX_BYTES) {
+            Ok(Opened { text, id }) => read(path, &text, Some(id), permissions),
+            Err(Unreadable {
+                code,
+                message,
+                help,
+            }) => {
+                let mut report = Report::new(Source::new(path, String::new()));
+                let problem = Problem::without_place(code, message);
+                report.add(problem.help(help.unwrap_or(
                     "name another file with --tools, or write one with `mcp-serve init`",
-                ),
-            ));
-            (None, report)
-        }
-    }
+                )));
+                (None, report)
+            }
+        };
+    report.depends_on(seen);
+    (document, report)
 }
 
 /// As [`load`], with the text of the first file.
@@ -69,7 +71,6 @@ fn read(
 ) -> (Option<Document>, Report) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let mut report = Report::new(Source::new(path, text));
-    report.has_read(path);
     let source = Arc::clone(report.sources().root());
     let mut loader = Loader {
         bytes: source.text.len(),
@@ -138,7 +139,7 @@ impl Loader<'_> {
     fn include_file(&mut self, path: &Path, place: Span) -> Option<()> {
         // As the user would name it.
         let path = path.strip_prefix(".").unwrap_or(path);
-        self.report.has_read(path);
+        self.report.depends_on(Snapshot::of(path));
         let left = yaml::MAX_BYTES.saturating_sub(self.bytes as u64);
         let Opened { text, id } = match open::open(path, self.permissions, left) {
             Ok(opened) => opened,

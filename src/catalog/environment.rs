@@ -27,6 +27,7 @@ pub struct Environment {
     variables: HashMap<OsString, OsString>,
     grants: Grants,
     permissions: Permissions,
+    tries_sandboxes: bool,
 }
 
 impl Environment {
@@ -60,6 +61,21 @@ impl Environment {
         }
     }
 
+    /// The same, where a sandbox is tried before anything that asks for one is served. Without, every
+    /// sandbox is taken to be possible.
+    #[must_use]
+    pub fn trying_sandboxes(self) -> Self {
+        Self {
+            tries_sandboxes: true,
+            ..self
+        }
+    }
+
+    /// Returns whether a sandbox is tried.
+    pub fn tries_sandboxes(&self) -> bool {
+        self.tries_sandboxes
+    }
+
     /// Returns whether the files of a definition may be anybody's.
     pub fn permissions(&self) -> Permissions {
         self.permissions
@@ -88,6 +104,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
             variables: (variables.map(|(name, value)| (name.into(), value.into()))).collect(),
             grants: Grants::default(),
             permissions: Permissions::default(),
+            tries_sandboxes: false,
         }
     }
 }

@@ -6,10 +6,12 @@ mod script;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::argument_error::ArgumentError;
 use super::settings::Variable;
 use super::template::{Renderer, Slot, Template};
+use crate::sandbox::Policy;
 pub(crate) use files::{FILE_PREFIX, FileText, Files, Placed, is_file_name};
 pub(crate) use script::{Input, Script};
 
@@ -27,6 +29,8 @@ pub(crate) struct Exec {
     pub(crate) script: Option<Script>,
     pub(crate) files: Files,
     pub(crate) workdir: Option<PathBuf>,
+    /// What it is confined to, if it is.
+    pub(crate) sandbox: Option<Arc<Policy>>,
     /// The environment that does not depend on the call.
     pub(crate) inherited: Vec<(OsString, OsString)>,
     pub(crate) variables: Vec<Variable>,
@@ -56,6 +60,7 @@ impl Exec {
             arguments: words,
             environment,
             workdir: self.workdir.clone(),
+            sandbox: self.sandbox.clone(),
             input: None,
             folder,
         })
@@ -127,6 +132,8 @@ pub struct Command {
     pub environment: Vec<(OsString, OsString)>,
     /// The absolute path of the folder to run in; `None` asks for a private one.
     pub workdir: Option<PathBuf>,
+    /// What it is confined to, besides its own folder; `None` if it is not.
+    pub(crate) sandbox: Option<Arc<Policy>>,
     /// What it finds on its standard input: its arguments as one line of JSON; `None` if nothing.
     pub input: Option<String>,
     /// What is written before the process starts; `None` if nothing is.
@@ -143,6 +150,7 @@ impl fmt::Debug for Command {
             .field("arguments", &self.arguments)
             .field("environment", &names)
             .field("workdir", &self.workdir)
+            .field("sandbox", &self.sandbox)
             .field("folder", &self.folder)
             .finish_non_exhaustive()
     }

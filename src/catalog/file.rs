@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::Entry;
+use crate::snapshot::Snapshot;
 
 /// The largest file that is served, in bytes: 4 MiB, as much as a request may have.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -18,8 +19,9 @@ pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// something else each time.
 pub(crate) fn path(entry: &Entry, folder: &Path, report: &mut Report) -> Option<PathBuf> {
     let path = folder.join(reader::text(entry, report)?);
+    let seen = Snapshot::of(&path);
     if open(entry, folder, report).is_none() {
-        report.has_read(&path);
+        report.depends_on(seen);
         return None;
     }
     Some(std::path::absolute(&path).unwrap_or(path))
@@ -29,7 +31,7 @@ pub(crate) fn path(entry: &Entry, folder: &Path, report: &mut Report) -> Option<
 /// at `folder`.
 pub(crate) fn read(entry: &Entry, folder: &Path, report: &mut Report) -> Option<Vec<u8>> {
     let path = folder.join(reader::text(entry, report)?);
-    report.has_read(&path);
+    report.depends_on(Snapshot::of(&path));
     open(entry, folder, report)
 }
 

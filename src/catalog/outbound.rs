@@ -12,6 +12,7 @@ mod encode;
 mod header;
 mod parts;
 mod path;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,9 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
-pub use api::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Tls};
+pub use api::{
+    AllowedReach, Api, Auth, ClientCredentials, Credential, DEFAULT_API_TIMEOUT, Redirects, Tls,
+};
 pub(crate) use apis::Apis;
 use body::Body;
 use header::Header;
@@ -92,7 +95,7 @@ impl Http {
         let (method, target) = method(entry, report)?;
         let (api, path) = match get("api") {
             Some(api) => path_of_api(target, apis.named(api, report), report)?,
-            None => own_url(target, report)?,
+            None => own_url(target, apis, report)?,
         };
         let query = get("query").map(|entry| Parts::read(entry, report));
         let headers = get("headers").map(|entry| header::read(entry, report));
@@ -116,6 +119,16 @@ impl Http {
         if let Some(body) = &self.body {
             body.check(tool, parameters, report);
         }
+        if let Some(Body::Text(word)) = &self.body {
+            syntax::check(word, &self.content_type(), parameters, report);
+        }
+    }
+
+    /// What the definition says that the body is.
+    fn content_type(&self) -> String {
+        let mut headers = self.headers.iter().chain(&self.api.headers);
+        let header = headers.find(|header| header.name == CONTENT_TYPE);
+        header.map_or_else(String::new, |header| header.value.literals().collect())
     }
 
     /// Whether it changes nothing, as HTTP has it.
@@ -254,7 +267,7 @@ fn path_of_api(
 }
 
 /// Takes a URL apart: where the server is, and the path.
-fn own_url(entry: &Entry, report: &mut Report) -> Option<(Arc<Api>, Path)> {
+fn own_url(entry: &Entry, apis: &Apis, report: &mut Report) -> Option<(Arc<Api>, Path)> {
     reader::text(entry, report)?;
     let mut word = segments(entry.value.scalar()?, report);
     let prefix = word.prefix().to_owned();
@@ -273,14 +286,13 @@ fn own_url(entry: &Entry, report: &mut Report) -> Option<(Arc<Api>, Path)> {
     }
     let (server, rest) = prefix.split_at_checked(authority + end.unwrap_or(after.len()))?;
     let base = apis::url(server, entry.place(), report)?;
-    let name = base.host_str().unwrap_or_default().to_owned();
     match word.segments.first_mut() {
         Some(Segment::Literal(text)) if !rest.is_empty() => rest.clone_into(text),
         Some(Segment::Literal(text)) => "/".clone_into(text),
         _ => return None,
     }
     let path = Path::read(word, report);
-    Some((Arc::new(Api::at(name, &base)), path))
+    Some((apis.unnamed(&base), path))
 }
 
 fn body(entry: &Entry, method: &Method, report: &mut Report) -> Option<Body> {

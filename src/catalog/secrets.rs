@@ -18,6 +18,7 @@ use crate::document::suggest::did_you_mean;
 use crate::document::yaml::{Content, Entry, Node, Part, Scalar};
 use crate::redact::Redactor;
 use crate::secret::{self, MAX_SECRET_BYTES, SecretFileError};
+use crate::snapshot::Snapshot;
 use reference::Form;
 
 /// The key that gives values names.
@@ -315,7 +316,7 @@ impl Resolver<'_> {
 
     /// Reads a secret file; the error completes a sentence.
     fn read(&mut self, file: &Path, path: &str, place: Span) -> Result<String, String> {
-        self.report.has_read(file);
+        self.report.depends_on(Snapshot::of(file));
         let (secret, doubt) = secret::read_doubtful(file, MAX_SECRET_BYTES)
             .map_err(|error| format!("cannot be used: {}", reason(&error)))?;
         if let Some(doubt) = doubt {

@@ -8,6 +8,7 @@ use super::concurrency::{Concurrency, Rate};
 use super::output::Output;
 use super::progress::ProgressLines;
 use super::question::Fallback;
+use super::sandbox::Sandbox;
 use super::tags;
 use super::template::{Word, segments};
 use super::tool::{Effect, ExitRules, Signal, Stdin};
@@ -35,6 +36,7 @@ pub(crate) const KEYS: &[&str] = &[
     "workdir",
     "env",
     "inherit_env",
+    "sandbox",
     "cancel",
     "confirm_fallback",
     "concurrency",
@@ -79,6 +81,7 @@ pub(crate) struct Settings {
     pub(crate) workdir: Option<Workdir>,
     pub(crate) env: Vec<Variable>,
     pub(crate) inherit_env: Vec<String>,
+    pub(crate) sandbox: Option<Sandbox>,
     pub(crate) signal: Option<Signal>,
     pub(crate) grace: Option<Duration>,
     pub(crate) confirm_fallback: Option<Fallback>,
@@ -117,6 +120,7 @@ impl Settings {
             "workdir" => self.workdir = workdir(entry, report),
             "env" => self.env = env(entry, report),
             "inherit_env" => self.inherit_env = inherit_env(entry, report),
+            "sandbox" => self.sandbox = Sandbox::read(entry, report),
             "cancel" => self.cancel(entry, report),
             "concurrency" => self.concurrency = Concurrency::read(entry, report),
             "rate" => self.rate = Rate::read(entry, report),
@@ -157,6 +161,7 @@ impl Settings {
             workdir: self.workdir.or_else(|| defaults.workdir.clone()),
             env,
             inherit_env,
+            sandbox: self.sandbox.or_else(|| defaults.sandbox.clone()),
             signal: self.signal.or(defaults.signal),
             grace: self.grace.or(defaults.grace),
             confirm_fallback: self.confirm_fallback.or(defaults.confirm_fallback),

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod guard;
+pub(in crate::catalog) mod hostile;
 mod properties;
 mod rules;
 mod words;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::allow::Allow;
 use super::argument_error::ArgumentError;
@@ -22,6 +23,7 @@ use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::template::Renderer;
 use crate::auth::Caller;
+use crate::document::yaml::Entry;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
 use crate::protocol::media::MediaType;
@@ -76,11 +78,31 @@ pub struct Tool {
     pub progress: Option<ProgressLines>,
     /// What nothing else of a catalog is called, tools or not; the same when it is loaded again.
     pub(crate) identity: String,
+    /// What tells its definition from others, in other processes too: whoever agreed to a call agreed
+    /// to this.
+    pub(crate) digest: ToolDigest,
     /// Who may use it.
     pub allow: Allow,
     /// Names for toolsets to choose by; no client sees them.
     pub tags: BTreeSet<String>,
     pub(crate) parts: Parts,
+}
+
+/// A digest of what stands in the file of a tool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ToolDigest([u8; 32]);
+
+impl ToolDigest {
+    /// That of what stands under a key.
+    pub(crate) fn of(entry: &Entry) -> Self {
+        let text = serde_json::to_vec(&entry.value.json()).unwrap_or_default();
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(self) -> [u8; 32] {
+        self.0
+    }
 }
 
 /// What a call is made of.
@@ -265,6 +287,7 @@ impl Tool {
             rate: None,
             progress: None,
             identity: format!("output of {}", self.identity),
+            digest: ToolDigest::default(),
             allow: self.allow.clone(),
             tags: BTreeSet::new(),
             parts: Parts {
@@ -276,6 +299,11 @@ impl Tool {
                 secrets: Arc::clone(&self.parts.secrets),
             },
         }
+    }
+
+    /// Whether it runs a program that has no sandbox.
+    pub(crate) fn runs_unconfined(&self) -> bool {
+        matches!(&self.parts.kind, Kind::Exec(exec) if exec.sandbox.is_none())
     }
 
     /// Whether the values of a parameter reach the program, or the other server.

@@ -34,6 +34,10 @@ impl View for AlwaysTheSame {
     fn has(&self, _: &str) -> bool {
         true
     }
+
+    fn sees(&self, _: &str) -> bool {
+        true
+    }
 }
 
 /// Runs a test on a clock that goes on only when nothing else is to be done.
@@ -194,6 +198,10 @@ impl Source for Log {
     fn unwatch(&self, uri: &str) {
         self.0.lock().push(format!("-{uri}"));
     }
+
+    fn settled(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 #[test]
@@ -228,6 +236,10 @@ impl View for Seen {
     fn has(&self, uri: &str) -> bool {
         uri != "hidden"
     }
+
+    fn sees(&self, tool: &str) -> bool {
+        tool != "hidden"
+    }
 }
 
 #[test]
@@ -259,5 +271,38 @@ fn nobody_hears_of_a_resource_that_is_hidden() {
             changes.announce(resource(uri));
         }
         assert_eq!(told(&listener).await, [resource("shown")]);
+    });
+}
+
+#[test]
+fn a_tool_is_heard_by_those_who_see_it() {
+    paused(async {
+        let changes = Changes::default();
+        let sees_all = changes.listen(ALL, AlwaysTheSame);
+        let sees_some = changes.listen(ALL, Seen::default());
+        for _ in 0..2 {
+            changes.announce_by("hidden", Change::Tools);
+            changes.announce_by("shown", Change::Prompts);
+            assert_eq!(told(&sees_all).await, [Change::Tools, Change::Prompts]);
+            assert_eq!(told(&sees_some).await, [Change::Prompts]);
+        }
+    });
+}
+
+#[test]
+fn who_listens_later_hears_what_changed_since_the_mark() {
+    paused(async {
+        let changes = Changes::default();
+        let view = Seen::default();
+        changes.announce(Change::Resources);
+        let mark = changes.mark(&view);
+        let same = changes.listen_since(mark, ALL, view.clone());
+        assert_eq!(told(&same).await, []);
+        changes.announce(Change::Tools);
+        view.0.lock().prompts = 1;
+        changes.replaced();
+        let late = changes.listen_since(mark, ALL, view.clone());
+        assert_eq!(told(&late).await, [Change::Tools, Change::Prompts]);
+        assert_eq!(told(&late).await, []);
     });
 }

@@ -67,6 +67,10 @@ pub struct Check {
     #[arg(long)]
     pub strict: bool,
 
+    /// Show every option, also those that nobody has set.
+    #[arg(long, short)]
+    pub verbose: bool,
+
     /// Form of what is printed: text for people, json for editors and CI.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: CheckFormat,

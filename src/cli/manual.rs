@@ -21,7 +21,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
             ("SIGUSR1", "Write session statistics to the log."),
             (
                 "SIGHUP",
-                "Read the definitions again, as a change of their files does.",
+                "Read the definitions again, as a change of their files does. An auth file is read \
+                 at the start only.",
             ),
         ],
     ),
@@ -44,7 +45,11 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
                  the arguments of call. With check --strict also a warning. Starting again does not \
                  help.",
             ),
-            ("128 + n", "A second signal of number n."),
+            (
+                "128 + n",
+                "A second signal of number n. With call and test: the first one, which ends what \
+                 they run.",
+            ),
         ],
     ),
     (

@@ -113,6 +113,14 @@ fn is_of_kubernetes(name: &str) -> bool {
     })
 }
 
+/// Whether a command line, which cannot be read, asks `check` for JSON.
+pub fn wants_json(arguments: &[OsString]) -> bool {
+    let is_json = |pair: &[OsString]| matches!(pair, [option, json] if option == "--format" && json == "json");
+    arguments.iter().any(|argument| argument == "check")
+        && (arguments.iter().any(|argument| argument == "--format=json")
+            || arguments.windows(2).any(is_json))
+}
+
 #[cfg(test)]
 mod tests {
     use super::unknown_variables;

@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, Grants, Loaded};
 use crate::cli::{self, Check, CheckFormat, Source};
 use crate::config::{self, Config};
 use crate::console::{self, Console};
-use crate::document::{Diagnostic, LoadError, Severity};
+use crate::document::{Diagnostic, LoadError, Place, Severity};
 use crate::failure::Failure;
 
 /// Checks everything, and returns the exit code that serving would end with before it listens.
@@ -18,7 +18,7 @@ pub(super) fn run(options: &Check, setup: Setup) -> Result<u8, Failure> {
     let console = setup.console;
     let verdict = Verdict::new(setup);
     match options.format {
-        CheckFormat::Text => verdict.tell(console)?,
+        CheckFormat::Text => verdict.tell(console, options.verbose)?,
         CheckFormat::Json => console::print(verdict.json(options.strict))?,
     }
     Ok(if verdict.is_ok(options.strict) {
@@ -111,8 +111,8 @@ impl Verdict {
             }
     }
 
-    /// The problems as serving says them, then what counts.
-    fn tell(&self, console: Console) -> anyhow::Result<()> {
+    /// The problems as serving says them, then what counts, and the verdict last.
+    fn tell(&self, console: Console, is_verbose: bool) -> anyhow::Result<()> {
         for error in &self.errors {
             console.error(error);
         }
@@ -125,11 +125,13 @@ impl Verdict {
         for note in &self.notes {
             console::tell(&format!("note: {note}"));
         }
-        let configuration = table::lines(&self.rows(), "  ");
-        console::print(format!(
-            "{}\n\nconfiguration:\n{configuration}",
-            self.summary()
-        ))
+        let rows = self.rows(is_verbose);
+        let configuration = if rows.is_empty() {
+            String::new()
+        } else {
+            format!("configuration:\n{}\n", table::lines(&rows, "  "))
+        };
+        console::print(format!("{configuration}{}\n", self.summary()))
     }
 
     fn summary(&self) -> String {
@@ -169,13 +171,16 @@ impl Verdict {
         ]
     }
 
-    /// What counts, and what set it.
-    fn rows(&self) -> Vec<[String; 3]> {
-        let of_file = self.catalog.iter().map(|catalog| {
+    /// What counts and what set it, defaults only if they are of interest.
+    fn rows(&self, has_defaults: bool) -> Vec<[String; 3]> {
+        let names = self.catalog.iter().filter(|_| has_defaults);
+        let of_file = names.map(|catalog| {
             let file = self.file.display().to_string();
             ["name".to_owned(), catalog.server().name.clone(), file]
         });
-        let options = self.settings.all().iter().map(|setting| {
+        let settings = self.settings.all().iter();
+        let settings = settings.filter(|setting| has_defaults || setting.source != Source::Default);
+        let options = settings.map(|setting| {
             let source = match setting.source {
                 Source::Default => "default",
                 Source::Environment => &setting.variable,
@@ -218,7 +223,7 @@ impl Verdict {
                 .map(Configured::of_option)
                 .collect(),
         };
-        serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+        report.encoded()
     }
 }
 
@@ -230,61 +235,114 @@ fn counted(count: usize, noun: &str) -> Option<String> {
     }
 }
 
+/// The report of `check --format json` on options that cannot be read: nothing else is known.
+pub(super) fn unreadable(error: &str) -> String {
+    Report {
+        ok: false,
+        file: String::new(),
+        errors: 1,
+        warnings: 0,
+        served: BTreeMap::new(),
+        diagnostics: vec![Problem::unplaced("error", error.to_owned())],
+        configuration: Vec::new(),
+    }
+    .encoded()
+}
+
 /// The report of `check --format json`. Members are added, but never removed or changed.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     ok: bool,
     file: String,
     errors: usize,
     warnings: usize,
     served: BTreeMap<String, usize>,
-    diagnostics: Vec<Problem>,
+    diagnostics: Vec<Problem<'a>>,
     configuration: Vec<Configured>,
+}
+
+impl Report<'_> {
+    fn encoded(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
 }
 
 /// A problem. Lines and columns count from 1, columns in characters, and the end is behind the place.
 #[derive(Serialize)]
-struct Problem {
+struct Problem<'a> {
     severity: &'static str,
     code: Option<&'static str>,
     message: String,
-    help: Option<String>,
-    path: Option<String>,
+    help: Option<&'a str>,
+    #[serde(flatten)]
+    place: Placed<'a>,
+    /// Other places that have to do with it.
+    others: Vec<Other<'a>>,
+}
+
+/// A place of a problem; nothing for what is about options, or a file as a whole.
+#[derive(Default, Serialize)]
+struct Placed<'a> {
+    path: Option<&'a str>,
     line: Option<usize>,
     column: Option<usize>,
     end_line: Option<usize>,
     end_column: Option<usize>,
 }
 
-impl Problem {
+/// Another place, and what is there.
+#[derive(Serialize)]
+struct Other<'a> {
+    message: &'a str,
+    #[serde(flatten)]
+    place: Placed<'a>,
+}
+
+impl<'a> From<Place<'a>> for Placed<'a> {
+    fn from(place: Place<'a>) -> Self {
+        let ((line, column), (end_line, end_column)) = (place.start, place.end);
+        Self {
+            path: Some(place.path),
+            line: Some(line),
+            column: Some(column),
+            end_line: Some(end_line),
+            end_column: Some(end_column),
+        }
+    }
+}
+
+impl<'a> Problem<'a> {
     fn unplaced(severity: &'static str, message: String) -> Self {
         Self {
             severity,
             code: None,
             message,
             help: None,
-            path: None,
-            line: None,
-            column: None,
-            end_line: None,
-            end_column: None,
+            place: Placed::default(),
+            others: Vec::new(),
         }
     }
 
-    fn placed(diagnostic: &Diagnostic) -> Self {
+    fn placed(diagnostic: &'a Diagnostic) -> Self {
         let severity = match diagnostic.severity() {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let (start, end) = (diagnostic.position(), diagnostic.end());
+        let whole = Placed {
+            path: Some(diagnostic.path()),
+            ..Placed::default()
+        };
+        let others = diagnostic.others();
         Self {
             code: Some(diagnostic.code().as_str()),
-            help: diagnostic.help().map(str::to_owned),
-            path: Some(diagnostic.path().to_owned()),
-            line: start.map(|(line, _)| line),
-            column: start.map(|(_, column)| column),
-            end_line: end.map(|(line, _)| line),
-            end_column: end.map(|(_, column)| column),
+            help: diagnostic.help(),
+            place: diagnostic.place().map_or(whole, Placed::from),
+            others: others
+                .map(|(place, message)| Other {
+                    message,
+                    place: place.into(),
+                })
+                .collect(),
             ..Self::unplaced(severity, diagnostic.message().to_owned())
         }
     }

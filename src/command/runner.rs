@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::Caller;
 use crate::catalog::{Arguments, Tool};
@@ -15,6 +14,7 @@ use crate::console;
 use crate::execute::{
     self, CallRequest, Client, Executor, Input, Limits, Listener, Origin, Outcome, Said, Stop,
 };
+use crate::failure::Failure;
 use crate::logging;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::version::ProtocolVersion;
@@ -38,6 +38,8 @@ pub(super) struct Call {
 pub(super) struct Runner {
     runtime: tokio::runtime::Runtime,
     limits: Limits,
+    /// The signals, also those that come between two calls.
+    events: Box<dyn Stream<Item = Event> + Send + Unpin>,
 }
 
 impl Runner {
@@ -53,9 +55,14 @@ impl Runner {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
+        let events = {
+            let _inside = runtime.enter();
+            shutdown::events().context("cannot listen for signals")?
+        };
         let limits = &parsed.cli.limits;
         Ok(Self {
             runtime,
+            events: Box::new(events),
             limits: Limits {
                 max_calls: 1,
                 max_calls_per_principal: None,
@@ -67,19 +74,20 @@ impl Runner {
 
     /// Runs a call to its end, and ends what it leaves behind. A signal stops it, and a second one
     /// kills it.
-    pub(super) fn run(&self, call: Call) -> anyhow::Result<Outcome> {
+    ///
+    /// # Errors
+    ///
+    /// The signal that stopped it, once nothing of the call runs any more.
+    pub(super) fn run(&mut self, call: Call) -> Result<Outcome, Failure> {
+        let events = &mut self.events;
         self.runtime.block_on(async {
-            let events = shutdown::events().context("cannot listen for signals")?;
             let executor = Executor::new(self.limits);
             let (sender, outcome) = oneshot::channel();
             let listener = Speaker {
                 outcome: sender,
                 listens: call.listens,
             };
-            let stop = Stop {
-                client: CancellationToken::new(),
-                session: CancellationToken::new(),
-            };
+            let stop = Stop::default();
             let started = executor.start(request(call, &executor), stop, Box::new(listener));
             let ended = async {
                 let outcome = outcome.await.unwrap_or(Outcome::Lost);
@@ -87,7 +95,7 @@ impl Runner {
                 outcome
             };
             match started {
-                Ok(()) => Ok(until_stopped(&executor, ended, events).await),
+                Ok(()) => until_stopped(&executor, ended, events).await,
                 Err(execute::Busy::Server | execute::Busy::Principal) => Ok(Outcome::Lost),
             }
         })
@@ -138,20 +146,24 @@ fn request(call: Call, executor: &Executor) -> CallRequest {
 async fn until_stopped(
     executor: &Executor,
     ended: impl Future<Output = Outcome>,
-    mut events: impl Stream<Item = Event> + Unpin,
-) -> Outcome {
+    events: &mut (impl Stream<Item = Event> + Unpin),
+) -> Result<Outcome, Failure> {
     tokio::pin!(ended);
-    let mut is_stopped = false;
+    let mut stopped_by = None;
     loop {
         tokio::select! {
-            outcome = &mut ended => return outcome,
-            Some(Event::Stop(_)) = events.next() => {
-                if is_stopped {
-                    executor.kill_all();
-                } else {
+            biased;
+            Some(event) = events.next() => match (event, stopped_by) {
+                (Event::Stop(signal), None) => {
                     executor.stop_all();
+                    stopped_by = Some(signal);
                 }
-                is_stopped = true;
+                (Event::Stop(_), Some(_)) => executor.kill_all(),
+                // They are for servers.
+                (Event::Report | Event::Reload, _) => {}
+            },
+            outcome = &mut ended => {
+                return stopped_by.map_or(Ok(outcome), |signal| Err(Failure::stopped_by(signal)));
             }
         }
     }

@@ -26,10 +26,10 @@ pub(super) fn run(options: &Test, setup: &Setup) -> Result<u8, Failure> {
     if let (Some(filter), []) = (&options.filter, cases.as_slice()) {
         return Err(Failure::usage([anyhow!("no test holds `{filter}`")]));
     }
-    let runner = Runner::new(&setup.parsed, setup.environment.allows_color())?;
+    let mut runner = Runner::new(&setup.parsed, setup.environment.allows_color())?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in cases {
-        let verdict = verdict(case, &runner)?;
+        let verdict = verdict(case, &mut runner)?;
         let word = match &verdict {
             Verdict::Passed => "ok",
             Verdict::Failed(_) => "FAILED",
@@ -79,7 +79,7 @@ enum Verdict {
     Skipped,
 }
 
-fn verdict(case: &Case, runner: &Runner) -> anyhow::Result<Verdict> {
+fn verdict(case: &Case, runner: &mut Runner) -> Result<Verdict, Failure> {
     let Some(tool) = &case.tool else {
         return Ok(Verdict::Skipped);
     };
@@ -107,8 +107,8 @@ fn verdict(case: &Case, runner: &Runner) -> anyhow::Result<Verdict> {
 fn result(
     case: &Case,
     tool: &Arc<Tool>,
-    runner: &Runner,
-) -> anyhow::Result<Result<CallToolResult, String>> {
+    runner: &mut Runner,
+) -> Result<Result<CallToolResult, String>, Failure> {
     let missing = runner::missing(tool, true);
     if !missing.is_empty() {
         return Ok(Err(missing_capabilities(&missing).message.into_owned()));

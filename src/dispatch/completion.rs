@@ -36,7 +36,7 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
             // There is no second round of a completion.
             let client = Client {
                 retry: None,
-                ..input::client(context, request, "", None)?
+                ..input::client(context, request, ("", &program.tool), None)?
             };
             perform(
                 context,

@@ -2,8 +2,9 @@
 //! (MCP 2026-07-28, Multi Round-Trip Requests).
 //!
 //! The state is sealed: the server keeps nothing between two rounds, and any server with the same
-//! key goes on. It is bound to who calls what with which arguments, and for a while. A client may
-//! come back without it, with its answers alone.
+//! key and definition goes on. It is bound to who calls what with which arguments, and for a while. What
+//! a user agreed to is what was defined then, so that it does not count for another definition. A client
+//! may come back without it, with its answers alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Client, Context, raw};
 use crate::auth::Principal;
-use crate::catalog::Catalog;
+use crate::catalog::ToolDigest;
+use crate::catalog::{Catalog, Tool};
 use crate::protocol::capabilities::Capability;
 use crate::protocol::input::{Answers, InputRequired, Known, missing_capabilities};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
@@ -35,7 +37,7 @@ pub struct Retry {
     place: Place,
 }
 
-/// Who calls what, with which arguments: a digest.
+/// Who calls what, as it is defined, with which arguments: a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place([u8; 32]);
 
@@ -51,7 +53,7 @@ struct State {
 }
 
 /// Reads what a request says of its client, and what it brings. `name` is that of the tool or
-/// prompt, or the URI of the resource.
+/// prompt, or the URI of the resource, and `tool` stands behind it.
 ///
 /// # Errors
 ///
@@ -60,7 +62,7 @@ struct State {
 pub(super) fn client(
     context: &Context<'_>,
     request: &Request,
-    name: &str,
+    (name, tool): (&str, &Tool),
     arguments: Option<&Map<String, Value>>,
 ) -> Result<Client, ErrorObject> {
     let params = &request.params;
@@ -74,7 +76,7 @@ pub(super) fn client(
         }),
         Era::Modern => {
             let caller = &context.caller.principal;
-            let place = Place::of(caller, &request.method, name, arguments);
+            let place = Place::of(caller, &request.method, (name, tool.digest), arguments);
             Ok(Client {
                 capabilities: modern::client_capabilities(params),
                 log_level: modern::log_level(params)?,
@@ -199,14 +201,14 @@ impl Place {
     fn of(
         caller: &Principal,
         method: &str,
-        name: &str,
+        (name, digest): (&str, ToolDigest),
         arguments: Option<&Map<String, Value>>,
     ) -> Self {
         let caller = caller.identity().map(|identity| {
             let issuer = format!("{:?}", identity.issuer);
             json!([issuer, identity.subject, identity.tenant])
         });
-        let mut text = json!(["mcp-serve 1", caller, method, name]).to_string();
+        let mut text = json!(["mcp-serve 2", caller, method, name, digest.bytes()]).to_string();
         // Whether there are no arguments or none are given is the same.
         let none = Map::new();
         write_object(&mut text, arguments.unwrap_or(&none));
@@ -253,8 +255,21 @@ mod tests {
 
     const LIFETIME: Duration = Duration::from_mins(10);
 
+    const TOOL: &str = "{description: d, exec: /bin/true, confirm: Sure?}";
+
     fn user(subject: &str, tenant: Option<&str>) -> Principal {
         Principal::user(Issuer::AuthFile, subject, tenant.map(str::to_owned))
+    }
+
+    fn tools(text: &str) -> Catalog {
+        let path = Path::new("tools.yaml");
+        let loaded = Catalog::parse(text, path, &Environment::default());
+        loaded.unwrap().catalog
+    }
+
+    fn digest(text: &str) -> ToolDigest {
+        let catalog = tools(&format!("tools: {{t: {text}}}"));
+        catalog.tool("t").unwrap().digest
     }
 
     /// A request as it is read.
@@ -263,6 +278,7 @@ mod tests {
         caller: Principal,
         method: &'static str,
         name: &'static str,
+        digest: ToolDigest,
         arguments: Value,
     }
 
@@ -273,22 +289,21 @@ mod tests {
                 caller: user("ann", None),
                 method: "tools/call",
                 name: "wipe",
+                digest: digest(TOOL),
                 arguments: json!({"a": 1, "b": {"x": [1, {"p": 1, "q": 2}], "y": null}}),
             }
         }
 
         fn read(&self, seal: &Seal, params: &Value) -> Result<Retry, i32> {
             let arguments = self.arguments.as_object();
-            let place = Place::of(&self.caller, self.method, self.name, arguments);
+            let named = (self.name, self.digest);
+            let place = Place::of(&self.caller, self.method, named, arguments);
             let params = params.as_object().unwrap();
             read((seal, self.now), place, params).map_err(|error| error.code)
         }
 
         /// The state of a client that is sent away to answer `key`.
         fn state(&self, seal: &Seal, retry: &Retry, key: &str) -> String {
-            let tools = "tools: {t: {description: d, exec: /bin/true}}";
-            let environment = Environment::default();
-            let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &environment).unwrap();
             let known = retry.answers.known.iter();
             let required = InputRequired {
                 requests: Map::from_iter([(key.to_owned(), json!({"method": "roots/list"}))]),
@@ -298,8 +313,8 @@ mod tests {
                     .collect(),
             };
             let sealing = (seal, self.now);
-            let result =
-                input_required(sealing, LIFETIME, retry, required, &loaded.catalog).unwrap();
+            let catalog = tools("tools: {}");
+            let result = input_required(sealing, LIFETIME, retry, required, &catalog).unwrap();
             let result: Value = serde_json::from_str(result.get()).unwrap();
             assert_eq!(result["resultType"], "input_required");
             assert_eq!(
@@ -367,7 +382,7 @@ mod tests {
         let mut same = Case::new();
         same.arguments = reordered;
         assert!(same.read(&seal, &params).is_ok());
-        let changes: [fn(&mut Case); 10] = [
+        let changes: [fn(&mut Case); 12] = [
             |case| case.now += LIFETIME + Duration::from_secs(1),
             |case| case.caller = user("bob", None),
             |case| case.caller = user("ann", Some("t")),
@@ -375,6 +390,8 @@ mod tests {
             |case| case.caller = Principal::user(Issuer::TokenFile, "ann", None),
             |case| case.method = "prompts/get",
             |case| case.name = "wipe2",
+            |case| case.digest = digest(&TOOL.replace("Sure", "Really")),
+            |case| case.digest = digest(&TOOL.replace("true", "false")),
             |case| case.arguments = json!({"a": 1}),
             |case| case.arguments = json!(null),
             |case| case.arguments["b"]["x"][1]["p"] = json!("1"),
@@ -414,7 +431,7 @@ mod tests {
             Place::of(
                 &Principal::Anonymous,
                 "tools/call",
-                "t",
+                ("t", ToolDigest::default()),
                 arguments.as_object(),
             )
         };

@@ -64,7 +64,7 @@ pub(super) fn get(context: &Context<'_>, request: &mut Request) -> Result<Plan, 
     let name = mcp::text(&request.params, "name")?;
     let prompt = context.prompts().get(name);
     let prompt = prompt.ok_or_else(|| unknown(name))?;
-    let client = input::client(context, request, name, arguments.as_ref())?;
+    let client = input::client(context, request, (name, &prompt.tool), arguments.as_ref())?;
     let arguments = prompt.tool.arguments(arguments, context.caller);
     let arguments = arguments.map_err(|error| invalid_arguments(&error))?;
     let purpose = Purpose::Prompt(Arc::clone(prompt));

@@ -105,7 +105,7 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
             let Reading { tool, media } = output.ok_or_else(not_found)?;
             (tool, Arguments::default(), Some(media), NOBODY_ELSES)
         };
-    let client = input::client(context, request, text, None)?;
+    let client = input::client(context, request, (text, &tool), None)?;
     let purpose = Purpose::Resource(Box::new(super::Reading {
         uri,
         media,

@@ -71,7 +71,7 @@ pub(super) fn call(
     let caller = context.caller;
     let tool = (context.tools().get(name))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
-    let client = input::client(context, request, name, arguments.as_ref())?;
+    let client = input::client(context, request, (name, tool), arguments.as_ref())?;
     if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
         return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
     }

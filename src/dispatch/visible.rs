@@ -61,6 +61,16 @@ impl<'a> Sight<'a> {
         resources::find(self, uri).is_some()
     }
 
+    /// Whether the caller can use the tool of this identity, or what it stands behind.
+    pub fn has_tool(self, identity: &str) -> bool {
+        let Self { catalog, .. } = self;
+        let is_it = |tool: &Tool| tool.identity() == identity;
+        self.see(catalog.tools()).iter().any(|tool| is_it(tool))
+            || (self.see(catalog.prompts()).iter()).any(|prompt| is_it(&prompt.tool))
+            || (self.see(catalog.resources()).iter()).any(|resource| is_it(&resource.tool))
+            || (self.see(catalog.templates()).iter()).any(|template| is_it(&template.tool))
+    }
+
     pub(super) fn see<T>(self, list: &'a List<T>) -> Visible<'a, T> {
         let caller = self.caller;
         Visible { list, caller }

@@ -2,15 +2,14 @@
 //!
 //! Nothing here decides what is wrong; it only names the kinds of problems and draws them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 pub(crate) use super::report::{Problem, Report};
 pub(crate) use super::source::{Source, Sources, Span};
-
-use super::report::Inputs;
+use crate::snapshot::Snapshot;
 
 /// How many diagnostics one rendering shows; a broken generated file may have thousands.
 const MAX_SHOWN: usize = 100;
@@ -22,6 +21,17 @@ pub enum Severity {
     Error,
     /// The file is served, perhaps without one tool.
     Warning,
+}
+
+/// A part of a file. Lines and columns count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The file, as the user named it.
+    pub path: &'a str,
+    /// The line and column where it begins.
+    pub start: (usize, usize),
+    /// The line and column right after it.
+    pub end: (usize, usize),
 }
 
 /// Names a kind of problem; the `E…` form is stable across releases.
@@ -68,6 +78,8 @@ pub enum Code {
     /// E021: a caller's value in a variable that changes what programs run, or a variable that says
     /// who calls.
     DangerousEnvironment,
+    /// E022: a caller's value in a text that means something, such as JSON.
+    SyntaxValue,
     /// E030: a schema, default or header that is not valid.
     Schema,
     /// E031: a reference to a schema outside the file.
@@ -92,10 +104,14 @@ pub enum Code {
     HostPlaceholder,
     /// E051: a header that a caller must not set, or the server sets itself.
     ProtectedHeader,
+    /// E052: credentials that travel without encryption.
+    OpenCredentials,
     /// E060: the name of a role, scope, api, tool or tag that nothing has.
     UnknownName,
     /// E062: something that nobody could ever use.
     Unreachable,
+    /// E070: a sandbox that this machine cannot make.
+    Sandbox,
     /// E090: a file that is written for a newer release.
     Version,
 }
@@ -124,6 +140,7 @@ impl Code {
             Self::InterpreterCode => "E019",
             Self::PathValue => "E020",
             Self::DangerousEnvironment => "E021",
+            Self::SyntaxValue => "E022",
             Self::Schema => "E030",
             Self::RemoteReference => "E031",
             Self::OutputClash => "E032",
@@ -136,8 +153,10 @@ impl Code {
             Self::OpenDefinition => "E045",
             Self::HostPlaceholder => "E050",
             Self::ProtectedHeader => "E051",
+            Self::OpenCredentials => "E052",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
+            Self::Sandbox => "E070",
             Self::Version => "E090",
         }
     }
@@ -185,17 +204,34 @@ impl Diagnostic {
     /// Returns line and column, both counted from 1, the column in characters; `None` when the
     /// problem is the file as a whole.
     pub fn position(&self) -> Option<(usize, usize)> {
-        let span = self.problem.place()?;
-        let source = self.source();
-        Some((source.line(span), source.column(span)))
+        self.place().map(|place| place.start)
     }
 
     /// Returns the line and column right after the place, counted as those of
     /// [`Diagnostic::position`].
     pub fn end(&self) -> Option<(usize, usize)> {
-        let end = Span::at(self.problem.place()?.end);
-        let source = self.source();
-        Some((source.line(end), source.column(end)))
+        self.place().map(|place| place.end)
+    }
+
+    /// Returns the other places that have to do with the problem, each with what is there.
+    pub fn others(&self) -> impl Iterator<Item = (Place<'_>, &str)> {
+        let others = self.problem.others.iter();
+        others.map(|(span, label)| (self.place_of(*span), label.as_str()))
+    }
+
+    /// Returns where the problem is; `None` when it is the file as a whole.
+    pub fn place(&self) -> Option<Place<'_>> {
+        self.problem.place().map(|span| self.place_of(span))
+    }
+
+    fn place_of(&self, span: Span) -> Place<'_> {
+        let source = self.sources.at(span.start);
+        let position = |span| (source.line(span), source.column(span));
+        Place {
+            path: &source.path,
+            start: position(span),
+            end: position(Span::at(span.end)),
+        }
     }
 
     /// Draws the problem with its source line; `color` adds terminal colors.
@@ -287,7 +323,7 @@ fn snippet<'a>(
 #[derive(Clone, Debug)]
 pub struct LoadError {
     pub(super) diagnostics: Vec<Diagnostic>,
-    pub(super) inputs: Inputs,
+    pub(super) inputs: Snapshot,
 }
 
 impl LoadError {
@@ -297,7 +333,7 @@ impl LoadError {
     }
 
     /// Returns what was read: a change of it may mend the error.
-    pub fn inputs(&self) -> &Inputs {
+    pub fn inputs(&self) -> &Snapshot {
         &self.inputs
     }
 
@@ -308,11 +344,15 @@ impl LoadError {
             text.push_str(&diagnostic.render(color));
             text.push_str("\n\n");
         }
-        text.push_str(&self.count());
+        text.push_str(&self.summary());
+        if self.diagnostics.len() > MAX_SHOWN {
+            write!(text, ", the first {MAX_SHOWN} are shown").ok();
+        }
         text
     }
 
-    fn count(&self) -> String {
+    /// Names the file, and counts the errors and warnings.
+    pub fn summary(&self) -> String {
         let of = |severity| {
             (self.diagnostics.iter())
                 .filter(|diagnostic| diagnostic.severity() == severity)
@@ -321,9 +361,6 @@ impl LoadError {
         let mut counts = vec![plural(of(Severity::Error), "error")];
         if of(Severity::Warning) > 0 {
             counts.push(plural(of(Severity::Warning), "warning"));
-        }
-        if self.diagnostics.len() > MAX_SHOWN {
-            counts.push(format!("the first {MAX_SHOWN} are shown"));
         }
         let first = self.diagnostics.first();
         let path = first.map_or("", |first| &first.sources.root().path);

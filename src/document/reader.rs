@@ -2,6 +2,7 @@
 //!
 //! Each function reports what is wrong and returns `None`, so that the caller reads on.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::diagnostic::{Code, Problem, Report, Span};
@@ -11,7 +12,9 @@ use super::yaml::{Content, Entry, Node};
 /// The longest duration that is accepted: a leap year, far beyond any useful deadline.
 const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
 /// The largest size that is accepted, in bytes: one GiB, all of it memory.
-const MAX_SIZE: usize = 1024 * 1024 * 1024;
+const MAX_SIZE: u64 = 1 << 30;
+/// The largest size of what the server itself does not hold, in bytes: 16 TiB.
+const MAX_SPACE: u64 = 16 << 40;
 
 /// Reports a key that does not exist here.
 pub(crate) fn unknown_key(entry: &Entry, place: &str, known: &[&str], report: &mut Report) {
@@ -133,7 +136,42 @@ pub(crate) fn duration(entry: &Entry, report: &mut Report) -> Option<Duration> {
 
 /// Reads a size in bytes such as `256KiB`.
 pub(crate) fn size(entry: &Entry, report: &mut Report) -> Option<usize> {
-    measure(entry, "a size", "256KiB", parse_size, report)
+    let parse = |text: &str| parse_size(text, MAX_SIZE);
+    let size = measure(entry, "a size", "256KiB", parse, report)?;
+    usize::try_from(size).ok()
+}
+
+/// Reads a size in bytes of what is not the server's to hold.
+pub(crate) fn space(entry: &Entry, report: &mut Report) -> Option<u64> {
+    let parse = |text: &str| parse_size(text, MAX_SPACE);
+    measure(entry, "a size", "256MiB", parse, report)
+}
+
+/// Reads a whole number.
+pub(crate) fn number(
+    entry: &Entry,
+    allowed: RangeInclusive<u64>,
+    report: &mut Report,
+) -> Option<u64> {
+    let scalar = entry.value.scalar().filter(|scalar| !scalar.is_null());
+    let number = scalar.and_then(|scalar| scalar.text.parse::<u64>().ok());
+    let number = number.filter(|number| allowed.contains(number));
+    if number.is_none() {
+        let expected = format!(
+            "a whole number from {} to {}",
+            allowed.start(),
+            allowed.end()
+        );
+        match scalar {
+            None => wrong_value(entry, &expected, report),
+            Some(scalar) => {
+                let (name, text) = (&entry.key.text, &scalar.text);
+                let message = format!("`{name}` must be {expected}, not `{text}`");
+                report.add(Problem::error(Code::Value, entry.place(), message));
+            }
+        }
+    }
+    number
 }
 
 fn measure<T>(
@@ -203,11 +241,11 @@ fn duration_unit(unit: &str) -> Option<(&'static str, u64)> {
 }
 
 /// Parses plain bytes, KiB, MiB or GiB; the error says what to write.
-fn parse_size(text: &str) -> Result<usize, String> {
+fn parse_size(text: &str, largest: u64) -> Result<u64, String> {
     let (digits, after) = split_digits(text);
     let advice =
         || "write bytes, or a whole number with KiB, MiB or GiB, such as `256KiB`".to_owned();
-    let number: usize = digits.parse().map_err(|_| advice())?;
+    let number: u64 = digits.parse().map_err(|_| advice())?;
     let unit = after.trim_start();
     let (name, factor) = match unit.to_ascii_lowercase().as_str() {
         "" => ("", 1),
@@ -221,8 +259,8 @@ fn parse_size(text: &str) -> Result<usize, String> {
     }
     match number.checked_mul(factor) {
         Some(0) => Err("the smallest is 1".to_owned()),
-        Some(size) if size <= MAX_SIZE => Ok(size),
-        _ => Err("the largest is `1GiB`".to_owned()),
+        Some(size) if size <= largest => Ok(size),
+        _ => Err(format!("the largest is `{}GiB`", largest >> 30)),
     }
 }
 
@@ -263,7 +301,7 @@ fn joined(words: &[&str], conjunction: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{parse_duration, parse_size};
+    use super::{MAX_SIZE, parse_duration, parse_size};
 
     #[test]
     fn durations() {
@@ -317,7 +355,11 @@ mod tests {
             ("too large", "2GiB", Err("the largest is `1GiB`")),
         ];
         for (name, text, expected) in cases {
-            assert_eq!(parse_size(text), expected.map_err(str::to_owned), "{name}");
+            assert_eq!(
+                parse_size(text, MAX_SIZE),
+                expected.map_err(str::to_owned),
+                "{name}"
+            );
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Every check of a file reports into one [`Report`] and goes on, so that a file is corrected in
 //! one round and not error by error.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostic::{Code, Diagnostic, LoadError, Severity};
 use super::source::{Source, Sources, Span};
 use crate::redact::Redactor;
+use crate::snapshot::Snapshot;
 
 /// One problem as the checks describe it, before it is tied to its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,20 +79,12 @@ impl Problem {
     }
 }
 
-/// What was read of the file system, to know when to read again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// The files, also those that could not be read.
-    pub files: Vec<PathBuf>,
-    /// The folders in which files were looked for.
-    pub folders: Vec<PathBuf>,
-}
-
 /// Collects the problems of a file, and of the files that it includes.
 #[derive(Debug)]
 pub(crate) struct Report {
     sources: Sources,
-    inputs: Inputs,
+    /// What was read of the file system, to know when to read again.
+    inputs: Snapshot,
     problems: Vec<Problem>,
     hidden: Vec<Span>,
     /// Texts whose values are not all known.
@@ -106,7 +99,7 @@ impl Report {
     pub(crate) fn new(source: Source) -> Self {
         Self {
             sources: Sources::new(source),
-            inputs: Inputs::default(),
+            inputs: Snapshot::default(),
             problems: Vec::new(),
             hidden: Vec::new(),
             muted: Vec::new(),
@@ -125,14 +118,9 @@ impl Report {
         self.sources.add(path, text)
     }
 
-    /// Remembers that a file was read, or could not be.
-    pub(crate) fn has_read(&mut self, file: &Path) {
-        self.inputs.files.push(file.to_owned());
-    }
-
-    /// Remembers that files were looked for in a folder.
-    pub(crate) fn has_searched(&mut self, folder: &Path) {
-        self.inputs.folders.push(folder.to_owned());
+    /// Remembers what is read, as it was seen before that: another load may find something else.
+    pub(crate) fn depends_on(&mut self, seen: Snapshot) {
+        self.inputs.add(seen);
     }
 
     pub(crate) fn add(&mut self, problem: Problem) {
@@ -175,7 +163,7 @@ impl Report {
     }
 
     /// Returns the warnings in the order of the files, each once.
-    pub(crate) fn finish(mut self) -> Result<(Vec<Diagnostic>, Inputs), LoadError> {
+    pub(crate) fn finish(mut self) -> Result<(Vec<Diagnostic>, Snapshot), LoadError> {
         self.problems
             .sort_by_key(|problem| (problem.span, problem.code));
         self.problems.dedup();

@@ -3,7 +3,20 @@
 /// How many candidates are compared; generated files may have any number.
 const MAX_CANDIDATES: usize = 1000;
 
-/// Returns the candidate nearest to `word`, if it is near enough to be a slip of the pen.
+/// What other programs call what we have another word for.
+const ALIASES: &[(&str, &str)] = &[
+    ("args", "params"),
+    ("arguments", "params"),
+    ("cmd", "exec"),
+    ("command", "exec"),
+    ("cwd", "workdir"),
+    ("environment", "env"),
+    ("parameters", "params"),
+    ("run", "exec"),
+];
+
+/// Returns the candidate nearest to `word`, if it is near enough to be a slip of the pen, or else the
+/// one that goes by that word elsewhere.
 ///
 /// Case, `-` and `_` do not count; of what remains, at most one letter in three may differ.
 pub(crate) fn nearest<'a>(
@@ -11,17 +24,20 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let word = folded(word);
+    let is_alias = |candidate: &&str| ALIASES.contains(&(word.as_str(), *candidate));
+    let candidates: Vec<_> = candidates.into_iter().take(MAX_CANDIDATES).collect();
+    let alias = candidates.iter().copied().find(|one| is_alias(one));
     let allowed = match word.chars().count() {
         0..=2 => 0,
         length => (length / 3).clamp(1, 3),
     };
     candidates
         .into_iter()
-        .take(MAX_CANDIDATES)
         .map(|candidate| (strsim::osa_distance(&word, &folded(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+        .or(alias)
 }
 
 /// Words the suggestion for a message's help line.
@@ -51,6 +67,7 @@ mod tests {
             ("other case", "maxOutput", Some("max_output")),
             ("dash for underscore", "max-output", Some("max_output")),
             ("another word", "prompts", None),
+            ("a word of others", "Command", Some("exec")),
             ("too short to tell", "x", None),
             ("empty", "", None),
         ];

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,17 +20,21 @@ use super::gate::{Entered, Gates, Key, Place};
 use super::kept::{Beyond, Rest};
 use super::outbound::{Errand, Outbound, Sent};
 use super::output::Failed;
-use super::process::{End, Finished, Process, Spawn};
+use super::process::{End, Finished, Process};
 use super::reporter::Reporter;
 use super::shares::{Share, Shares};
 use super::spill::Spill;
+use super::starting::{self, Start, Started};
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
+use super::stuck::Stuck;
 use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Command, Overflow, Request, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Overflow, Request, Signal, Tool, Work};
 use crate::outputs::Outputs;
+use crate::protocol::texts::Texts as _;
 use crate::protocol::trace::TraceContext;
+use crate::sandbox::Mark;
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
@@ -54,6 +57,7 @@ pub(super) struct CallTask {
     pub(super) questions: Shares,
     pub(super) gates: Gates,
     pub(super) tasks: TaskTracker,
+    pub(super) stuck: Stuck,
 }
 
 /// What a call that runs takes from others, until it is dropped.
@@ -123,17 +127,28 @@ impl CallTask {
         conversation.begin();
         reporter.begins();
         let input = input_of(&self.tool, command.input.take());
-        let merges = self.tool.output.stderr == catalog::Stderr::Merge;
+        let start = Start {
+            call: self.number,
+            input,
+            merges: self.tool.output.stderr == catalog::Stderr::Merge,
+        };
         let program = command.program.clone();
-        let (mut process, folder) = match start(command, input, merges).await {
+        let Started {
+            mut process,
+            folder,
+            mark,
+        } = match starting::start(command, start).await {
             Ok(started) => started,
-            Err(error) => {
-                tracing::warn!(tool = self.tool.name, program = %program.display(), %error, "a tool could not be started");
-                return report::not_started(&error);
+            Err(reason) => {
+                let (program, error) = (program.display(), &reason.error);
+                tracing::warn!(tool = self.tool.name, %program, %error, "a tool could not be started");
+                return report::not_started(&reason);
             }
         };
         // What was started is ended as always, also when its words make something of ours panic.
-        let outcome = or_lost(self.listen(&mut process, deadline, conversation, reporter)).await;
+        let confined = mark.map(|mark| (mark, program));
+        let listening = self.listen((&mut process, confined), deadline, conversation, reporter);
+        let outcome = or_lost(Box::pin(listening)).await;
         self.clean_up(process, folder, turn);
         outcome
     }
@@ -256,14 +271,20 @@ impl CallTask {
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
         };
-        let sent = tokio::select! {
+        let (sent, redactor) = tokio::select! {
             sent = reporter.during(self.outbound.send(request, errand)) => sent,
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
-        let printed = match sent {
-            Sent::Outcome(outcome) => return outcome,
-            Sent::Body(printed) => *printed,
+        let mut outcome = match sent {
+            Sent::Outcome(outcome) => outcome,
+            Sent::Body(printed) => self.of_body(*printed, deadline).await,
         };
+        outcome.each_text(&mut |text| redactor.clean(text));
+        outcome
+    }
+
+    /// What the definition makes of a body.
+    async fn of_body(&self, printed: Printed, deadline: &Deadline) -> Outcome {
         match self.settled(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),
             Err(outcome) => outcome,
@@ -290,7 +311,7 @@ impl CallTask {
     /// Listens to the process until there is an outcome.
     async fn listen(
         &self,
-        process: &mut Process,
+        (process, confined): (&mut Process, Option<(Mark, PathBuf)>),
         mut deadline: Deadline,
         mut conversation: Conversation,
         reporter: Reporter<'_>,
@@ -303,6 +324,12 @@ impl CallTask {
             stopped = self.stopped() => return Outcome::Stopped(stopped),
         };
         let printed = stdout.printed();
+        if let Some((mark, program)) = confined {
+            let said = [stderr.end(self.tool.secrets()), &printed.output];
+            if let Some(failure) = said.into_iter().find_map(|said| mark.failure(said)) {
+                return report::not_confined(&self.tool, &program, &failure);
+            }
+        }
         match ended {
             Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
                 Ok(printed) => {
@@ -350,7 +377,7 @@ impl CallTask {
         let Some(selection) = output::to_select(&self.tool, &printed.output)? else {
             return Ok(printed);
         };
-        let values = filter::select(&self.tasks, selection).await?;
+        let values = filter::select(&self.tasks, &self.stuck, selection).await?;
         Ok(Printed {
             selected: Some(values),
             ..printed
@@ -374,6 +401,7 @@ impl CallTask {
     async fn stopped(&self) -> Stopped {
         tokio::select! {
             () = self.stop.client.cancelled() => Stopped::ByClient,
+            () = self.stop.connection.cancelled() => Stopped::ByDisconnect,
             () = self.stop.session.cancelled() => Stopped::BySession,
             () = self.shutdown.cancelled() => Stopped::ByShutdown,
         }
@@ -382,6 +410,7 @@ impl CallTask {
     fn is_stopped(&self) -> Option<Stopped> {
         let reasons = [
             (&self.stop.client, Stopped::ByClient),
+            (&self.stop.connection, Stopped::ByDisconnect),
             (&self.stop.session, Stopped::BySession),
             (&self.shutdown, Stopped::ByShutdown),
         ];
@@ -404,11 +433,12 @@ impl CallTask {
         }
         let cancel = self.tool.cancel;
         let kill = self.kill.clone();
+        let stuck = self.stuck.clone();
         self.tasks.spawn(async move {
             if !process.is_over() {
                 let signal = os_signal(cancel.signal);
                 process
-                    .terminate(signal, cancel.grace, kill.cancelled())
+                    .terminate(signal, cancel.grace, kill.cancelled(), &stuck)
                     .await;
             }
             if let Some(folder) = folder {
@@ -448,27 +478,6 @@ pub(super) async fn or_lost(part: impl Future<Output = Outcome>) -> Outcome {
         .catch_unwind()
         .await
         .unwrap_or(Outcome::Lost)
-}
-
-/// Starts the process, in a folder of its own unless the definition names one.
-async fn start(
-    mut command: Command,
-    input: Option<stdin::Input>,
-    merges: bool,
-) -> io::Result<(Process, Option<Folder>)> {
-    let folder = Folder::make(&mut command).await?;
-    let workdir = command.workdir.as_deref();
-    let workdir = workdir.or(folder.as_ref().map(Folder::workdir));
-    let process = Process::start(Spawn {
-        program: &command.program,
-        arguments: &command.arguments,
-        environment: &command.environment,
-        workdir: workdir.unwrap_or(Path::new("/")),
-        name: None,
-        merges,
-        input,
-    })?;
-    Ok((process, folder))
 }
 
 fn os_signal(signal: Signal) -> rustix::process::Signal {

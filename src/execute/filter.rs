@@ -22,14 +22,15 @@ use super::reporter::Reporter;
 use super::stderr::Stderr;
 use super::stdin::Input;
 use super::stdout::Stdout;
+use super::stuck::Stuck;
 use super::{Listener, Outcome, Said};
 use crate::redact::Redactor;
-use crate::select;
+use crate::{reexec, select};
 
 /// How long a filter may take.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// This program, also when its file was replaced.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+/// The number that no call has.
+const NO_CALL: u64 = 0;
 /// How much is told of what a filter complains about, in bytes.
 const MAX_COMPLAINT: usize = 1024;
 
@@ -48,12 +49,14 @@ pub(super) struct Selection {
 /// Runs a filter, and returns what it gives. Dropped before, the filter is stopped.
 pub(super) async fn select(
     tasks: &TaskTracker,
+    stuck: &Stuck,
     selection: Selection,
 ) -> Result<Vec<Value>, Failed> {
-    if !select::can_run() {
+    if !reexec::is_possible() {
         return Err(failed("cannot run: this program is not mcp-serve itself"));
     }
     let (mut wanted, given) = oneshot::channel();
+    let stuck = stuck.clone();
     // A filter that nobody waits for any more is still ended and reaped.
     tasks.spawn(async move {
         let mut process = match start(selection.filter, selection.input) {
@@ -73,7 +76,8 @@ pub(super) async fn select(
         }
         if !process.is_over() {
             let now = std::future::ready(());
-            process.terminate(Signal::KILL, Duration::ZERO, now).await;
+            let kill = process.terminate(Signal::KILL, Duration::ZERO, now, &stuck);
+            kill.await;
         }
     });
     given.await.unwrap_or_else(|_| Err(failed("was lost")))
@@ -81,13 +85,15 @@ pub(super) async fn select(
 
 fn start(filter: String, input: Vec<u8>) -> io::Result<Process> {
     Process::start(Spawn {
-        program: Path::new(THIS_PROGRAM),
+        call: NO_CALL,
+        program: Path::new(reexec::THIS_PROGRAM),
         arguments: &[OsString::from(filter)],
         environment: &[],
         workdir: Path::new("/"),
         name: Some(select::PROGRAM),
+        makes_session: false,
         merges: false,
-        input: Some(Input {
+        input: &mut Some(Input {
             first: input,
             is_open: false,
         }),

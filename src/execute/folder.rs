@@ -26,7 +26,8 @@ impl Folder {
     /// Makes the folder that a command needs, and writes its files; `None` if it needs none.
     pub(super) async fn make(command: &mut Command) -> io::Result<Option<Self>> {
         match command.folder.take() {
-            None if command.workdir.is_some() => Ok(None),
+            // What is confined has no other place to write to.
+            None if command.workdir.is_some() && command.sandbox.is_none() => Ok(None),
             None => Self::empty().map(Some),
             // Files take time, and the reactor has none.
             Some(folder) => tokio::task::spawn_blocking(move || Self::filled(&folder))
@@ -59,6 +60,11 @@ impl Folder {
             workdir,
             is_gone: false,
         }
+    }
+
+    /// All of it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where a process runs that has no other place.

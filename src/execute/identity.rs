@@ -7,6 +7,9 @@ use std::ffi::OsString;
 
 use super::CallRequest;
 
+/// The variable with the number of the call.
+pub(super) const CALL_NUMBER: &str = "MCP_REQUEST_ID";
+
 /// Sets variables; each name stands once.
 pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(OsString, OsString)]) {
     environment.retain(|(name, _)| !variables.iter().any(|(ours, _)| ours == name));
@@ -22,7 +25,7 @@ pub(super) fn variables(request: &CallRequest) -> Vec<(OsString, OsString)> {
         ("MCP_CALLER_SUBJECT", caller.subject().to_owned()),
         ("MCP_CALLER_TENANT", caller.tenant().to_owned()),
         ("MCP_CALLER_SCOPES", caller.scopes_text()),
-        ("MCP_REQUEST_ID", request.number.to_string()),
+        (CALL_NUMBER, request.number.to_string()),
         ("MCP_TOOL_NAME", request.tool.name.clone()),
         ("MCP_PROTOCOL_VERSION", from.version.as_str().to_owned()),
         (

@@ -12,7 +12,7 @@ mod resolver;
 mod token;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use super::stdout::Printed;
 use super::{Outcome, report};
 use crate::catalog::{Api, Request, Tool};
 use crate::protocol::trace::TraceContext;
+use crate::redact::Redactor;
 use answer::Answer;
 use failure::Failure;
 use resolver::MAX_LOOKUPS;
@@ -32,7 +33,8 @@ use upstream::Upstream;
 /// Sends the requests of all calls.
 #[derive(Debug)]
 pub(super) struct Outbound {
-    upstreams: Mutex<Vec<Arc<Upstream>>>,
+    /// Each as long as its API is part of a catalog.
+    upstreams: Mutex<Vec<(Weak<Api>, Arc<Upstream>)>>,
     lookups: Arc<Semaphore>,
 }
 
@@ -67,40 +69,49 @@ impl Outbound {
         }
     }
 
-    /// Sends a request and makes something of its response.
-    pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> Sent {
+    /// Sends a request and makes something of its response. What hides the credential that was sent is
+    /// for all that is said of that.
+    pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> (Sent, Redactor) {
         let api = &request.api.name;
         let (tool, time) = (errand.tool, errand.time);
         match self.answer(request, errand).await {
-            Ok(answer) => answer.sent(tool, api, &request.method),
+            Ok((answer, redactor)) => {
+                let sent = answer.sent(tool, api, &request.method);
+                (sent, redactor)
+            }
             Err(failure) => {
                 let text = failure.text(api, time);
-                Sent::Outcome(report::failed(text, failure.label()))
+                let outcome = report::failed(text, failure.label());
+                (Sent::Outcome(outcome), Redactor::default())
             }
         }
     }
 
-    async fn answer(&self, request: &Request, errand: Errand<'_>) -> Result<Answer, Failure> {
+    async fn answer(
+        &self,
+        request: &Request,
+        errand: Errand<'_>,
+    ) -> Result<(Answer, Redactor), Failure> {
         let deadline = errand.deadline;
         let upstream = self.upstream(&request.api);
         let response = upstream.send(request, errand.trace, deadline).await?;
         let body = Kept::new(errand.tool.max_output, errand.beyond);
-        let read = Answer::read(response, body);
+        let read = Answer::read(response.response, body);
         let read = tokio::time::timeout_at(deadline, read).await;
-        read.unwrap_or(Err(Failure::Slow))
+        let answer = read.unwrap_or(Err(Failure::Slow))?;
+        Ok((answer, response.redactor))
     }
 
-    /// What the calls of an API share. That of definitions that are gone goes with them.
+    /// What the calls of an API share.
     fn upstream(&self, api: &Arc<Api>) -> Arc<Upstream> {
         let mut upstreams = self.upstreams.lock();
-        if let Some(known) = upstreams.iter().find(|known| Arc::ptr_eq(&known.api, api)) {
+        let is_known = |(of, _): &&(Weak<Api>, _)| of.as_ptr() == Arc::as_ptr(api);
+        if let Some((_, known)) = upstreams.iter().find(is_known) {
             return Arc::clone(known);
         }
-        // The resolver of a client holds its API too, so that nothing but a catalog makes it three.
-        upstreams.retain(|known| Arc::strong_count(&known.api) > 2);
-        let upstream = Upstream::new(Arc::clone(api), Arc::clone(&self.lookups));
-        let upstream = Arc::new(upstream);
-        upstreams.push(Arc::clone(&upstream));
+        upstreams.retain(|(of, _)| of.strong_count() > 0);
+        let upstream = Arc::new(Upstream::new(Arc::clone(&self.lookups)));
+        upstreams.push((Arc::downgrade(api), Arc::clone(&upstream)));
         upstream
     }
 }

@@ -1,8 +1,9 @@
 //! The one place where a process starts.
 //!
-//! A child is the leader of a process group of its own, and the group is what is signalled, so
-//! that nothing a tool started outlives its call. The leader is reaped last: until then its number
-//! cannot be given to a stranger, and a signal to the group reaches this group only.
+//! A child is the leader of a process group of its own, and the group is what is signalled; what has
+//! left the group is killed as an orphan (see [`orphans`]), so that nothing a tool started outlives its
+//! call. The leader is reaped last: until then its number cannot be given to a stranger, and a signal to
+//! the group reaches this group only.
 //!
 //! `std` starts the child by `posix_spawn`, whose cost does not grow with the memory of the server.
 //! Anything that would force `fork` instead (`pre_exec`, user ids) is not used.
@@ -12,28 +13,38 @@ use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use tokio::io::AsyncReadExt as _;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
 use super::deadline::Deadline;
 use super::kept::Overflow;
+use super::orphans::{self, Leader};
 use super::stderr::Stderr;
 use super::stdin::{Input, Stdin};
 use super::stdout::Stdout;
+use super::stuck::Stuck;
 
 /// How long output is still read after the program has ended, when something it left behind keeps
 /// its output open.
 const PIPE_WINDOW: Duration = Duration::from_secs(1);
 
-/// How long a killed process may take to disappear before it is given up; one that waits for a
-/// broken disk may never.
-const KILL_WINDOW: Duration = Duration::from_secs(10);
+/// How readily the kernel ends a process when memory is short, of 1000. The server, at 0, goes on.
+const OOM_SCORE: i32 = 500;
+
+/// True if the processes do not inherit that already.
+static RAISES_OOM_SCORE: LazyLock<bool> = LazyLock::new(|| {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj");
+    let own = own.ok().and_then(|own| own.trim().parse().ok());
+    own.is_none_or(|own: i32| own < OOM_SCORE)
+});
 
 /// How much of a pipe is read at the very end, in bytes: what it can hold.
 const MAX_REST: usize = 64 * 1024;
@@ -44,29 +55,42 @@ const READ: usize = 16 * 1024;
 /// A process to start.
 #[derive(Debug)]
 pub(super) struct Spawn<'a> {
+    /// The number of the call.
+    pub(super) call: u64,
     pub(super) program: &'a Path,
     pub(super) arguments: &'a [OsString],
     pub(super) environment: &'a [(OsString, OsString)],
     pub(super) workdir: &'a Path,
     /// The name that it is told; `None` for its own.
     pub(super) name: Option<&'a str>,
+    /// It makes a session of its own, and with it a process group, before it does anything else.
+    pub(super) makes_session: bool,
     /// What it writes to standard error is in its output.
     pub(super) merges: bool,
-    /// What it is given to read; `None` is an input that is at its end.
-    pub(super) input: Option<Input>,
+    /// What it is given to read, taken when it is started; `None` is an input that is at its end.
+    pub(super) input: &'a mut Option<Input>,
 }
 
 /// A running process group.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
-    group: Pid,
+    leader: Leader,
     pidfd: AsyncFd<OwnedFd>,
     stdin: Stdin,
     stdout: pipe::Receiver,
     /// `None` if it is in the output.
     stderr: Option<pipe::Receiver>,
-    reaped: bool,
+    state: State,
+}
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// Its leader has ended, and is not reaped.
+    Ended,
+    /// Nothing of it is left.
+    Gone,
 }
 
 /// Why nothing more is read of a process.
@@ -94,7 +118,7 @@ pub(super) enum End {
 impl Process {
     /// Starts a process in a group of its own, with exactly this environment and input.
     pub(super) fn start(spawn: Spawn<'_>) -> io::Result<Self> {
-        let stdin = match &spawn.input {
+        let stdin = match spawn.input {
             Some(_) => Stdio::piped(),
             None => Stdio::null(),
         };
@@ -107,34 +131,36 @@ impl Process {
         if let Some(name) = spawn.name {
             command.arg0(name);
         }
-        let mut child = command
+        command
             .args(spawn.arguments)
             .env_clear()
             .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(spawn.workdir)
             .stdin(stdin)
             .stdout(output.stdout.1)
-            .stderr(output.stderr.1)
-            .process_group(0)
-            .spawn()?;
+            .stderr(output.stderr.1);
+        // The leader of a group can make no session.
+        if !spawn.makes_session {
+            command.process_group(0);
+        }
+        let (mut leader, stdin) = Leader::start(spawn.call, || command.spawn())?;
         // It holds the writing ends too.
         drop(command);
-        let group = Pid::from_child(&child);
-        let stdin = Stdin::open(child.stdin.take(), spawn.input.unwrap_or_default());
-        let opened = stdin.and_then(|stdin| Ok((stdin, open_pidfd(group)?)));
+        offer_to_oom_killer(leader.pid);
+        let stdin = Stdin::open(stdin, spawn.input.take().unwrap_or_default());
+        let opened = stdin.and_then(|stdin| Ok((stdin, orphans::open_pidfd(leader.pid)?)));
         match opened {
             Ok((stdin, pidfd)) => Ok(Self {
-                child,
-                group,
+                leader,
                 pidfd,
                 stdin,
                 stdout: output.stdout.0,
                 stderr: output.stderr.0,
-                reaped: false,
+                state: State::Running,
             }),
             Err(error) => {
-                signal_group(group, Signal::KILL);
-                child.wait()?;
+                signal_group(leader.pid, Signal::KILL);
+                leader.reap()?;
                 Err(error)
             }
         }
@@ -212,7 +238,7 @@ impl Process {
             stderr.push(&rest.bytes, |progress| stdout.report(progress));
         }
         stderr.finish(|progress| stdout.report(progress));
-        let status = self.reap()?;
+        let status = self.end()?;
         let end = if stdout.finish() == Err(Overflow) {
             End::Overflow
         } else if stdout.must_end() {
@@ -225,48 +251,59 @@ impl Process {
         Ok(Finished::Ended(end))
     }
 
-    /// True when the process ended and nothing of its group is left.
+    /// True when the process ended and nothing of it is left.
     pub(super) fn is_over(&self) -> bool {
-        self.reaped
+        self.state == State::Gone
     }
 
-    /// Kills what is left of the group, then takes the exit status of its leader, which must have
-    /// ended.
-    fn reap(&mut self) -> io::Result<ExitStatus> {
-        signal_group(self.group, Signal::KILL);
-        let status = self.child.wait()?;
-        self.reaped = true;
+    /// Kills what the leader, which must have ended, has left behind, and says how it ended.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        self.state = State::Ended;
+        signal_group(self.leader.pid, Signal::KILL);
+        let status = self.leader.status()?;
+        if self.leader.kill_orphans() {
+            self.leader.reap()?;
+            self.state = State::Gone;
+        }
         Ok(status)
     }
 
     /// Ends the group: `signal`, then KILL when `grace` is over or `now` completes, or when the
     /// leader has ended and nobody holds its output open. A shell often dies of the signal before
-    /// the program that it runs has put its affairs in order.
+    /// the program that it runs has put its affairs in order. Then what has left the group is killed.
+    /// Of one that does not die `stuck` is told.
     pub(super) async fn terminate(
         mut self,
         signal: Signal,
         grace: Duration,
         now: impl Future<Output = ()>,
+        stuck: &Stuck,
     ) {
-        signal_group(self.group, signal);
-        tokio::select! {
-            () = self.closed() => {}
-            () = tokio::time::sleep(grace) => {}
-            () = now => {}
-        }
-        signal_group(self.group, Signal::KILL);
-        match tokio::time::timeout(KILL_WINDOW, self.exited()).await {
-            Ok(Ok(())) => {
-                if let Err(error) = self.reap() {
-                    tracing::error!(%error, "a process could not be reaped");
-                }
+        if self.state == State::Running {
+            signal_group(self.leader.pid, signal);
+            // One that is stopped could not hear it.
+            signal_group(self.leader.pid, Signal::CONT);
+            tokio::select! {
+                () = self.closed() => {}
+                () = tokio::time::sleep(grace) => {}
+                () = now => {}
             }
-            Ok(Err(error)) => tracing::error!(%error, "a process could not be waited for"),
-            Err(_) => tracing::error!(
-                pid = self.group.as_raw_nonzero().get(),
-                "a process does not die, although it was killed; it is given up"
-            ),
+            signal_group(self.leader.pid, Signal::KILL);
         }
+        let pid = self.leader.pid.as_raw_pid();
+        stuck.watch(pid, self.gone()).await;
+        self.state = State::Gone;
+        if let Err(error) = self.leader.reap() {
+            tracing::error!(%error, "a process could not be reaped");
+        }
+    }
+
+    /// Completes when the leader has ended and its orphans are gone.
+    async fn gone(&self) {
+        if let Err(error) = self.exited().await {
+            tracing::error!(%error, "a process could not be waited for");
+        }
+        self.leader.end_orphans().await;
     }
 
     /// Completes when the leader has ended.
@@ -311,20 +348,22 @@ impl Outputs {
     }
 }
 
+/// Has the kernel end a process, and what it starts, before the server.
+fn offer_to_oom_killer(pid: Pid) {
+    if !*RAISES_OOM_SCORE {
+        return;
+    }
+    let file = format!("/proc/{pid}/oom_score_adj");
+    if let Err(error) = std::fs::write(file, OOM_SCORE.to_string()) {
+        tracing::debug!(%pid, %error, "a process dies no sooner than the server when memory is short");
+    }
+}
+
 /// A pipe that the server reads from.
 fn pipe() -> io::Result<(pipe::Receiver, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     let reader = pipe::Receiver::from_owned_fd(reader.into())?;
     Ok((reader, writer))
-}
-
-fn open_pidfd(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    #[expect(
-        deprecated,
-        reason = "sound for an OwnedFd, and its successor needs an unsafe block"
-    )]
-    AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
 /// Reads from a pipe that is there.
@@ -364,20 +403,23 @@ async fn drain(pipe: &mut pipe::Receiver) {
 /// The last resort, for a call whose task was dropped: nothing may outlive the call.
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.reaped {
-            return;
-        }
-        signal_group(self.group, Signal::KILL);
-        if let Err(error) = self.child.try_wait() {
-            tracing::error!(%error, "a process could not be reaped");
+        if self.state != State::Gone {
+            signal_group(self.leader.pid, Signal::KILL);
+            self.leader.kill_orphans();
         }
     }
 }
 
-/// Signals every member of a group. A group that is gone needs no signal.
+/// Signals every member of a group. A group that is gone needs no signal; one that is not there yet has
+/// its leader alone, which is not reaped before the last signal.
 fn signal_group(group: Pid, signal: Signal) {
-    if let Err(error) = rustix::process::kill_process_group(group, signal)
-        && error != rustix::io::Errno::SRCH
+    let to_group = rustix::process::kill_process_group(group, signal);
+    let signalled = match to_group {
+        Err(Errno::SRCH) => rustix::process::kill_process(group, signal),
+        signalled => signalled,
+    };
+    if let Err(error) = signalled
+        && error != Errno::SRCH
     {
         tracing::warn!(%error, "a process group could not be signalled");
     }

@@ -7,12 +7,14 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
 use super::gate::Refused;
 use super::output::{self, Failed};
 use super::process::End;
+use super::starting::NotStarted;
 use super::stdout::{Given, Printed};
 use super::{Busy, Outcome, Stopped};
 use crate::catalog::{
@@ -22,9 +24,14 @@ use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::plain::plain;
 use crate::redact::Redactor;
+use crate::sandbox::Failure;
 
 /// How much of an output an error repeats, in bytes from its end.
 const MAX_ERROR_OUTPUT: usize = 4096;
+
+/// Signals by which the kernel says that a limit is reached.
+const SIGXCPU: i32 = Signal::XCPU.as_raw();
+const SIGXFSZ: i32 = Signal::XFSZ.as_raw();
 
 const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; the output \
     may be incomplete]";
@@ -185,6 +192,8 @@ fn failure(tool: &Tool, status: ExitStatus, printed: &Printed, stderr: &[u8]) ->
     let secrets = tool.secrets();
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
+        (None, Some(SIGXCPU)) => "the tool used more processor time than it may".to_owned(),
+        (None, Some(SIGXFSZ)) => "the tool wrote a larger file than it may".to_owned(),
         (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
         (None, None) => "the tool failed".to_owned(),
     };
@@ -338,19 +347,31 @@ fn humanly(duration: Duration) -> String {
 
 /// The outcome of a call whose program could not be started. The cause has no path in it; the log
 /// has.
-pub(super) fn not_started(error: &io::Error) -> Outcome {
-    let cause = match error.kind() {
-        io::ErrorKind::NotFound => "its program or folder is gone",
-        io::ErrorKind::PermissionDenied => "its program may not be run",
-        io::ErrorKind::ArgumentListTooLong => "its arguments are too long",
-        io::ErrorKind::ExecutableFileBusy => "its program is being written; try again",
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
-            "the machine is out of processes or memory; try again later"
+pub(super) fn not_started(reason: &NotStarted) -> Outcome {
+    let NotStarted { cause, code, .. } = reason;
+    Outcome::Result {
+        result: CallToolResult::error(format!("the tool could not be started: {cause} ({code})")),
+        how: format!("could not be started: {code}").into(),
+    }
+}
+
+/// The outcome of a call whose program was not started, since it could not be confined or cannot be run
+/// then.
+pub(super) fn not_confined(tool: &Tool, program: &Path, failure: &Failure) -> Outcome {
+    let tool = &tool.name;
+    match failure {
+        Failure::Become(errno) => {
+            let reason = NotStarted::in_sandbox(*errno, program);
+            tracing::warn!(tool, error = %reason.error, "a tool could not be started in its sandbox");
+            not_started(&reason)
         }
-        _ => "the log of the server says why",
-    };
-    let text = format!("the tool could not be started: {cause}");
-    failed(text, "could not be started")
+        Failure::Confine(error) => {
+            tracing::warn!(tool, %error, "a sandbox could not be made");
+            let text = "the tool could not be started: its sandbox could not be made; the log of the \
+                        server says why";
+            failed(text, "could not be started")
+        }
+    }
 }
 
 /// The outcome of a call whose output could not be read.
@@ -371,6 +392,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::Error(_) => "protocol error",
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
+        Outcome::Stopped(Stopped::ByDisconnect) => "cancelled by a lost connection",
         Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
         Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",
         Outcome::Lost => "lost",

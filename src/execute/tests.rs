@@ -31,10 +31,7 @@ impl Wire {
 
 /// Nothing ends the call early.
 fn never() -> Stop {
-    Stop {
-        client: CancellationToken::new(),
-        session: CancellationToken::new(),
-    }
+    Stop::default()
 }
 
 impl Listener for Wire {

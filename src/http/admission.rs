@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode, Uri};
+use tokio::time::Instant;
 
 use super::{Connection, headers, reply};
 use crate::app::{App, Options};
@@ -40,7 +41,7 @@ pub(super) async fn admit(
         match authenticate(&app, request.headers()) {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => {
-                tracing::debug!(reason = error.as_str(), "refused by credential");
+                note(&app, error, &request);
                 app.metrics.auth_failure(match error {
                     AuthError::Missing => AuthFailure::Missing,
                     AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
@@ -52,6 +53,18 @@ pub(super) async fn admit(
         };
     }
     next.run(request).await
+}
+
+/// Says in the log who has no good credential, and nothing of what it is.
+fn note(app: &App, error: AuthError, request: &Request) {
+    let Some(held_back) = app.strangers.pass(Instant::now()) else {
+        return;
+    };
+    let connection = request.extensions().get::<Connection>();
+    let peer = connection.and_then(|connection| connection.peer);
+    let client = peer.map_or_else(|| "local".to_owned(), |peer| peer.ip().to_string());
+    let reason = error.as_str();
+    tracing::info!(client, reason, held_back, "credential refused");
 }
 
 /// Lets a request for metrics through, or answers it: no web page may read them.

@@ -16,8 +16,8 @@ use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers, subscriptions};
-use crate::call;
 use crate::call::legacy::{NotStarted, Peer, Planned, answered, notified};
+use crate::call::{self, changes};
 use crate::dispatch;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
@@ -87,6 +87,8 @@ fn era_of(exchange: &Exchange) -> RequestEra {
 /// request is ignored: it is a fresh start.
 fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
+    // Before the answer says what is served.
+    let since = changes::mark(app, &exchange.endpoint, &exchange.caller);
     let opened = dispatch::initialize(&exchange.context(Era::Legacy, None), &request.params);
     let version = match &opened {
         Ok((params, _)) => params.version,
@@ -114,6 +116,7 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         client: params.client.into(),
         capabilities: params.capabilities,
         bucket: exchange.bucket(),
+        since,
     };
     match sessions.create(info) {
         Ok(guard) => {
@@ -280,7 +283,7 @@ async fn serve_request(
 ) -> Response {
     let id = request.id.clone();
     let peer = peer(exchange, session.as_ref());
-    let call = match peer.plan(request) {
+    let call = match peer.plan(request).await {
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
@@ -336,7 +339,7 @@ pub(super) async fn post_batch(
     for message in messages {
         match message {
             Ok(Message::Request(request)) => {
-                in_batch(&exchange, &session, &waiting, request, &outbox);
+                in_batch(&exchange, &session, &waiting, request, &outbox).await;
             }
             Ok(Message::Notification(notification)) => notified(&session, &notification),
             Ok(Message::Response(response)) => answered(&session, response),
@@ -377,7 +380,7 @@ pub(super) fn no_batch(headers: &HeaderMap) -> Response {
     reply::error_without_id(StatusCode::BAD_REQUEST, headers, &error)
 }
 
-fn in_batch(
+async fn in_batch(
     exchange: &Exchange,
     session: &SessionGuard,
     waiting: &Waiting,
@@ -390,7 +393,7 @@ fn in_batch(
         Err(ErrorObject::new(INVALID_REQUEST, text))
     } else {
         let peer = peer(exchange, Some(session));
-        match peer.plan(request) {
+        match peer.plan(request).await {
             Planned::Answer(outcome) => outcome,
             Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::AsHeaderName;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
@@ -68,7 +68,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             return task::create(exchange, request.id, *call, waiting).await;
         }
         Plan::Call(call) => return run(exchange, request.id, *call, waiting).await,
-        Plan::Listen(listening) => return subscriptions::listen(exchange, listening),
+        Plan::Listen(listening) => return subscriptions::listen(exchange, listening).await,
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
         Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),
@@ -114,12 +114,9 @@ fn status_of(error: &ErrorObject) -> StatusCode {
 
 async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
     let app = &exchange.app;
-    let stop = Stop {
-        client: CancellationToken::new(),
-        session: CancellationToken::new(),
-    };
+    let stop = Stop::default();
     // Dropped with the exchange, that is with this future or with the body of the response.
-    let cancel: DropGuard = stop.client.clone().drop_guard();
+    let cancel: DropGuard = stop.connection.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
     let from = origin(app, id.clone(), &call, outbox);
     let input = call::input_of_retry(&mut call);

@@ -27,13 +27,13 @@ pub(super) fn feed(exchange: &Exchange, session: &Session) -> Feed {
 }
 
 /// Opens a stream of changes for a client without a session.
-pub(super) fn listen(exchange: &Exchange, listening: Listening) -> Response {
+pub(super) async fn listen(exchange: &Exchange, listening: Listening) -> Response {
     let app = &exchange.app;
     let Some(place) = app.listeners.enter(exchange.bucket()) else {
         return reply::too_many(&listening.id, changes::TOO_MANY_LISTENERS, RetryAfter::Full);
     };
     let eyes = Eyes::new(app, &exchange.endpoint, &exchange.caller);
-    let listener = changes::filtered(app, &listening.filter, eyes);
+    let listener = changes::filtered(app, &listening.filter, eyes).await;
     let opened = Opened::new(app, StreamKind::Listen, &exchange.connection);
     reply::event_stream(events::of_changes(
         exchange, opened, listener, listening, place,

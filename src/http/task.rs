@@ -6,7 +6,6 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::value::RawValue;
-use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Exchange, Waiting};
 use super::reply::{self, RetryAfter};
@@ -85,10 +84,7 @@ pub(super) async fn create(
     waiting: Waiting,
 ) -> Response {
     let app = &exchange.app;
-    let stop = Stop {
-        client: CancellationToken::new(),
-        session: CancellationToken::new(),
-    };
+    let stop = Stop::default();
     let owner = Owner {
         permission: call::permission(&call),
         bucket: exchange.bucket(),
@@ -154,7 +150,7 @@ impl Listener for Answering {
     fn said(&mut self, said: Said) {
         match said {
             Said::Progress(progress) => self.running.note(in_words(progress)),
-            Said::ListChanged(list) => call::announce(&self.app, list),
+            Said::ListChanged(list) => self.plain.list_changed(list),
             // A task has no log (SEP-2663, Task Status Notifications), no stream to close, and nobody who
             // waits for it.
             Said::Log(_) | Said::CloseStream | Said::Alive(_) => {}

@@ -34,6 +34,70 @@ const CANCEL: Object = Object::new(
     ]],
 );
 
+const SANDBOX: Object = Object::new(
+    "sandbox",
+    &[&[
+        key(
+            "fs",
+            Of(&SANDBOX_FS),
+            "What it can reach besides its own folder, workdir and what programs need.",
+        ),
+        key(
+            "net",
+            Word(&["none", "unix", "allowed"]),
+            "Which sockets it can make: none, the default; unix, those with a path; or all.",
+        ),
+        key(
+            "limits",
+            Of(&SANDBOX_LIMITS),
+            "What each of its processes can use.",
+        ),
+    ]],
+);
+
+const SANDBOX_FS: Object = Object::new(
+    "sandbox_fs",
+    &[&[
+        key(
+            "read",
+            List(&Text),
+            "Files and folders that it can read, with what is below them.",
+        ),
+        key(
+            "write",
+            List(&Text),
+            "Files and folders that it can read and change, with what is below them.",
+        ),
+    ]],
+);
+
+const SANDBOX_LIMITS: Object = Object::new(
+    "sandbox_limits",
+    &[&[
+        key(
+            "cpu",
+            Form(DURATION),
+            "Processor time in whole seconds; default without a bound.",
+        ),
+        key(
+            "memory",
+            Form(SIZE),
+            "Address space; default without a bound.",
+        ),
+        key(
+            "processes",
+            Whole,
+            "Processes and threads over those that the user has; default without a bound.",
+        ),
+        key(
+            "fsize",
+            Form(SIZE),
+            "The size of a file that is written; default 1GiB.",
+        ),
+        key("files", Whole, "Open descriptors; default 256."),
+    ]],
+);
+
 const CONCURRENCY: Object = Object::new(
     "concurrency",
     &[&[
@@ -151,6 +215,11 @@ pub(super) const SETTINGS: &[Key] = &[
         "Where the program runs; starts at the folder of the file. Without it, a private empty folder.",
     ),
     key(
+        "sandbox",
+        Either(&[Boolean, Of(&SANDBOX)]),
+        "What the program is confined to: true, or more precisely.",
+    ),
+    key(
         "effect",
         Word(&["read", "write", "destructive"]),
         "What clients are told about it.",
@@ -168,7 +237,7 @@ pub(super) const SETTINGS: &[Key] = &[
     key(
         "if_missing",
         Word(&["hide"]),
-        "hide: leave it out, with a warning, when its program is not installed.",
+        "hide: leave it out, with a warning, when its program is not installed or its sandbox cannot be made.",
     ),
     key(
         "allow",

@@ -4,8 +4,8 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
 
+use super::page::Page;
 use crate::changes::Changes;
 use crate::metrics::{Metrics, PREFIX};
 use crate::watch::Files;
@@ -26,24 +26,22 @@ struct Listening {
 }
 
 impl Collector for Listening {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page::new(encoder);
         let gauges = [
             (
                 "subscriptions",
-                "Resources that clients are subscribed to, once for each client.",
+                "Resources that clients are subscribed to, once for each client",
                 self.changes.subscriptions(),
             ),
             (
                 "watched_folders",
-                "Folders that are watched for changes of files.",
+                "Folders that are watched for changes of files",
                 self.files.folders(),
             ),
         ];
         for (name, help, count) in gauges {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Gauge)?
-                .encode_gauge(&count)?;
+            page.gauge(name, help, None, &i64::try_from(count).unwrap_or(i64::MAX))?;
         }
         Ok(())
     }

@@ -32,6 +32,10 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The most header fields of a request.
 const MAX_HEADERS: usize = 64;
 
+/// The most connections beyond the limit that are told so at once; the next is accepted after that, since
+/// each takes a descriptor.
+const MAX_REFUSALS: usize = 8;
+
 /// How long the accept loop rests after an error such as too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -51,6 +55,7 @@ pub(super) struct Connections {
     router: Router,
     timeouts: Timeouts,
     permits: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
     stopping: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -67,6 +72,7 @@ impl Connections {
             router,
             timeouts,
             permits: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             stopping,
             tasks: TaskTracker::new(),
         }
@@ -80,7 +86,7 @@ impl Connections {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok(accepted) => self.start(accepted),
+                Ok(accepted) => self.start(accepted).await,
                 Err(error) if concerns_one_connection(&error) => {
                     tracing::debug!(%error, "a client left before it was accepted");
                 }
@@ -92,7 +98,7 @@ impl Connections {
         }
     }
 
-    fn start(&self, accepted: Accepted) {
+    async fn start(&self, accepted: Accepted) {
         match accepted {
             Accepted::Tcp(stream, peer) => match socket::prepare(&stream, self.timeouts.tcp_user) {
                 Ok(local) => {
@@ -101,21 +107,25 @@ impl Connections {
                         peer: Some(peer),
                         ..Connection::default()
                     };
-                    self.spawn(stream, connection);
+                    self.spawn(stream, connection).await;
                 }
                 Err(error) => tracing::debug!(%error, "a client left before it was served"),
             },
-            Accepted::Unix(stream) => self.spawn(stream, Connection::default()),
+            Accepted::Unix(stream) => self.spawn(stream, Connection::default()).await,
         }
     }
 
-    fn spawn(
+    async fn spawn(
         &self,
         stream: impl AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
         connection: Connection,
     ) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.tasks.spawn(refuse(stream));
+            let place = Arc::clone(&self.refusals).acquire_owned().await;
+            self.tasks.spawn(async move {
+                refuse(stream).await;
+                drop(place);
+            });
             return;
         };
         let link = Arc::clone(&connection.link);

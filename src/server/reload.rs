@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::catalog::{Catalog, Resource};
 use crate::changes::Change;
-use crate::document::LoadError;
 use crate::metrics::{Metrics, PREFIX};
-use crate::reload::Definitions;
+use crate::reload::{self, Definitions, ReloadError};
 use crate::session::EndReason;
+use crate::snapshot::Snapshot;
 use crate::watch::Files;
 
 /// What is known of the reloads.
@@ -82,6 +82,8 @@ pub(super) struct Reloading {
     pub(super) files: Files,
     pub(super) reloads: Reloads,
     pub(super) definitions: Definitions,
+    /// What says who may call, as it was read at the start.
+    pub(super) credentials: Snapshot,
 }
 
 impl Reloading {
@@ -90,29 +92,27 @@ impl Reloading {
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
-                () = asked.notified() => {}
+                () = asked.notified() => self.check_credentials().await,
                 () = self.definitions.changed() => {}
             }
-            let mut definitions = self.definitions.clone();
-            let loading = tokio::task::spawn_blocking(move || {
-                let loaded = definitions.load();
-                (definitions, loaded)
-            });
-            match loading.await {
-                Ok((definitions, loaded)) => {
-                    self.definitions = definitions;
-                    self.take(loaded);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the definitions are not read again: reading them failed");
-                    return self.reloads.failed();
-                }
-            }
+            let loaded = self.definitions.reload().await;
+            self.take(loaded).await;
+        }
+    }
+
+    /// Warns whoever wants everything read again of what is not.
+    async fn check_credentials(&self) {
+        let seen = self.credentials.clone();
+        let look = tokio::task::spawn_blocking(move || seen.again());
+        let changed = look.await.is_ok_and(|now| now != self.credentials);
+        for file in self.credentials.paths().filter(|_| changed) {
+            let file = file.display();
+            tracing::warn!(%file, "the file that says who may call has changed; restart to use it");
         }
     }
 
     /// Serves what was loaded, or goes on with what is served.
-    fn take(&self, loaded: Result<Catalog, LoadError>) {
+    async fn take(&self, loaded: Result<Catalog, ReloadError>) {
         let file = self.definitions.path().display();
         match loaded {
             Ok(catalog) => {
@@ -124,19 +124,28 @@ impl Reloading {
                     %file,
                     "reloaded"
                 );
-                self.serve(catalog);
+                self.serve(catalog).await;
                 self.reloads.succeeded();
             }
             Err(error) => {
-                let problems = error.render(false);
-                tracing::error!(%file, problems, "not reloaded: the definitions from before are served");
+                let reason = match error {
+                    ReloadError::Invalid(error) => {
+                        reload::log(error.diagnostics());
+                        error.summary()
+                    }
+                    ReloadError::Panicked(error) => error.to_string(),
+                };
+                tracing::error!(
+                    reason,
+                    "not reloaded: the definitions from before are served"
+                );
                 self.reloads.failed();
             }
         }
     }
 
     /// Serves this from the next request on, and tells whom it concerns.
-    fn serve(&self, catalog: Catalog) {
+    async fn serve(&self, catalog: Catalog) {
         let app = &self.app;
         let before = app.catalog.whole();
         let paths = paths(&catalog);
@@ -151,6 +160,7 @@ impl Reloading {
         }
         app.changes.replaced();
         let moved = self.files.follow(paths);
+        app.changes.settled().await;
         let rewritten = now.resources().iter().filter_map(|resource| {
             let uri = resource.uri.as_str();
             let was = before.resources().get(uri)?;

@@ -16,6 +16,7 @@ use super::activity::Use;
 use super::statistics::LookupFailure;
 use super::store::{Limits, WhenFull};
 use super::*;
+use crate::changes::Mark;
 
 /// Sessions without bounds but these. Timeouts are in seconds.
 #[derive(Default)]
@@ -63,6 +64,7 @@ fn info(subject: &str) -> SessionInfo {
         version: ProtocolVersion::V2025_11_25,
         client: "test/1".into(),
         capabilities: ClientCapabilities::default(),
+        since: Mark::default(),
     }
 }
 

@@ -80,7 +80,7 @@ impl Client {
         let mut lines = Lines::new(input, limit);
         while let Some(line) = lines.next().await? {
             match line {
-                Line::Text(text) => self.take(text.trim_ascii()),
+                Line::Text(text) => self.take(text.trim_ascii()).await,
                 Line::TooLong => {
                     let text = format!("Invalid request: the line is longer than {limit} bytes");
                     self.refuse(None, &ErrorObject::new(INVALID_REQUEST, text));
@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    fn take(&mut self, line: &[u8]) {
+    async fn take(&mut self, line: &[u8]) {
         if line.is_empty() {
             return;
         }
@@ -109,9 +109,9 @@ impl Client {
                     outbox,
                     is_batch: false,
                 };
-                self.serve(message, &to);
+                self.serve(message, &to).await;
             }
-            Ok(Body::Batch(messages)) => self.serve_batch(messages),
+            Ok(Body::Batch(messages)) => self.serve_batch(messages).await,
             Err(Malformed { id, error }) => self.refuse(id.as_ref(), &error),
         }
     }
@@ -120,11 +120,11 @@ impl Client {
         self.outbox.reply(refusal(id, error));
     }
 
-    fn serve(&mut self, message: Message, to: &To) {
+    async fn serve(&mut self, message: Message, to: &To) {
         match message {
             Message::Request(request) => {
                 let id = request.id.clone();
-                if let Some(outcome) = self.serve_request(request, to) {
+                if let Some(outcome) = self.serve_request(request, to).await {
                     to.outbox.reply(call::reply(&id, &outcome, StatusCode::OK));
                 }
             }
@@ -149,7 +149,7 @@ impl Client {
 
     /// Serves a batch: each message as if it had come alone. Their replies come together, unless a
     /// call of it speaks before.
-    fn serve_batch(&mut self, messages: Vec<Result<Message, Malformed>>) {
+    async fn serve_batch(&mut self, messages: Vec<Result<Message, Malformed>>) {
         let session = self.session.as_ref();
         let version = session.map(|session| session.session().info().version);
         if version != Some(ProtocolVersion::V2025_03_26) {
@@ -166,7 +166,7 @@ impl Client {
         };
         for message in messages {
             match message {
-                Ok(message) => self.serve(message, &to),
+                Ok(message) => self.serve(message, &to).await,
                 Err(Malformed { id, error }) => to.outbox.reply(refusal(id.as_ref(), &error)),
             }
         }
@@ -177,7 +177,7 @@ impl Client {
     }
 
     /// Serves a request; `None` if its reply comes later.
-    fn serve_request(&mut self, request: Request, to: &To) -> Option<Outcome> {
+    async fn serve_request(&mut self, request: Request, to: &To) -> Option<Outcome> {
         if self.app.draining.is_cancelled() {
             return Some(Err(call::stopping_error()));
         }
@@ -187,12 +187,12 @@ impl Client {
         let method = Some(request.method.as_str());
         match classify(served, version, method, &request.params) {
             Err(error) => Some(Err(error)),
-            Ok(Era::Modern) => self.serve_modern(request, to),
-            Ok(Era::Legacy) => self.serve_legacy(request, to),
+            Ok(Era::Modern) => self.serve_modern(request, to).await,
+            Ok(Era::Legacy) => self.serve_legacy(request, to).await,
         }
     }
 
-    fn serve_modern(&self, mut request: Request, to: &To) -> Option<Outcome> {
+    async fn serve_modern(&self, mut request: Request, to: &To) -> Option<Outcome> {
         if to.is_batch {
             let text = "Invalid request: a request of 2026-07-28 cannot be part of a batch";
             return Some(Err(ErrorObject::new(INVALID_REQUEST, text)));
@@ -215,7 +215,7 @@ impl Client {
         match plan {
             Plan::Reply(outcome) | Plan::Refused(_, outcome) => Some(outcome),
             Plan::Call(call) => self.run(request.id, *call, in_flight).err().map(Err),
-            Plan::Listen(listening) => self.listen(listening).err().map(Err),
+            Plan::Listen(listening) => self.listen(listening).await.err().map(Err),
             Plan::Remember(_) | Plan::Task(_) => {
                 Some(Err(ErrorObject::method_not_found(&request.method)))
             }
@@ -230,10 +230,7 @@ impl Client {
         keep: K,
     ) -> Result<(), ErrorObject> {
         let number = self.app.executor.number();
-        let stop = Stop {
-            client: CancellationToken::new(),
-            session: CancellationToken::new(),
-        };
+        let stop = Stop::default();
         let noted = self.running.note(number, id.key(), stop.client.clone());
         let from = call::From {
             number,
@@ -249,12 +246,12 @@ impl Client {
         call::start(&self.app, from, (call, input), stop, keep).map_err(call::busy_error)
     }
 
-    fn listen(&self, listening: Listening) -> Result<(), ErrorObject> {
+    async fn listen(&self, listening: Listening) -> Result<(), ErrorObject> {
         let place = self.app.listeners.enter(Some(Bucket::Address(None)));
         let place =
             place.ok_or_else(|| ErrorObject::new(INTERNAL_ERROR, changes::TOO_MANY_LISTENERS))?;
         let eyes = Eyes::new(&self.app, &None, &self.caller);
-        let listener = changes::filtered(&self.app, &listening.filter, eyes);
+        let listener = changes::filtered(&self.app, &listening.filter, eyes).await;
         let given_up = CancellationToken::new();
         let number = self.app.executor.number();
         let noted = self
@@ -275,7 +272,7 @@ impl Client {
         }
     }
 
-    fn serve_legacy(&mut self, request: Request, to: &To) -> Option<Outcome> {
+    async fn serve_legacy(&mut self, request: Request, to: &To) -> Option<Outcome> {
         let refuse = |text: &'static str| Some(Err(ErrorObject::new(INVALID_REQUEST, text)));
         let Some(session) = &self.session else {
             return match request.method.as_str() {
@@ -305,7 +302,7 @@ impl Client {
             awaits_cancelled: to.is_batch,
         };
         let id = request.id.clone();
-        let call = match peer.plan(request) {
+        let call = match peer.plan(request).await {
             Planned::Answer(outcome) => return Some(outcome),
             Planned::Call(call) => call,
         };
@@ -349,6 +346,7 @@ impl Client {
         &self,
         params: &Map<String, Value>,
     ) -> Result<(SessionGuard, Box<RawValue>), ErrorObject> {
+        let since = changes::mark(&self.app, &None, &self.caller);
         let catalog = self.app.catalog.whole();
         let context = self.app.context(Era::Legacy, &self.caller, &catalog);
         let (params, result) = dispatch::initialize(&context, params)?;
@@ -359,6 +357,7 @@ impl Client {
             client: params.client.into(),
             capabilities: params.capabilities,
             bucket: None,
+            since,
         };
         let sessions = self.app.sessions.as_ref();
         let session = sessions.and_then(|sessions| sessions.create(info).ok());

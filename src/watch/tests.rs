@@ -53,12 +53,19 @@ impl Watching {
         fs::write(self.path(name), text).unwrap();
     }
 
-    fn listener(&self, names: &[&str]) -> Listener {
+    async fn listener(&self, names: &[&str]) -> Listener {
         let listener = self.changes.listen(Lists::default(), AlwaysTheSame);
         for name in names {
             listener.subscribe(name).unwrap();
         }
+        self.changes.settled().await;
         listener
+    }
+
+    /// How many folders are watched when all has been done that was asked for.
+    async fn folders(&self) -> usize {
+        self.changes.settled().await;
+        self.files.folders()
     }
 }
 
@@ -76,7 +83,7 @@ async fn however_a_file_changes_its_subscribers_hear_of_it() {
     watching.write("a", "one");
     watching
         .during(async {
-            let listener = watching.listener(&["a", "b"]);
+            let listener = watching.listener(&["a", "b"]).await;
             watching.write("a", "longer");
             check(&listener, "a", "written").await;
             watching.write("b.new", "first");
@@ -106,7 +113,7 @@ async fn a_mounted_configmap_changes_by_one_rename() {
     symlink("..data/config", watching.path("config")).unwrap();
     watching
         .during(async {
-            let listener = watching.listener(&["config"]);
+            let listener = watching.listener(&["config"]).await;
             for number in ["..2", "..3"] {
                 version(number);
                 check(&listener, "config", number).await;
@@ -127,7 +134,7 @@ async fn a_link_on_the_way_to_a_file_counts() {
     symlink("one", watching.path("current")).unwrap();
     watching
         .during(async {
-            let listener = watching.listener(&["current/file"]);
+            let listener = watching.listener(&["current/file"]).await;
             symlink("two", watching.path("next")).unwrap();
             fs::rename(watching.path("next"), watching.path("current")).unwrap();
             check(&listener, "current/file", "led elsewhere").await;
@@ -141,7 +148,7 @@ async fn what_happens_to_others_is_no_change() {
     watching.write("a", "one");
     watching
         .during(async {
-            let listener = watching.listener(&["a", "b"]);
+            let listener = watching.listener(&["a", "b"]).await;
             watching.write("c", "beside");
             fs::read(watching.path("a")).unwrap();
             for text in ["1", "22", "333"] {
@@ -160,17 +167,21 @@ async fn folders_are_watched_while_somebody_is_subscribed() {
     for folder in ["x", "y"] {
         fs::create_dir(watching.path(folder)).unwrap();
     }
-    assert_eq!(watching.files.folders(), 0);
-    let first = watching.listener(&["x/a", "x/b", "unknown"]);
-    assert_eq!(watching.files.folders(), 1);
-    let second = watching.listener(&["x/a", "y/c"]);
-    assert_eq!(watching.files.folders(), 2);
-    drop(first);
-    assert_eq!(watching.files.folders(), 2);
-    second.unsubscribe("x/a");
-    assert_eq!(watching.files.folders(), 1);
-    drop(second);
-    assert_eq!(watching.files.folders(), 0);
+    watching
+        .during(async {
+            assert_eq!(watching.folders().await, 0);
+            let first = watching.listener(&["x/a", "x/b", "unknown"]).await;
+            assert_eq!(watching.folders().await, 1);
+            let second = watching.listener(&["x/a", "y/c"]).await;
+            assert_eq!(watching.folders().await, 2);
+            drop(first);
+            assert_eq!(watching.folders().await, 2);
+            second.unsubscribe("x/a");
+            assert_eq!(watching.folders().await, 1);
+            drop(second);
+            assert_eq!(watching.folders().await, 0);
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -178,7 +189,7 @@ async fn a_folder_that_is_not_there_harms_nobody() {
     let watching = Watching::start(&["missing/a", "b"]);
     watching
         .during(async {
-            let listener = watching.listener(&["missing/a", "b"]);
+            let listener = watching.listener(&["missing/a", "b"]).await;
             watching.write("b", "there");
             check(&listener, "b", "the other one").await;
         })

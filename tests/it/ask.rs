@@ -7,7 +7,7 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Http, PATIENCE, Prepare, Response, TestServer, modern_meta, text,
+    Client, Http, PATIENCE, Prepare, Response, TestServer, eventually, modern_meta, text,
     wait_for_end_of_group, wait_for_line, write_script,
 };
 
@@ -1007,4 +1007,38 @@ fn what_nobody_can_confirm_runs_only_if_the_definition_says_so() {
         &json!({"name": "unconfirmed", "arguments": name}),
     );
     assert_eq!(asked.json()["result"]["resultType"], "input_required");
+}
+
+/// What a user agreed to is what was shown.
+#[test]
+fn a_consent_counts_for_the_definition_that_it_was_given_to() {
+    let definitions = |question: &str, other: &str| {
+        format!(
+            "tools:\n  wipe: {{description: d, exec: touch wiped, workdir: ., confirm: {question}}}\n  \
+             other: {{description: {other}, exec: /bin/true}}\n"
+        )
+    };
+    let server = TestServer::start(&definitions("Wipe the cache?", "one"), &[]);
+    let wiped = server.folder().join("wiped");
+    let yes = json!({"confirm": {"action": "accept", "content": {}}});
+    let first = round(&server, "wipe", &Value::Null, &json!({}));
+    let state = &first["requestState"];
+
+    server.replace("tools.yaml", &definitions("Wipe the database?", "two"));
+    server.wait_for_log("\"message\":\"reloaded\"");
+    let params = json!({"name": "wipe", "requestState": state, "inputResponses": yes});
+    let refused = modern(&server, &everything(), &params);
+    assert_eq!(refused.error_code(), Some(-32602), "{refused:?}");
+    assert!(!wiped.exists());
+
+    // Another tool is another matter.
+    server.replace("tools.yaml", &definitions("Wipe the cache?", "three"));
+    let reloaded = || {
+        let lines = server.log();
+        let lines = lines.iter().filter(|line| line.contains("\"reloaded\""));
+        (lines.count() > 1).then_some(())
+    };
+    assert!(eventually(reloaded).is_some());
+    round(&server, "wipe", state, &yes);
+    assert!(wiped.exists());
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ fn problems_of_every_kind_are_said_at_once() {
         );
     }
     let summary = "nothing would be served: 4 errors\n";
-    assert!(said.stdout.starts_with(summary), "{}", said.stdout);
+    assert!(said.stdout.ends_with(summary), "{}", said.stdout);
 }
 
 #[test]
@@ -53,6 +54,15 @@ fn every_setting_is_shown_with_what_set_it() {
     command.env("MCP_SERVE_CALL_TIMEOUT", "5m");
     let arguments = ["check", "--listen=127.0.0.1:1,[::1]:2"];
     let said = assert_code(run(command.args(arguments)), 0, "check");
+    let chosen = "\
+configuration:
+  --listen        127.0.0.1:1,[::1]:2  command line
+  --call-timeout  5m                   MCP_SERVE_CALL_TIMEOUT
+
+tools.yaml: 1 tool, no problems
+";
+    assert_eq!(said.stdout, chosen);
+    let said = assert_code(run(command.arg("--verbose")), 0, "check");
     let lines: Vec<Vec<&str>> = (said.stdout.lines())
         .map(|line| {
             line.split("  ")
@@ -81,11 +91,7 @@ fn a_warning_is_an_error_only_when_strict() {
     let folder = folder_with("tools:\n  a.b: {description: X., content: hi}\n");
     let said = assert_code(run_in(folder.path(), &["check"]), 0, "lenient");
     assert!(said.stderr.contains("warning[E004]"), "{}", said.stderr);
-    assert!(
-        said.stdout.starts_with("tools.yaml: 1 tool, 1 warning\n"),
-        "{}",
-        said.stdout
-    );
+    assert_eq!(said.stdout, "tools.yaml: 1 tool, 1 warning\n");
     assert_code(run_in(folder.path(), &["check", "--strict"]), 2, "strict");
     let folder = folder_with("tools: {}\n");
     let said = assert_code(run_in(folder.path(), &["check", "--strict"]), 2, "empty");
@@ -108,16 +114,39 @@ fn what_may_be_meant_is_no_problem() {
     let said = assert_code(run_in(folder.path(), &arguments), 0, "note");
     let note = "note: everybody who can reach 0.0.0.0:9090 may read the metrics";
     assert!(said.stderr.contains(note), "{}", said.stderr);
-    assert!(said.stdout.starts_with("tools.yaml: 1 tool, no problems\n"));
+    let verdict = "\ntools.yaml: 1 tool, no problems\n";
+    assert!(said.stdout.ends_with(verdict), "{}", said.stdout);
+}
+
+/// The report of `check --format json`.
+fn report_of(folder: &Path, arguments: &[&str], code: i32) -> Value {
+    let said = assert_code(run_in(folder, arguments), code, "json");
+    assert_eq!(said.stderr, "");
+    serde_json::from_str(&said.stdout).unwrap()
+}
+
+#[test]
+fn options_that_cannot_be_read_are_json_too() {
+    let folder = folder_with("tools: {}\n");
+    for (arguments, reason) in [
+        (&["check", "--format=json", "--port=1"][..], "--port"),
+        (&["--max-calls=many", "check", "--format", "json"], "many"),
+    ] {
+        let report = report_of(folder.path(), arguments, 2);
+        assert_eq!(
+            (&report["ok"], &report["errors"]),
+            (&json!(false), &json!(1))
+        );
+        let message = report["diagnostics"][0]["message"].as_str().unwrap();
+        assert!(message.contains(reason), "{message}");
+    }
 }
 
 #[test]
 fn a_program_reads_the_same_as_json() {
     let folder = folder_with(BROKEN);
     let arguments = ["check", "--format=json", "--listen=0.0.0.0:1"];
-    let said = assert_code(run_in(folder.path(), &arguments), 2, "broken");
-    assert_eq!(said.stderr, "");
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = report_of(folder.path(), &arguments, 2);
     assert_eq!(report["ok"], false);
     assert_eq!(
         (&report["errors"], &report["warnings"]),
@@ -126,7 +155,7 @@ fn a_program_reads_the_same_as_json() {
     let expected = json!({
         "severity": "error", "code": "E001", "message": "unknown key `exce` in tool `x`",
         "help": "did you mean `exec`?", "path": "tools.yaml",
-        "line": 4, "column": 5, "end_line": 4, "end_column": 9,
+        "line": 4, "column": 5, "end_line": 4, "end_column": 9, "others": [],
     });
     assert_eq!(report["diagnostics"][0], expected);
     let option = &report["diagnostics"][1];
@@ -135,17 +164,17 @@ fn a_program_reads_the_same_as_json() {
         (&json!("error"), &Value::Null)
     );
 
-    fs::write(
-        folder.path().join("tools.yaml"),
-        "tools:\n  x: {description: X., content: hi}\n",
-    )
-    .unwrap();
-    let said = assert_code(
-        run_in(folder.path(), &["check", "--format=json"]),
-        0,
-        "valid",
-    );
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let tools = folder.path().join("tools.yaml");
+    fs::write(&tools, "tools: {x: {content: hi}}\ntools: {}\n").unwrap();
+    let report = report_of(folder.path(), &["check", "--format=json"], 2);
+    let twice = report["diagnostics"].as_array().unwrap().iter();
+    let twice = twice.map(|problem| &problem["others"]);
+    let expected = json!([{"message": "first defined here", "path": "tools.yaml",
+        "line": 1, "column": 1, "end_line": 1, "end_column": 6}]);
+    assert!(twice.clone().any(|others| *others == expected), "{report}");
+
+    fs::write(tools, "tools:\n  x: {description: X., content: hi}\n").unwrap();
+    let report = report_of(folder.path(), &["check", "--format=json"], 0);
     assert_eq!(report["ok"], true);
     assert_eq!(
         report["served"],

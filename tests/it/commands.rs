@@ -61,7 +61,7 @@ fn a_newcomer_gets_from_nothing_to_a_served_tool() {
 
     let said = assert_code(run_in(folder.path(), &["check", "--strict"]), 0, "check");
     let summary = "tools.yaml: 2 tools, 1 prompt, no problems\n";
-    assert!(said.stdout.starts_with(summary), "{}", said.stdout);
+    assert_eq!(said.stdout, summary);
 
     let said = assert_code(
         run_in(folder.path(), &["call", "hello", "name=Ann"]),

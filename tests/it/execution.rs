@@ -960,7 +960,11 @@ tools:
             );
         };
         chmod("0644");
-        fails("program", "not executable", "its program may not be run");
+        fails(
+            "program",
+            "not executable",
+            "its program may not be run (EACCES)",
+        );
         write_script(&folder, "program.sh", "echo second");
         assert_eq!(
             client.call_text("program", &json!({})),
@@ -968,19 +972,27 @@ tools:
             "{era:?}"
         );
         fs::write(&file, "no program\n").unwrap();
-        fails("program", "no program", "the log of the server says why");
+        fails(
+            "program",
+            "no program",
+            "its program is not one that this machine can run (ENOEXEC)",
+        );
         fs::write(&file, "#!/no/such/interpreter\n").unwrap();
-        fails("program", "no interpreter", "its program or folder is gone");
+        fails(
+            "program",
+            "no interpreter",
+            "the interpreter of its program is gone (ENOENT)",
+        );
         fs::remove_file(&file).unwrap();
-        fails("program", "removed", "its program or folder is gone");
+        fails("program", "removed", "its program is gone (ENOENT)");
         fs::create_dir(&file).unwrap();
-        fails("program", "a folder", "its program may not be run");
+        fails("program", "a folder", "its program may not be run (EACCES)");
         fs::remove_dir(&file).unwrap();
         fs::remove_dir(folder.join("sub")).unwrap();
         fails(
             "folder",
             "working folder removed",
-            "its program or folder is gone",
+            "its working folder is gone (ENOENT)",
         );
         fs::create_dir(folder.join("sub")).unwrap();
         write_script(&folder, "program.sh", "echo first");
@@ -1121,7 +1133,7 @@ fn a_lost_connection_cancels_a_modern_call() {
             let elapsed = lost.elapsed();
             assert!(elapsed < Duration::from_secs(3), "{case}: {elapsed:?}");
         }
-        server.wait_for_log("\"outcome\":\"cancelled by the client\"");
+        server.wait_for_log("\"outcome\":\"cancelled by a lost connection\"");
         assert!(!server.folder().join("end-x").exists());
         release(&server, "other");
         let answer = outcome(&other.read());

@@ -1,6 +1,6 @@
 //! What becomes of the responses to requests of tools, and what a hostile server can do.
 
-use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::http_tools::{ISSUES, json_upstream, tools};
 use crate::support::{ERAS, TestServer, eventually, text};
-use crate::upstream::{Upstream, respond, say};
+use crate::upstream::{Stream, Upstream, respond, say};
 
 /// What an upstream that answers by path says.
-fn hostile(path: &str, to: &mut dyn Write) -> bool {
+fn hostile(path: &str, to: &mut dyn Stream) -> bool {
     let json = "Content-Type: application/json";
     let text = "Content-Type: text/plain; charset=utf-8";
     let gzip = "Content-Encoding: gzip";
@@ -350,15 +351,11 @@ fn redirects_are_followed_only_to_where_the_credentials_belong() {
 
 #[test]
 fn each_phase_has_a_time_limit() {
-    let (held, holds) = mpsc::channel::<()>();
-    let holds = std::sync::Mutex::new(holds);
-    let upstream = Upstream::start(move |request, to| {
+    let upstream = Upstream::start(|request, to| {
         if request.line.ends_with("body") {
             drop(to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"));
-            drop(to.flush());
         }
-        // Until the test is over.
-        holds.lock().unwrap().recv().ok();
+        to.wait_for_end();
         false
     });
     let definitions = "
@@ -385,19 +382,14 @@ fn each_phase_has_a_time_limit() {
         assert_eq!(client.call_error(tool, &json!({"what": what})), expected);
         assert!(started.elapsed() < Duration::from_secs(8), "{tool} {what}");
     }
-    drop(held);
 }
 
 #[test]
 fn a_call_that_is_given_up_closes_its_connection() {
     let (closed, hears) = mpsc::channel();
     let upstream = Upstream::start(move |_, to| {
-        // Writing fails once the other side is gone.
-        let mut part = to.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        while part.is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
-            part = to.write_all(b"1\r\nx\r\n").and_then(|()| to.flush());
-        }
+        drop(to.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"));
+        to.wait_for_end();
         closed.send(()).ok();
         false
     });
@@ -417,12 +409,11 @@ fn a_call_that_is_given_up_closes_its_connection() {
 
 #[test]
 fn an_api_that_is_down_is_not_waited_for() {
-    // A port that nobody listens on.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    // A port that is taken, and that nobody listens on yet.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
     let definitions = format!(
         "
 apis: {{tracker: {{base_url: 'http://127.0.0.1:{port}'}}}}
@@ -446,11 +437,9 @@ tools:
         "{told}"
     );
     assert_eq!(client.call_text("other", &none), "fine");
-    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            respond(&mut stream, "200 OK", &["Connection: close"], b"up again");
-        }
+    socket.listen(1).unwrap();
+    let _up = Upstream::on(socket.into(), |_, to| {
+        respond(to, "200 OK", &[], b"up again")
     });
     let up = eventually(|| {
         let result = client.call("get", &none);
@@ -461,14 +450,20 @@ tools:
 
 #[test]
 fn a_name_that_does_not_exist_is_said_so() {
-    let definitions = "
-apis: {tracker: {base_url: 'http://does-not-exist.invalid'}}
-tools: {get: {description: d, http: {api: tracker, GET: /}}}
-";
-    let server = TestServer::start(definitions, &[]);
+    // No part of a name is that long, so that nobody has to be asked.
+    let name = "x".repeat(64);
+    let definitions = format!(
+        "
+apis: {{tracker: {{base_url: 'http://{name}.invalid'}}}}
+tools: {{get: {{description: d, http: {{api: tracker, GET: /}}}}}}
+"
+    );
+    let server = TestServer::start(&definitions, &[]);
     let told = server.client(Era::Modern).call_error("get", &json!({}));
-    assert!(told.starts_with("could not connect to tracker: "), "{told}");
-    assert!(!told.contains("does-not-exist"), "{told}");
+    assert_eq!(
+        told,
+        "could not connect to tracker: its name cannot be resolved"
+    );
 }
 
 const GZIP_OF_ZEROS: &str = "

@@ -280,18 +280,31 @@ fn a_dry_run_shows_the_request_and_sends_nothing() {
 
 #[test]
 fn a_url_of_its_own_needs_no_api() {
-    let upstream = json_upstream();
+    let upstream = Upstream::start(|request, to| match request.line.as_str() {
+        "GET /missing" => respond(to, "404 Not Found", &[], b""),
+        line => respond(to, "200 OK", &[], line.as_bytes()),
+    });
     let url = upstream.url();
     let definitions = format!(
-        "tools: {{get: {{description: d, http: {{GET: '{url}/x/{{y}}.json'}}, params: {{y: string}}}}}}"
+        "
+tools:
+  get: {{description: d, http: {{GET: '{url}/x/{{y}}.json'}}, params: {{y: string}}}}
+  missing: {{description: d, http: {{GET: '{url}/missing'}}}}
+  down: {{description: d, http: {{GET: 'http://127.0.0.1:1/'}}}}
+"
     );
     let server = TestServer::start(&definitions, &[]);
     let client = server.client(Era::Modern);
-    let result = client.call("get", &json!({"y": "%2e%2e"}));
-    assert_eq!(
-        result["structuredContent"]["line"],
-        "GET /x/%252e%252e.json"
-    );
+    let got = client.call_text("get", &json!({"y": "%2e%2e"}));
+    assert_eq!(got, "GET /x/%252e%252e.json");
+    // Where it is stands in the log alone.
+    let none = json!({});
+    let told = client.call_error("missing", &none);
+    assert_eq!(told, "the API answered 404 Not Found");
+    let told = client.call_error("down", &none);
+    assert_eq!(told, "could not connect to the API: connection refused");
+    server.wait_for_log("\"server\":\"http://127.0.0.1:1\"");
+    assert_eq!(upstream.accepted(), 1, "both tools of a server share it");
     let tools = client.request("tools/list", &json!({})).json();
     assert_eq!(
         tools["result"]["tools"][0]["annotations"]["readOnlyHint"],

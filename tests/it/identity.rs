@@ -506,7 +506,7 @@ fn a_token_is_seen_by_nobody() {
         assert_eq!(response.status, 401, "{era:?}");
         seen.push(format!("{response:?}"));
     }
-    server.wait_for_log("refused by credential");
+    server.wait_for_log("credential refused");
     seen.extend(server.log());
     let seen = seen.join("\n");
     assert!(seen.contains("MCP_CALLER_SUBJECT=alice"), "{seen}");

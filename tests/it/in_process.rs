@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 use mcp_serve::Catalog;
-use mcp_serve::app::{App, Listeners, Options, Refusals};
+use mcp_serve::app::{App, Listeners, Options, Pace, Refusals};
 use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::{Current, Environment};
 use mcp_serve::execute::{self, Executor};
@@ -100,6 +100,7 @@ impl InProcess {
             seal: mcp_serve::seal::Seal::random(),
             listeners: Listeners::default(),
             refusals: Refusals::default(),
+            strangers: Pace::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };

@@ -66,15 +66,16 @@ fn what_files_include_is_served_in_their_order() {
     let at = |names: &[&str]| -> Vec<PathBuf> {
         names.iter().map(|name| folder.path().join(name)).collect()
     };
-    let files = [
+    let inputs = [
+        "none.d",
+        "tools.d",
+        "tools.d/a.yaml",
+        "tools.d/b.yaml",
+        "tools.d/more/c.yaml",
         "tools.yaml",
         "z.yaml",
-        "tools.d/a.yaml",
-        "tools.d/more/c.yaml",
-        "tools.d/b.yaml",
     ];
-    assert_eq!(loaded.inputs.files, at(&files));
-    assert_eq!(loaded.inputs.folders, at(&["tools.d/", "none.d/"]));
+    assert_eq!(loaded.inputs.paths().collect::<Vec<_>>(), at(&inputs));
 }
 
 #[test]

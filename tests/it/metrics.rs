@@ -189,6 +189,9 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("duplicate_request_ids", "counter"),
         ("missing_session_id", "counter"),
         ("auth_failures", "counter"),
+        ("calls_in_flight", "gauge"),
+        ("calls_limit", "gauge"),
+        ("calls_stuck", "gauge"),
         ("tasks", "gauge"),
         ("tasks_limit", "gauge"),
         ("task_results_bytes", "gauge"),
@@ -758,6 +761,15 @@ enum Leave {
     Reset,
     Close,
     CloseHalf,
+}
+
+/// The options with which [`calls_in_flight`] can be asked.
+pub(crate) const MONITOR: [&str; 3] = ["--metrics-listen", "127.0.0.1:0", "--debug-sessions"];
+
+/// How many calls run.
+pub(crate) fn calls_in_flight(server: &TestServer) -> u64 {
+    let state = get(&monitor_of(server), "/debug/sessions").json();
+    state["calls_in_flight"].as_u64().unwrap()
 }
 
 /// How many descriptors the server has open.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use mcp_serve::protocol::version::Era;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::metrics::{Samples, monitor_of, scrape, value, wait_for};
@@ -28,13 +29,6 @@ fn tools(names: &[&str]) -> String {
 
 fn start(text: &str) -> TestServer {
     TestServer::start(text, &MONITOR)
-}
-
-/// Replaces a file in one step, as editors do.
-fn replace(server: &TestServer, name: &str, text: &str) {
-    let fresh = server.folder().join("fresh");
-    fs::write(&fresh, text).unwrap();
-    fs::rename(fresh, server.folder().join(name)).unwrap();
 }
 
 /// How often the definitions were read again so far.
@@ -72,7 +66,7 @@ fn a_change_of_the_file_is_served_in_both_eras() {
     let clients = ERAS.map(|era| server.client(era));
     for names in ["one two", "two", "three"] {
         let all: Vec<_> = names.split(' ').collect();
-        replace(&server, "tools.yaml", &tools(&all));
+        server.replace("tools.yaml", &tools(&all));
         for client in &clients {
             wait_for_tools(client, names);
             assert_eq!(
@@ -103,10 +97,16 @@ fn broken_definitions_change_nothing_but_the_metrics_and_the_log() {
     let monitor = monitor_of(&server);
     let loaded = |samples: &Samples| value(samples, "definitions_loaded_timestamp_seconds");
     let before = loaded(&scrape(&monitor));
-    replace(&server, "tools.yaml", "tools: {one: {descripton: d}}");
+    server.replace("tools.yaml", "tools: {one: {descripton: d}}");
     wait_for_reloads(&server, "failed", 1.0);
-    let line = server.wait_for_log("not reloaded");
-    for part in ["E001", "unknown key `descripton`", "tools.yaml:1:15"] {
+    let summary = server.wait_for_log("not reloaded");
+    assert!(summary.contains("tools.yaml: 2 errors"), "{summary}");
+    let line = server.wait_for_log("unknown key `descripton`");
+    for part in [
+        "\"level\":\"ERROR\"",
+        "\"code\":\"E001\"",
+        "tools.yaml:1:15\"",
+    ] {
         assert!(line.contains(part), "{line}");
     }
     let samples = scrape(&monitor);
@@ -115,7 +115,7 @@ fn broken_definitions_change_nothing_but_the_metrics_and_the_log() {
     assert_eq!(listed(&client), "one");
     let ready = Http::connect(server.address()).request("GET", "/readyz", &[], "");
     assert_eq!(ready.status, 200);
-    replace(&server, "tools.yaml", &tools(&["two"]));
+    server.replace("tools.yaml", &tools(&["two"]));
     wait_for_tools(&client, "two");
     wait_for_reloads(&server, "ok", 1.0);
     let samples = scrape(&monitor);
@@ -130,7 +130,7 @@ fn a_file_that_is_gone_for_a_while_is_an_error_like_others() {
     fs::remove_file(server.folder().join("tools.yaml")).unwrap();
     wait_for_reloads(&server, "failed", 1.0);
     assert_eq!(listed(&client), "one");
-    replace(&server, "tools.yaml", &tools(&["two"]));
+    server.replace("tools.yaml", &tools(&["two"]));
     wait_for_tools(&client, "two");
 }
 
@@ -166,12 +166,12 @@ fn whatever_was_read_is_watched() {
     });
     let client = server.client(Era::Modern);
     assert_eq!(listed(&client), "fixed one");
-    replace(&server, "tools.d/a.yaml", &tools(&["two"]));
+    server.replace("tools.d/a.yaml", &tools(&["two"]));
     wait_for_tools(&client, "fixed two");
     // A file that the pattern finds now.
-    replace(&server, "tools.d/b.yaml", &tools(&["three"]));
+    server.replace("tools.d/b.yaml", &tools(&["three"]));
     wait_for_tools(&client, "fixed two three");
-    replace(&server, "image.png", "2");
+    server.replace("image.png", "2");
     let changed = eventually(|| {
         let data = client.call("fixed", &json!({}))["content"][0]["data"].take();
         (data == "Mg==").then_some(())
@@ -190,11 +190,7 @@ fn a_running_call_ends_with_the_definitions_that_it_began_with() {
         gate.wait();
         calls.push((client, gate, call));
     }
-    replace(
-        &server,
-        "tools.yaml",
-        &format!("title: After\n{}", tools(&["one"])),
-    );
+    server.replace("tools.yaml", &format!("title: After\n{}", tools(&["one"])));
     wait_for_tools(&calls[0].0, "one");
     for (client, gate, mut call) in calls {
         let again = client.request("tools/call", &json!({"name": "gate"}));
@@ -221,7 +217,7 @@ fn a_task_is_there_until_its_end() {
     let params = json!({"name": "gate", "arguments": gate.arguments()});
     let id = request("tools/call", &params).json()["result"]["taskId"].take();
     gate.wait();
-    replace(&server, "tools.yaml", &tools(&["one"]));
+    server.replace("tools.yaml", &tools(&["one"]));
     wait_for_tools(&client, "one");
     gate.open();
     let ended = eventually(|| {
@@ -246,7 +242,7 @@ fn a_cursor_from_before_is_refused() {
         client.request("tools/list", &params).json()
     };
     let cursor = next(&Value::Null)["result"]["nextCursor"].take();
-    replace(&server, "tools.yaml", &tools(&["a", "c", "d"]));
+    server.replace("tools.yaml", &tools(&["a", "c", "d"]));
     server.wait_for_log("\"message\":\"reloaded\"");
     let refused = eventually(|| (next(&cursor)["error"]["code"] == -32602).then_some(()));
     assert!(refused.is_some());
@@ -342,7 +338,7 @@ fn those_are_told_whose_list_has_changed() {
     }
     let mut reloads = 0;
     let mut reload = |definitions: &str| {
-        replace(&server, "tools.yaml", definitions);
+        server.replace("tools.yaml", definitions);
         reloads += 1;
         let is_reload = |line: &&String| line.contains("\"message\":\"reloaded\"");
         let done = || (server.log().iter().filter(is_reload).count() >= reloads).then_some(());
@@ -393,9 +389,9 @@ fn subscribers_hear_of_a_resource_that_is_written_anew_or_moved() {
             return text(&sent.message()["params"]["uri"]);
         }
     };
-    replace(&server, "tools.yaml", &definitions("two", "a"));
+    server.replace("tools.yaml", &definitions("two", "a"));
     assert_eq!(updated(), "x://fixed");
-    replace(&server, "tools.yaml", &definitions("two", "b"));
+    server.replace("tools.yaml", &definitions("two", "b"));
     assert_eq!(updated(), "x://filed");
     fs::write(server.folder().join("b"), "other").unwrap();
     assert_eq!(updated(), "x://filed");
@@ -408,15 +404,88 @@ fn a_toolset_that_is_gone_takes_its_sessions_along() {
     let session = Client::at(&server, "/mcp/t", Era::Legacy, None);
     let other = server.client(Era::Legacy);
     let mut stream = stream(&session, "/mcp/t");
-    replace(&server, "tools.yaml", &tools(&["a"]));
+    server.replace("tools.yaml", &tools(&["a"]));
     while stream.next().is_some() {}
     assert_eq!(session.request("tools/list", &json!({})).status, 404);
     assert_eq!(listed(&other), "a");
 }
 
+#[test]
+fn what_changed_before_a_session_listens_is_told_then() {
+    let server = start(&tools(&["one"]));
+    let early = server.client(Era::Legacy);
+    server.replace("tools.yaml", &tools(&["one", "two"]));
+    wait_for_tools(&early, "one two");
+    let late = server.client(Era::Legacy);
+    assert_eq!(told(&mut stream(&early, "/mcp"), 1), "tools/list_changed");
+    // What a session knew from the start is no news: the next change is the first it hears of.
+    let mut late = stream(&late, "/mcp");
+    let prompt = "prompts: {p: {description: d, text: Hello.}}\n";
+    server.replace("tools.yaml", &format!("{}{prompt}", tools(&["one", "two"])));
+    assert_eq!(told(&mut late, 1), "prompts/list_changed");
+}
+
+#[test]
+fn a_tool_is_heard_by_those_who_may_use_it() {
+    let auth = format!(
+        "tokens:\n  - {{sha256: {}, subject: dan, roles: [dba]}}\n  \
+         - {{sha256: {}, subject: cleo, roles: [clerk]}}\n",
+        sha256(DBA),
+        sha256(CLERK)
+    );
+    let says = |what: &str| format!("echo '{{\"mcp\":\"list_changed\",\"what\":\"{what}\"}}'");
+    let definitions = format!(
+        "defaults: {{messages: true}}\ntools:\n  \
+         hidden: {{description: d, script: {{run: {}}}, allow: [role:dba]}}\n  \
+         shown: {{description: d, script: {{run: {}}}}}\n\
+         toolsets:\n  part: {{match: [shown]}}\n",
+        json!(says("tools")),
+        json!(says("prompts"))
+    );
+    let server = TestServer::with_auth(&definitions, &auth, &[]);
+    let session = |path, token| Client::at(&server, path, Era::Legacy, Some(token));
+    let dba = session("/mcp", DBA);
+    let mut streams = [
+        ("dba", stream(&dba, "/mcp"), 2),
+        ("clerk", stream(&session("/mcp", CLERK), "/mcp"), 1),
+        (
+            "toolset",
+            stream(&session("/mcp/part", DBA), "/mcp/part"),
+            1,
+        ),
+    ];
+    for tool in ["hidden", "shown"] {
+        dba.call_text(tool, &json!({}));
+    }
+    for (name, stream, count) in &mut streams {
+        let expected = ["prompts/list_changed", "tools/list_changed"];
+        assert_eq!(told(stream, *count), expected[..*count].join(" "), "{name}");
+    }
+}
+
+#[test]
+fn who_asks_for_a_reload_is_told_what_is_not_read_again() {
+    let auth = |subject: &str| {
+        let token = sha256(DBA);
+        format!("tokens:\n  - {{sha256: {token}, subject: {subject}}}\n")
+    };
+    let server = TestServer::with_auth(&tools(&["one"]), &auth("ann"), &[]);
+    let warning = "the file that says who may call has changed";
+    server.signal("HUP");
+    server.wait_for_log("\"message\":\"reloaded\"");
+    assert!(!server.log().iter().any(|line| line.contains(warning)));
+    fs::write(server.folder().join("auth.yaml"), auth("bob")).unwrap();
+    server.signal("HUP");
+    let line = server.wait_for_log(warning);
+    assert!(line.contains("auth.yaml"), "{line}");
+}
+
+/// How many reloads must fail in [`a_thousand_broken_reloads_fail_no_call`].
+const RELOADS: f64 = 1000.0;
+
 /// C09 of the threat model: what serves must not depend on what cannot be read.
 #[test]
-fn a_hundred_broken_reloads_fail_no_call() {
+fn a_thousand_broken_reloads_fail_no_call() {
     let server = start(&tools(&["one"]));
     let done = AtomicBool::new(false);
     let calls = thread::scope(|scope| {
@@ -435,11 +504,16 @@ fn a_hundred_broken_reloads_fail_no_call() {
             })
             .into();
         let file = server.folder().join("tools.yaml");
-        for number in 0..100 {
-            fs::write(&file, format!("tools: {{one: {{exec: [{number}}}}}")).unwrap();
-            let before = reloads(&server, "failed");
-            server.signal("HUP");
-            wait_for_reloads(&server, "failed", before + 1.0);
+        let process = Pid::from_raw(server.pid().cast_signed()).unwrap();
+        let monitor = monitor_of(&server);
+        let mut failed = 0.0;
+        while failed < RELOADS {
+            fs::write(&file, format!("tools: {{one: {{exec: [{failed}]}}}}")).unwrap();
+            kill_process(process, Signal::HUP).unwrap();
+            let before = failed;
+            let series = "reloads_total{outcome=\"failed\"}";
+            let samples = wait_for(&monitor, series, |samples| value(samples, series) > before);
+            failed = value(&samples, series);
         }
         done.store(true, Ordering::Relaxed);
         let calls = calling.into_iter().map(|calling| calling.join().unwrap());

@@ -346,7 +346,7 @@ fn a_modern_client_that_vanishes_cancels_its_call() {
         let rule = Duration::from_millis(200);
         assert!(took < rule + ALLOWANCE, "{options:?}: {took:?}");
         gate.open();
-        server.wait_for_log("\"outcome\":\"cancelled by the client\"");
+        server.wait_for_log("\"outcome\":\"cancelled by a lost connection\"");
         assert!(!server.folder().join("vanish.done").exists());
     }
 }

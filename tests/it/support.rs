@@ -483,21 +483,37 @@ impl Client {
 
     /// The same at another endpoint.
     pub(crate) fn at(server: &TestServer, path: &str, era: Era, token: Option<&str>) -> Self {
+        Self::asked(server.address(), path, (era, token), &json!({}))
+    }
+
+    /// The same, with these capabilities in a session.
+    pub(crate) fn asked(
+        address: &str,
+        path: &str,
+        (era, token): (Era, Option<&str>),
+        capabilities: &Value,
+    ) -> Self {
         let mut client = Self {
-            address: server.address().to_owned(),
+            address: address.to_owned(),
             path: path.to_owned(),
             era,
             token: token.map(str::to_owned),
             session: None,
         };
         if era == Era::Legacy {
-            let response = client.post_message(&initialize("2025-11-25"));
-            assert_eq!(response.status, 200, "{response:?}");
-            client.session = response.header("mcp-session-id").map(str::to_owned);
+            client.initialize("2025-11-25", capabilities);
             let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
             assert_eq!(client.post_message(&initialized).status, 202);
         }
         client
+    }
+
+    fn initialize(&mut self, version: &str, capabilities: &Value) {
+        let mut message = initialize(version);
+        message["params"]["capabilities"] = capabilities.clone();
+        let response = self.post_message(&message);
+        assert_eq!(response.status, 200, "{response:?}");
+        self.session = response.header("mcp-session-id").map(str::to_owned);
     }
 
     /// Opens a session of this version for a client of these capabilities.
@@ -513,11 +529,7 @@ impl Client {
             token: None,
             session: None,
         };
-        let mut message = initialize(version);
-        message["params"]["capabilities"] = capabilities.clone();
-        let response = client.post_message(&message);
-        assert_eq!(response.status, 200, "{response:?}");
-        client.session = response.header("mcp-session-id").map(str::to_owned);
+        client.initialize(version, capabilities);
         client
     }
 
@@ -714,6 +726,13 @@ pub(crate) fn wait_for_end_of_group(group: u32) {
 }
 
 impl TestServer {
+    /// Replaces a file in its folder in one step, as editors do.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let fresh = self.folder().join("fresh");
+        fs::write(&fresh, text).unwrap();
+        fs::rename(fresh, self.folder().join(name)).unwrap();
+    }
+
     /// The session statistics, as SIGUSR1 has them written to the log.
     pub(crate) fn statistics(&self) -> Value {
         let reports = |lines: Vec<String>| -> Vec<String> {

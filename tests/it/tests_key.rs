@@ -1,8 +1,12 @@
 //! `tests` in a definitions file, and `mcp-serve test`.
 
 use std::fs;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::commands::{assert_code, folder_with, run_in};
+use crate::support::{command, wait_for_end_of_group, wait_for_line};
 
 const TOOLS: &str = r#"
 tools:
@@ -49,16 +53,15 @@ fn tests_that_hold_pass() {
   - {name: nobody else, call: who, as: {subject: bob}, expect: {allowed: false}}
   - {call: absent}
 "#;
-    let expected = "\
-ok whole
-ok greet
+    let expected = r#"ok whole
+ok greet {"name":"Ann"}
 ok refused
 ok quote
-ok who
+ok who as alice
 ok nobody else
 skipped absent
 6 passed, 1 skipped, since their tools are left out on this machine
-";
+"#;
     assert_eq!(run_tests(tests, &[], 0), expected);
     let chosen = "ok whole\n1 passed\n";
     assert_eq!(run_tests(tests, &["--filter=whole"], 0), chosen);
@@ -76,15 +79,15 @@ fn what_differs_is_said_and_the_others_run() {
   - {call: asks}
   - {call: quote}
 "#;
-    let expected = r#"FAILED greet
+    let expected = r#"FAILED greet {"name":"Ann"}
   the text is "Hello, Ann!", and should be "Hi"
 FAILED quote
   the structured content is {"total":3}, and should be {"total":4}
 FAILED quote
   it is no error: {"total":3}
-FAILED who
+FAILED who as bob
   the caller may not call it
-FAILED who
+FAILED who as test
   the caller may call it
 FAILED asks
   it is an error: the user must be asked first and was not: a test answers no questions; nothing was run
@@ -114,4 +117,31 @@ fn a_test_that_could_not_run_keeps_the_file_from_being_served() {
     fs::write(folder.path().join("tools.yaml"), "tools: {}\n").unwrap();
     let said = assert_code(run_in(folder.path(), &["test"]), 0, "no tests");
     assert_eq!(said.stdout, "0 passed\n");
+}
+
+#[test]
+fn a_signal_ends_a_command_with_all_that_it_runs() {
+    let tools = "
+tools:
+  waits: {description: d, exec: [sh, -c, 'echo $$ > group; sleep 1000 & wait'], workdir: .}
+tests: [{call: waits}, {call: waits}]
+";
+    for (arguments, signal, code) in [
+        (&["test"][..], Signal::INT, 130),
+        (&["test"], Signal::TERM, 143),
+        (&["call", "waits"], Signal::INT, 130),
+    ] {
+        let folder = folder_with(tools);
+        let mut command = command();
+        let command = command.current_dir(folder.path()).args(arguments);
+        let child = (command.stdout(Stdio::piped()).stderr(Stdio::piped())).spawn();
+        let child = child.unwrap();
+        let group = wait_for_line(&folder.path().join("group")).parse().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let said = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(said.stderr).unwrap();
+        assert_eq!(said.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("error: stopped by signal"), "{stderr}");
+        wait_for_end_of_group(group);
+    }
 }

@@ -1,9 +1,11 @@
 //! An HTTP server for the tests to be hostile with: it decides about every byte of its responses.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -30,65 +32,127 @@ impl Received {
 }
 
 /// A connection, encrypted or not.
-pub(crate) trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+pub(crate) trait Stream: Read + Write + Send {
+    /// What it goes over.
+    fn socket(&self) -> &TcpStream;
+
+    /// Waits until the other side has closed it.
+    fn wait_for_end(&self) {
+        let mut socket = self.socket();
+        while socket.read(&mut [0]).is_ok_and(|read| read > 0) {}
+    }
+
+    /// Has the kernel reset it when it is closed.
+    fn reset(&self) {
+        let socket = socket2::SockRef::from(self.socket());
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for StreamOwned<ServerConnection, TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
+}
 
 /// Answers a request; false closes the connection.
-type Answer = dyn Fn(&Received, &mut dyn Write) -> bool + Send + Sync;
+type Answer = dyn Fn(&Received, &mut dyn Stream) -> bool + Send + Sync;
 
 /// A server on a free port. Its threads end with their connections.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    port: u16,
+    address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Upstream {
     /// Answers each request with what the function writes.
     pub(crate) fn start(
-        answer: impl Fn(&Received, &mut dyn Write) -> bool + Send + Sync + 'static,
+        answer: impl Fn(&Received, &mut dyn Stream) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(|stream| Some(Box::new(stream)), answer)
+        Self::on(listener(), answer)
     }
 
-    /// The same behind a certificate for `localhost`; with clients that have one too, if asked.
+    /// The same with a listener of the test's own.
+    pub(crate) fn on(
+        listener: TcpListener,
+        answer: impl Fn(&Received, &mut dyn Stream) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(listener, |stream| Some(Box::new(stream)), answer)
+    }
+
+    /// The same at this address and behind a certificate for `localhost`; with clients that have one
+    /// too, if asked.
     pub(crate) fn encrypted(
+        address: &str,
         needs_client: bool,
-        answer: impl Fn(&Received, &mut dyn Write) -> bool + Send + Sync + 'static,
+        answer: impl Fn(&Received, &mut dyn Stream) -> bool + Send + Sync + 'static,
     ) -> Self {
         let config = Arc::new(server_config(needs_client));
         let encrypt = move |stream| -> Option<Box<dyn Stream>> {
             let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
             Some(Box::new(StreamOwned::new(connection, stream)))
         };
-        Self::serve(encrypt, answer)
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        Self::serve(listener, encrypt, answer)
+    }
+
+    /// Accepts connections and says nothing, until the other side closes them.
+    pub(crate) fn silent() -> Self {
+        let wait = |stream: TcpStream| {
+            stream.wait_for_end();
+            None
+        };
+        Self::serve(listener(), wait, |_, _| false)
     }
 
     fn serve(
-        wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + 'static,
-        answer: impl Fn(&Received, &mut dyn Write) -> bool + Send + Sync + 'static,
+        listener: TcpListener,
+        wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
+        answer: impl Fn(&Received, &mut dyn Stream) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let (answer, noted): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&received));
+        let upstream = Self {
+            address: listener.local_addr().unwrap(),
+            received: Arc::default(),
+            accepted: Arc::default(),
+        };
+        let (answer, wrap): (Arc<Answer>, _) = (Arc::new(answer), Arc::new(wrap));
+        let noted = Arc::clone(&upstream.received);
+        let accepted = Arc::clone(&upstream.accepted);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let Some(stream) = wrap(stream) else { continue };
+                accepted.fetch_add(1, Ordering::SeqCst);
                 let (answer, noted) = (Arc::clone(&answer), Arc::clone(&noted));
-                std::thread::spawn(move || talk(stream, &*answer, &noted));
+                let wrap = Arc::clone(&wrap);
+                std::thread::spawn(move || {
+                    if let Some(stream) = wrap(stream) {
+                        talk(stream, &*answer, &noted);
+                    }
+                });
             }
         });
-        Self { port, received }
+        upstream
     }
 
     /// The URL without a path, by the address.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.address.port()
+    }
+
+    /// How many connections there were so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// What arrived so far.
@@ -97,12 +161,16 @@ impl Upstream {
     }
 }
 
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
 fn talk(stream: Box<dyn Stream>, answer: &Answer, noted: &Mutex<Vec<Received>>) {
     let mut stream = BufReader::new(stream);
     let mut earlier = 0;
     while let Some(request) = read(&mut stream, earlier) {
         noted.lock().unwrap().push(request.clone());
-        if !answer(&request, stream.get_mut()) || stream.get_mut().flush().is_err() {
+        if !answer(&request, stream.get_mut().as_mut()) || stream.get_mut().flush().is_err() {
             return;
         }
         earlier += 1;

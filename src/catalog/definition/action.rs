@@ -16,6 +16,7 @@ use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Kind, Parts, Stdin, Tool,
+    ToolDigest,
 };
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
@@ -246,6 +247,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
     let effect = settings.effect.unwrap_or(effect);
     Tool {
         identity: format!("tool `{name}`"),
+        digest: ToolDigest::default(),
         name,
         title: None,
         description: String::new(),

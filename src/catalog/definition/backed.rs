@@ -8,10 +8,10 @@ use super::about::{self, About, Subject};
 use super::action::Action;
 use super::source;
 use super::{Context, unknown_key};
-use crate::catalog::Tool;
 use crate::catalog::output::Output;
 use crate::catalog::params::{Kind, Parameters};
 use crate::catalog::settings::{ACCESS_KEYS, Settings};
+use crate::catalog::{Tool, ToolDigest};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -65,6 +65,7 @@ pub(super) struct Definition<'a> {
     /// The entries of keys that only this kind has.
     own: Vec<&'a Entry>,
     meant: HashSet<&'static str>,
+    digest: ToolDigest,
 }
 
 impl<'a> Definition<'a> {
@@ -90,6 +91,7 @@ impl<'a> Definition<'a> {
             shape,
             own: Vec::new(),
             meant: HashSet::new(),
+            digest: ToolDigest::of(entry),
         };
         for entry in entries {
             definition.read_key(entry, report);
@@ -198,10 +200,14 @@ impl<'a> Definition<'a> {
         report: &mut Report,
     ) -> Option<Arc<Tool>> {
         let (key, identity) = (self.subject.key, self.subject.to_string());
+        let digest = self.digest;
         let tool = self
             .action
             .build_with(parameters, key, defaults, context, report)?;
-        Some(Arc::new(raw(tool, identity)))
+        Some(Arc::new(Tool {
+            digest,
+            ..raw(tool, identity)
+        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `tests`: calls with what is expected of them, for `mcp-serve test`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -12,6 +13,9 @@ use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
 use crate::document::yaml::{Entry, Node};
+
+/// How much of the arguments is in the name of a test that has none, in characters.
+const MAX_SHOWN: usize = 60;
 
 pub(super) const KEYS: &[&str] = &["name", "call", "arguments", "as", "expect"];
 pub(super) const CALLER_KEYS: &[&str] = &["subject", "tenant", "scopes", "roles"];
@@ -65,9 +69,29 @@ fn read_case(node: &Node, report: &mut Report) -> Option<Case> {
         report.add(problem.help("name the tool to call"));
     }
     if case.name.trim().is_empty() {
-        case.name.clone_from(&case.call);
+        case.name = unnamed(&case);
     }
     (report.errors() == errors).then_some(case)
+}
+
+/// What a test is called that has no name: what it does, in a few words.
+fn unnamed(case: &Case) -> String {
+    let mut name = case.call.clone();
+    let caller = case.caller.as_ref().map(|caller| caller.subject());
+    if let Some(subject) = caller.filter(|subject| !subject.is_empty()) {
+        write!(name, " as {subject}").ok();
+    }
+    if !case.arguments.is_empty() {
+        let arguments = serde_json::to_string(&case.arguments).unwrap_or_default();
+        let shown: String = arguments.chars().take(MAX_SHOWN).collect();
+        let rest = if shown.len() < arguments.len() {
+            "…"
+        } else {
+            ""
+        };
+        write!(name, " {shown}{rest}").ok();
+    }
+    name
 }
 
 /// Finds the tool that a test calls, and checks the arguments unless they are meant to be refused.

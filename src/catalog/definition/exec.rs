@@ -6,16 +6,19 @@ mod script;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::scope::Scope;
 use crate::catalog::exec::{Exec, Files};
+use crate::catalog::path_value;
+use crate::catalog::program::{self, Missing};
 use crate::catalog::settings::{Variable, Workdir};
-use crate::catalog::template::{self, Declared, Slot, Template};
+use crate::catalog::template::{self, Declared, Slot, Template, Word};
 use crate::catalog::tool::Stdin;
-use crate::catalog::{path_value, program};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
+use crate::sandbox::Policy;
 
 /// What every child gets of the server's environment, if it is set.
 const BASE_ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -63,12 +66,18 @@ impl Scope<'_> {
     }
 
     fn program(self, template: Template, files: Files, report: &mut Report) -> Option<Exec> {
+        let sandbox = self.sandbox(report);
+        let program = self.find_program(&template, report);
+        if !self.can_be_confined(report) {
+            return None;
+        }
         Some(Exec {
-            program: self.find_program(&template, report)?,
+            program: program?,
             template,
             script: None,
             files,
             workdir: self.workdir(),
+            sandbox,
             inherited: self.inherited(),
             variables: self.settings.env.clone(),
             temporary: self.temporary(),
@@ -107,7 +116,7 @@ impl Scope<'_> {
         let folder = self.context.folder(word.span);
         let missing = match program::resolve(word.literal()?, folder, self.context.environment) {
             Ok(program) => return Some(program),
-            Err(missing) => missing,
+            Err(missing) => of_shell(word).unwrap_or(missing),
         };
         let code = Code::ProgramMissing;
         let problem = if self.settings.hide_if_missing {
@@ -124,6 +133,29 @@ impl Scope<'_> {
         let Workdir { path, place } = self.settings.workdir.as_ref()?;
         let joined = self.context.folder(*place).join(path);
         Some(std::path::absolute(&joined).unwrap_or(joined))
+    }
+
+    /// What the program is confined to, if it is. It can read what its definition names anyway.
+    fn sandbox(self, report: &mut Report) -> Option<Arc<Policy>> {
+        let sandbox = self.settings.sandbox.as_ref()?;
+        let mut policy = sandbox.policy(|place| self.context.folder(place), report)?;
+        let parameters = self.parameters.iter();
+        let roots = parameters.filter_map(|parameter| parameter.root.clone());
+        policy.read.extend(roots.chain(self.workdir()));
+        Some(Arc::new(policy))
+    }
+
+    /// Whether this machine can confine the program; what it cannot do is reported.
+    fn can_be_confined(self, report: &mut Report) -> bool {
+        let Some(sandbox) = &self.settings.sandbox else {
+            return true;
+        };
+        let hides = self.settings.hide_if_missing;
+        let problem = sandbox.check(self.name, self.context.host, hides);
+        let is_able = problem.is_ok();
+        let problem = problem.unwrap_or_else(Some);
+        problem.into_iter().for_each(|problem| report.add(problem));
+        is_able
     }
 
     /// Where the folders of calls are made. Their paths are words, and so texts.
@@ -147,6 +179,27 @@ impl Scope<'_> {
             })
             .collect()
     }
+}
+
+/// What a shell would make of a word that is no program.
+fn of_shell(word: &Word) -> Option<Missing> {
+    let word = word.literal()?;
+    let (message, help) = match word.split_once('=') {
+        Some((name, value)) if template::is_parameter_name(name) => (
+            format!("`{word}` would set a variable in a shell, and `exec` runs none"),
+            format!("write `env: {{{name}: {value}}}` beside `exec`, and the program first"),
+        ),
+        _ if word == "cd" => (
+            "`cd` is of a shell, and `exec` runs none".to_owned(),
+            "say where the program runs with `workdir`".to_owned(),
+        ),
+        _ if word.contains(' ') => (
+            format!("no program is called `{word}`, which is one word here"),
+            "write `exec` as one line, or each word as an item of a list".to_owned(),
+        ),
+        _ => return None,
+    };
+    Some(Missing { message, help })
 }
 
 /// Reads a program and its words.

@@ -56,6 +56,7 @@ const OF_PROGRAMS: &[&str] = &[
     "inherit_env",
     "messages",
     "progress",
+    "sandbox",
     "stdin",
     UNSAFE_CODE,
     "workdir",

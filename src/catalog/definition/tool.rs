@@ -7,7 +7,7 @@ use super::action::Action;
 use super::source::{self, Source};
 use super::{Context, check_name, unknown_key};
 use crate::catalog::settings::Settings;
-use crate::catalog::{Task, Tool};
+use crate::catalog::{Task, Tool, ToolDigest};
 use crate::document::diagnostic::Report;
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
@@ -49,6 +49,7 @@ pub(super) fn read(
         description: about.description?,
         icons: about.icons,
         task: definition.task,
+        digest: ToolDigest::of(entry),
         ..tool
     })
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use glob::{MatchOptions, Pattern};
 
 use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::snapshot::Snapshot;
 
 /// Files that begin with a dot are those of editors and of mounts, and none that a `*` means.
 const OPTIONS: MatchOptions = MatchOptions {
@@ -47,7 +48,7 @@ pub(super) fn files(item: &str, place: Span, folder: &Path, report: &mut Report)
     } else {
         folder.join(above)
     };
-    report.has_searched(&folder);
+    report.depends_on(Snapshot::of(&folder));
     let names = match names(&folder, &pattern) {
         Ok(names) => names,
         Err(error) => {

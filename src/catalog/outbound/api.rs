@@ -9,6 +9,7 @@ use url::Url;
 
 use super::address::{self, Reach};
 use super::header::Header;
+use crate::redact::Redactor;
 
 /// How long an API may take until its response begins, when its definition says nothing.
 pub const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,7 +19,8 @@ pub const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(30);
 /// Debug shows no credentials.
 #[derive(Debug)]
 pub struct Api {
-    /// What messages call it: its name in `apis`, or the host of the one URL.
+    /// What messages call it: its name in `apis`; one that has none is only "the API", since who calls
+    /// a tool need not know where it is.
     pub name: String,
     /// Scheme, host, port, and a path that all requests begin with and that does not end with `/`.
     pub(crate) base: String,
@@ -30,11 +32,17 @@ pub struct Api {
     pub tls: Tls,
     /// Whether redirects are followed.
     pub redirects: Redirects,
-    /// Names may lead to addresses that not everybody can reach; default false.
-    pub allow_private: bool,
+    /// Where its names may lead.
+    pub reach: AllowedReach,
     /// What every request has.
     pub(super) headers: Vec<Header>,
-    pub(super) is_encrypted: bool,
+}
+
+/// Where the names of an API may lead.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllowedReach {
+    /// Also to addresses that not everybody can reach; default false.
+    pub allow_private: bool,
 }
 
 /// How requests are authenticated.
@@ -44,7 +52,7 @@ pub enum Auth {
     #[default]
     None,
     /// By a header that never changes.
-    Header(HeaderName, HeaderValue),
+    Header(HeaderName, Credential),
     /// By a token that is asked for first.
     ClientCredentials(ClientCredentials),
 }
@@ -55,9 +63,17 @@ pub struct ClientCredentials {
     /// Where it is asked for.
     pub token_url: Url,
     /// Who asks.
-    pub authorization: HeaderValue,
+    pub authorization: Credential,
     /// What is asked, as a form.
     pub form: String,
+}
+
+/// A header that shows who asks. Whoever it is sent to can say it again, so it knows what to take out
+/// of the answer.
+#[derive(Clone)]
+pub struct Credential {
+    header: HeaderValue,
+    redactor: Redactor,
 }
 
 /// Whether redirects are followed.
@@ -79,9 +95,32 @@ pub struct Tls {
     pub identity: Option<Vec<u8>>,
 }
 
-impl Api {
-    /// Whether a connection to a host of this API may be made to an address.
-    pub fn may_connect(&self, host: &str, address: IpAddr) -> bool {
+impl Credential {
+    /// The header `text`, which is made of a secret; `None` if it cannot be sent.
+    pub fn new(text: &str, secret: &str) -> Option<Self> {
+        let mut header = HeaderValue::from_str(text)
+            .ok()
+            .filter(|_| text.is_ascii())?;
+        header.set_sensitive(true);
+        let behind_scheme = text.split_once(' ').map_or(text, |(_, rest)| rest);
+        let redactor = Redactor::new([text, behind_scheme, secret]).ok()?;
+        Some(Self { header, redactor })
+    }
+
+    /// What is sent.
+    pub fn header(&self) -> &HeaderValue {
+        &self.header
+    }
+
+    /// What takes it out of texts.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+}
+
+impl AllowedReach {
+    /// Whether a connection to this host may be made to an address.
+    pub fn includes(self, host: &str, address: IpAddr) -> bool {
         match address::reach(address) {
             Reach::Public => true,
             Reach::Loopback => self.allow_private || address::is_localhost(host),
@@ -89,10 +128,16 @@ impl Api {
             Reach::Never => false,
         }
     }
+}
 
-    /// Whether connections to it are encrypted.
+impl Api {
+    /// Whether some connection for it is encrypted: to itself, or to the server of its tokens.
     pub fn is_encrypted(&self) -> bool {
-        self.is_encrypted
+        let has_token_over = |scheme| match &self.auth {
+            Auth::ClientCredentials(credentials) => credentials.token_url.scheme() == scheme,
+            Auth::None | Auth::Header(..) => false,
+        };
+        self.base.starts_with("https:") || has_token_over("https")
     }
 
     /// The name of the header that its authentication sets, if any.
@@ -118,6 +163,12 @@ impl fmt::Debug for Auth {
             Self::Header(name, _) => write!(formatter, "Header({name})"),
             Self::ClientCredentials(credentials) => credentials.fmt(formatter),
         }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Credential(…)")
     }
 }
 

@@ -1,17 +1,20 @@
 //! `apis`: the HTTP APIs that a file names.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use super::address::{self, Reach};
-use super::api::{Api, Auth, ClientCredentials, DEFAULT_API_TIMEOUT, Redirects, Tls};
+use super::api::{
+    AllowedReach, Api, Auth, ClientCredentials, Credential, DEFAULT_API_TIMEOUT, Redirects, Tls,
+};
 use super::encode;
 use super::header::{self, Header};
 use super::path::check_no_placeholder;
@@ -41,9 +44,17 @@ const OAUTH2_KEYS: &[&str] = &[
 ];
 const TLS_KEYS: &[&str] = &["ca", "cert", "key"];
 
-/// The APIs of a file by their names; `None` for one with errors.
+/// What messages call an API that has no name.
+const UNNAMED: &str = "the API";
+
+/// The APIs of a file.
 #[derive(Debug, Default)]
-pub(crate) struct Apis(Vec<(String, Option<Arc<Api>>)>);
+pub(crate) struct Apis {
+    /// By their names; `None` for one with errors.
+    named: Vec<(String, Option<Arc<Api>>)>,
+    /// Those of tools with a URL of their own, one for each server.
+    unnamed: RefCell<Vec<Arc<Api>>>,
+}
 
 impl Apis {
     /// Reads `apis`.
@@ -53,16 +64,31 @@ impl Apis {
             let api = read_api(entry, context, report).map(Arc::new);
             (entry.key.text.clone(), api)
         });
-        Self(apis.collect())
+        Self {
+            named: apis.collect(),
+            unnamed: RefCell::default(),
+        }
+    }
+
+    /// The API of a tool with a URL of its own, which all tools of that server share.
+    pub(super) fn unnamed(&self, base: &Url) -> Arc<Api> {
+        let api = Api::at(UNNAMED.to_owned(), base);
+        let mut unnamed = self.unnamed.borrow_mut();
+        if let Some(known) = unnamed.iter().find(|known| known.base == api.base) {
+            return Arc::clone(known);
+        }
+        let api = Arc::new(api);
+        unnamed.push(Arc::clone(&api));
+        api
     }
 
     /// The API that an entry names.
     pub(super) fn named(&self, entry: &Entry, report: &mut Report) -> Option<Arc<Api>> {
         let name = reader::text(entry, report)?;
-        if let Some((_, api)) = self.0.iter().find(|(known, _)| *known == name) {
+        if let Some((_, api)) = self.named.iter().find(|(known, _)| *known == name) {
             return api.clone();
         }
-        let names = self.0.iter().map(|(name, _)| name.as_str());
+        let names = self.named.iter().map(|(name, _)| name.as_str());
         let help = did_you_mean(&name, names)
             .unwrap_or_else(|| format!("define `{name}` under `apis`, with its `base_url`"));
         let message = format!("there is no api `{name}`");
@@ -103,10 +129,15 @@ fn read_api(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Option
         timeout: timeout.unwrap_or(DEFAULT_API_TIMEOUT),
         tls: tls.unwrap_or_default(),
         redirects: redirects.unwrap_or_default(),
-        allow_private: allow_private.unwrap_or(false),
+        reach: AllowedReach {
+            allow_private: allow_private.unwrap_or(false),
+        },
         ..Api::at(name.clone(), &base)
     };
     check_headers(&api, report);
+    if let Some(entry) = get("auth") {
+        check_privacy(&api, &base, entry, report);
+    }
     (report.errors() == errors).then_some(api)
 }
 
@@ -120,10 +151,36 @@ impl Api {
             auth: Auth::None,
             tls: Tls::default(),
             redirects: Redirects::Never,
-            allow_private: false,
+            reach: AllowedReach::default(),
             headers: Vec::new(),
-            is_encrypted: base.scheme() == "https",
         }
+    }
+}
+
+/// Warns of credentials that everybody on their way through the internet can read. Where names may not
+/// lead to private addresses, they lead there.
+fn check_privacy(api: &Api, base: &Url, auth: &Entry, report: &mut Report) {
+    let token_url = match &api.auth {
+        Auth::None => return,
+        Auth::Header(..) => None,
+        Auth::ClientCredentials(credentials) => Some(&credentials.token_url),
+    };
+    let is_exposed = |url: &&Url| {
+        let host = url.host_str().unwrap_or_default();
+        let is_near = api.reach.allow_private
+            || address::is_localhost(host)
+            || literal(url).is_some_and(|address| address::reach(address) != Reach::Public);
+        url.scheme() == "http" && !is_near
+    };
+    if let Some(url) = [Some(base), token_url]
+        .into_iter()
+        .flatten()
+        .find(is_exposed)
+    {
+        let host = url.host_str().unwrap_or_default();
+        let message = format!("credentials go to {host} without encryption");
+        let problem = Problem::warning(Code::OpenCredentials, auth.key.span, message);
+        report.add(problem.help("write `https://`, or `allow_private: true` if it is a neighbour"));
     }
 }
 
@@ -250,7 +307,7 @@ fn auth(entry: &Entry, report: &mut Report) -> Option<Auth> {
 
 fn bearer(entry: &Entry, report: &mut Report) -> Option<Auth> {
     let token = secret(entry, report)?;
-    let value = sensitive(&format!("Bearer {token}"), entry, report)?;
+    let value = credential(&format!("Bearer {token}"), &token, entry, report)?;
     Some(Auth::Header(http::header::AUTHORIZATION, value))
 }
 
@@ -273,9 +330,9 @@ fn basic_value(
     password: &str,
     entry: &Entry,
     report: &mut Report,
-) -> Option<HeaderValue> {
+) -> Option<Credential> {
     let encoded = STANDARD.encode(format!("{username}:{password}"));
-    sensitive(&format!("Basic {encoded}"), entry, report)
+    credential(&format!("Basic {encoded}"), password, entry, report)
 }
 
 fn own_header(entry: &Entry, report: &mut Report) -> Option<Auth> {
@@ -283,7 +340,7 @@ fn own_header(entry: &Entry, report: &mut Report) -> Option<Auth> {
     let name = member(entry, "name", report).and_then(|entry| header_name(entry, report));
     let value = member(entry, "value", report)
         .and_then(|entry| Some((entry, secret(entry, report)?)))
-        .and_then(|(entry, value)| sensitive(&value, entry, report));
+        .and_then(|(entry, value)| credential(&value, &value, entry, report));
     Some(Auth::Header(name?, value?))
 }
 
@@ -363,16 +420,15 @@ fn secret(entry: &Entry, report: &mut Report) -> Option<String> {
     Some(text)
 }
 
-fn sensitive(text: &str, entry: &Entry, report: &mut Report) -> Option<HeaderValue> {
-    let value = HeaderValue::from_str(text.trim_end()).ok();
-    let Some(mut value) = value.filter(|_| text.is_ascii()) else {
+/// A header that is made of a secret.
+fn credential(text: &str, secret: &str, entry: &Entry, report: &mut Report) -> Option<Credential> {
+    let credential = Credential::new(text.trim_end(), secret);
+    if credential.is_none() {
         let message = format!("`{}` cannot be sent in a header", entry.key.text);
         let problem = Problem::error(Code::Value, entry.key.span, message);
         report.add(problem.help("use printable ASCII characters alone"));
-        return None;
-    };
-    value.set_sensitive(true);
-    Some(value)
+    }
+    credential
 }
 
 fn tls(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Option<Tls> {

@@ -1,11 +1,11 @@
 //! Whatever the values of a call are, a request stays what its definition says.
 
+mod properties;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Request;
 use crate::auth::{Caller, Issuer, Principal};
@@ -30,16 +30,13 @@ tools:
       h: optional string
       many: string...
       any: {optional: true}
-  form:
-    description: d
-    http: {api: a, POST: /form, form: {x: "{x}", many: "{many...}"}}
-    params: {x: optional string, many: string...}
 "#;
 
-fn tool(name: &str) -> Arc<Tool> {
+/// The tool `t`.
+fn tool(text: &str) -> Arc<Tool> {
     let environment = Environment::default();
-    let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &environment).unwrap();
-    Arc::clone(loaded.catalog.tool(name).unwrap())
+    let loaded = Catalog::parse(text, Path::new("tools.yaml"), &environment).unwrap();
+    Arc::clone(loaded.catalog.tool("t").unwrap())
 }
 
 /// The request of a call; the error is what the model is told.
@@ -51,100 +48,6 @@ fn request(tool: &Tool, arguments: &Value) -> Result<Request, String> {
         Work::Send(request) => Ok(request),
         other => panic!("{other:?}"),
     }
-}
-
-/// What means something somewhere.
-const PIECES: &[&str] = &[
-    "",
-    "a",
-    "é",
-    "\u{202e}",
-    " ",
-    "..",
-    ".",
-    "/",
-    "\\",
-    "%",
-    "%2e",
-    "%2F",
-    "%00",
-    "?",
-    "#",
-    "&",
-    "=",
-    "+",
-    ";",
-    "@",
-    ":",
-    "//",
-    "http://evil",
-    "\r\n",
-    "\n",
-    "\t",
-    "\0",
-    "\u{7f}",
-    "\"",
-    "{x}",
-    "{",
-    "}",
-    "'",
-    "<",
-    "[",
-    "]",
-    "$",
-    "`",
-    "|",
-    "-",
-    "\u{feff}",
-];
-
-/// Texts of such pieces and others, in any order.
-fn hostile() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(PIECES).prop_map(str::to_owned);
-    let piece = prop_oneof![known, ".*"];
-    vec(piece, 0..4).prop_map(|pieces| pieces.concat())
-}
-
-/// Any JSON, of some depth.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        hostile().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(3, 16, 4, |inner| {
-        let members = vec((hostile(), inner.clone()), 0..4);
-        prop_oneof![
-            vec(inner, 0..4).prop_map(Value::from),
-            members.prop_map(|members| Value::Object(members.into_iter().collect())),
-        ]
-    })
-}
-
-fn arguments() -> impl Strategy<Value = Value> {
-    let texts = (
-        hostile(),
-        hostile(),
-        prop::option::of(hostile()),
-        prop::option::of(hostile()),
-    );
-    (texts, vec(hostile(), 0..4), prop::option::of(any_json())).prop_map(
-        |((p, q, x, h), many, any)| {
-            let mut arguments = json!({"p": p, "q": q, "many": many});
-            let given = [
-                ("x", x.map(Value::from)),
-                ("h", h.map(Value::from)),
-                ("any", any),
-            ];
-            for (name, value) in given {
-                if let Some(value) = value {
-                    arguments[name] = value;
-                }
-            }
-            arguments
-        },
-    )
 }
 
 /// The pairs of a query or form, in order, decoded.
@@ -171,95 +74,9 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn text<'a>(arguments: &'a Value, name: &str) -> Option<&'a str> {
-    arguments.get(name)?.as_str()
-}
-
-fn many(arguments: &Value) -> Vec<String> {
-    let items = arguments["many"].as_array().unwrap().iter();
-    items
-        .map(|item| item.as_str().unwrap().to_owned())
-        .collect()
-}
-
-/// The query that is meant.
-fn expected_query(arguments: &Value) -> Vec<(String, String)> {
-    let mut expected = vec![("fixed".to_owned(), "1".to_owned())];
-    if let Some(x) = text(arguments, "x") {
-        expected.push(("x".to_owned(), x.to_owned()));
-        expected.push(("long".to_owned(), format!("a&{x}=b")));
-    }
-    let many = many(arguments).into_iter();
-    expected.extend(many.map(|item| ("many".to_owned(), item)));
-    expected
-}
-
-/// The body that is meant.
-fn expected_json(arguments: &Value) -> Value {
-    let mut expected = Map::new();
-    if let Some(x) = text(arguments, "x") {
-        expected.insert("whole".to_owned(), json!(x));
-        expected.insert("long".to_owned(), json!(format!("<{x}>")));
-    }
-    if let Some(any) = arguments.get("any") {
-        expected.insert("any".to_owned(), any.clone());
-    }
-    expected.insert("many".to_owned(), json!([arguments["many"], 7]));
-    expected.insert("fixed".to_owned(), json!({"n": null}));
-    Value::Object(expected)
-}
-
-proptest! {
-    #[test]
-    fn no_value_changes_anything_but_its_own_place(arguments in arguments()) {
-        let tool = tool("t");
-        let Ok(request) = request(&tool, &arguments) else {
-            return Ok(());
-        };
-        prop_assert_eq!(request.method, http::Method::POST);
-        let url = &request.url;
-        prop_assert_eq!(url.origin().ascii_serialization(), "https://a.example.com:8443");
-        prop_assert_eq!((url.username(), url.password(), url.fragment()), ("", None, None));
-        let segments: Vec<_> = url.path_segments().unwrap().map(decoded).collect();
-        let last = format!("two-{}.json", text(&arguments, "q").unwrap());
-        let value = text(&arguments, "p").unwrap();
-        prop_assert_eq!(segments, ["base", "one", value, last.as_str()]);
-        prop_assert_eq!(pairs(url.query().unwrap()), expected_query(&arguments));
-
-        let names: Vec<_> = request.headers.keys().map(http::HeaderName::as_str).collect();
-        let mut expected = vec!["user-agent", "accept", "content-type", "x-who"];
-        expected.extend(text(&arguments, "h").map(|_| "x-value"));
-        prop_assert_eq!(names, expected);
-        let value = request.headers.get("x-value").map(|value| value.to_str().unwrap().to_owned());
-        prop_assert_eq!(value, text(&arguments, "h").map(|h| format!("v={h}")));
-        prop_assert_eq!(request.headers.get("x-who").unwrap(), "<alice>");
-
-        let body: Value = serde_json::from_str(&request.body.unwrap()).unwrap();
-        prop_assert_eq!(body, expected_json(&arguments));
-    }
-
-    #[test]
-    fn no_value_changes_another_field_of_a_form(
-        x in prop::option::of(hostile()),
-        many in vec(hostile(), 0..4),
-    ) {
-        let tool = tool("form");
-        let mut arguments = json!({"many": many});
-        if let Some(x) = &x {
-            arguments["x"] = json!(x);
-        }
-        let Ok(request) = request(&tool, &arguments) else {
-            return Ok(());
-        };
-        let fields = x.into_iter().map(|x| ("x".to_owned(), x));
-        let fields = fields.chain(many.into_iter().map(|item| ("many".to_owned(), item)));
-        prop_assert_eq!(pairs(&request.body.unwrap()), fields.collect::<Vec<_>>());
-    }
-}
-
 #[test]
 fn what_leads_out_of_its_place_is_refused() {
-    let tool = tool("t");
+    let tool = tool(TOOLS);
     let long = "x".repeat(20_000);
     let cases = [
         (json!({"p": "..", "q": "x"}), Some("/p: must not be empty")),
@@ -358,10 +175,73 @@ fn what_is_printed_holds_no_secret() {
 apis: {a: {base_url: 'https://a.example.com', auth: {bearer: s3cr3t}}}
 tools: {t: {description: d, http: {api: a, POST: /, headers: {X-A: s3cr3t}, body: s3cr3t}}}
 ";
-    let environment = Environment::default();
-    let loaded = Catalog::parse(text, Path::new("tools.yaml"), &environment).unwrap();
-    let tool = loaded.catalog.tool("t").unwrap();
-    let request = request(tool, &json!({})).unwrap();
+    let request = request(&tool(text), &json!({})).unwrap();
     let printed = format!("{request:?} {:?}", request.api);
     assert!(!printed.contains("s3cr3t"), "{printed}");
+}
+
+#[test]
+fn credentials_on_an_open_road_are_warned_of() {
+    let auth = "auth: {bearer: x}";
+    let token = |url: &str| {
+        format!("auth: {{oauth2: {{token_url: '{url}', client_id: c, client_secret: s}}}}")
+    };
+    let cases = [
+        ("https://a.example.com", auth.to_owned(), None),
+        ("http://a.example.com", "timeout: 1s".to_owned(), None),
+        (
+            "http://a.example.com",
+            auth.to_owned(),
+            Some("a.example.com"),
+        ),
+        (
+            "http://93.184.216.34:8080",
+            auth.to_owned(),
+            Some("93.184.216.34"),
+        ),
+        (
+            "http://a.example.com",
+            format!("{auth}, allow_private: true"),
+            None,
+        ),
+        ("http://localhost:8080", auth.to_owned(), None),
+        ("http://10.1.2.3", auth.to_owned(), None),
+        ("http://[::1]:8080", auth.to_owned(), None),
+        (
+            "https://a.example.com",
+            token("http://id.example.com/t"),
+            Some("id.example.com"),
+        ),
+        (
+            "http://a.example.com",
+            token("https://id.example.com/t"),
+            Some("a.example.com"),
+        ),
+        ("http://localhost", token("https://id.example.com/t"), None),
+    ];
+    for (base, settings, expected) in cases {
+        let text = format!(
+            "apis: {{a: {{base_url: '{base}', {settings}}}}}\n\
+             tools: {{t: {{description: d, http: {{api: a, GET: /}}}}}}"
+        );
+        let environment = Environment::default();
+        let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment).unwrap();
+        let found: Vec<_> = loaded
+            .warnings
+            .iter()
+            .map(|one| one.render(false))
+            .collect();
+        let warned = expected.map(|host| {
+            let message = format!("credentials go to {host} without encryption");
+            found
+                .iter()
+                .any(|one| one.contains("E052") && one.contains(&message))
+        });
+        assert_eq!(warned, expected.map(|_| true), "{text} {found:?}");
+        assert_eq!(
+            found.len(),
+            usize::from(expected.is_some()),
+            "{text} {found:?}"
+        );
+    }
 }

@@ -5,87 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::hostile::{Random, TEMPLATES, VALUES};
 use super::{command, tool};
-
-const TEMPLATES: usize = 50;
-const VALUES: usize = 200_000;
-
-/// What values are made of: whatever means something to a shell, to this language, to a terminal or
-/// to a parser of options.
-const PIECES: &[&str] = &[
-    "-",
-    "--",
-    "--output=/etc/passwd",
-    "-rf",
-    "$(id)",
-    "`id`",
-    ";",
-    "|",
-    "&&",
-    ">",
-    "\n",
-    "\r\n",
-    "\t",
-    " ",
-    "'",
-    "\"",
-    "\\",
-    "\\\"",
-    "{s0}",
-    "{s1...}",
-    "{{",
-    "}}",
-    "{",
-    "}",
-    "[",
-    "]",
-    "[-x]",
-    "?",
-    "*",
-    "~",
-    "..",
-    "/",
-    "#",
-    "=",
-    "%s",
-    "%00",
-    "${IFS}",
-    "$HOME",
-    "\u{0}",
-    "\u{1b}[31m",
-    "\u{202e}",
-    "\u{feff}",
-    "é",
-    "日本",
-    "😀",
-    "\u{fffd}",
-    "null",
-    "true",
-    "0",
-    "a",
-    "word",
-];
-
-/// `SplitMix64`, so that a seed is all that it takes to see a failure again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn text(&mut self) -> String {
-        let pieces = (0..self.below(5)).map(|_| PIECES[self.below(PIECES.len())]);
-        pieces.collect()
-    }
-}
 
 /// A piece of a random template.
 #[derive(Debug)]
@@ -212,11 +133,8 @@ fn expected(parts: &[Part], arguments: &Map<String, Value>) -> Option<Vec<String
 
 #[test]
 fn hostile_values_move_no_word_and_become_no_option() {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).unwrap();
-    let seed = u64::from_ne_bytes(seed);
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::seeded();
+    let seed = random.seed;
     let (mut values, mut ran, mut refused) = (0, 0, 0);
     for _ in 0..TEMPLATES {
         let parts = 1 + random.below(6);

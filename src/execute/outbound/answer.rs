@@ -45,7 +45,7 @@ impl Body {
     /// Reads a body, decoded, as far as it is kept.
     pub(super) async fn read(response: &mut Response, mut kept: Kept) -> Result<Self, Failure> {
         let mut is_cut = false;
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             is_cut = kept.push(&chunk).is_err();
             while let (false, Some(spill)) = (is_cut, kept.spill()) {
                 is_cut = spill.write().await.is_err();
@@ -63,7 +63,8 @@ impl Body {
     }
 }
 
-fn broken(error: &reqwest::Error) -> Failure {
+fn broken(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
     tracing::warn!(?error, "the body of a response broke off");
     Failure::Broken
 }

@@ -159,6 +159,20 @@ mod tests {
         assert_eq!(refused(&breaker), Some(Duration::from_secs(2)));
     }
 
+    #[test]
+    fn an_hour_without_an_api_costs_a_try_in_five_seconds() {
+        let breaker = Breaker::new();
+        let begun = Instant::now();
+        // A hundred calls a second.
+        let calls = (0..360_000).map(|call| begun + Duration::from_millis(call * 10));
+        let tried = calls.filter(|now| {
+            let attempt = breaker.attempt(*now);
+            attempt.map(|attempt| attempt.failed(*now)).is_ok()
+        });
+        let expected = u64::from(FAILURES_TO_OPEN) + 3600 / OPEN_TIME.as_secs() - 1;
+        assert_eq!(tried.count() as u64, expected);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_call_tries_and_its_end_decides() {
         let breaker = Breaker::new();

@@ -23,9 +23,26 @@ const MAX_HEADER_BYTES: u32 = 64 * 1024;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
 
+/// Which connections a client uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connections {
+    /// They wait for another request.
+    Kept,
+    /// A new one for each request.
+    Fresh,
+}
+
 /// Makes a client. What the system trusts is read from files, so this blocks.
-pub(super) fn build(api: &Arc<Api>, lookups: Arc<Semaphore>) -> reqwest::Result<Client> {
+pub(super) fn build(
+    api: &Api,
+    connections: Connections,
+    lookups: Arc<Semaphore>,
+) -> reqwest::Result<Client> {
     install_provider();
+    let max_idle = match connections {
+        Connections::Kept => MAX_IDLE,
+        Connections::Fresh => 0,
+    };
     let mut builder = Client::builder()
         // Where requests go is for the definition to say, and not for the environment.
         .no_proxy()
@@ -33,12 +50,12 @@ pub(super) fn build(api: &Arc<Api>, lookups: Arc<Semaphore>) -> reqwest::Result<
         .redirect(policy(api))
         .connect_timeout(CONNECT_TIME)
         .pool_idle_timeout(IDLE_TIME)
-        .pool_max_idle_per_host(MAX_IDLE)
+        .pool_max_idle_per_host(max_idle)
         .http1_max_headers(MAX_HEADERS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .tcp_nodelay(true)
         .dns_resolver(Resolver {
-            api: Arc::clone(api),
+            allowed: api.reach,
             lookups,
         });
     if let Some(ca) = &api.tls.ca {

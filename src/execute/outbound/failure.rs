@@ -152,6 +152,8 @@ fn is_closed(error: &reqwest::Error) -> bool {
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::UnexpectedEof
+                // The other side does not even confirm that it got the request.
+                | io::ErrorKind::TimedOut
         )
     });
     is_incomplete || is_closed

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use reqwest::Client;
 use serde::Deserialize;
@@ -14,13 +14,15 @@ use tokio::time::Instant;
 
 use super::answer::Body;
 use super::failure::Failure;
-use crate::catalog::ClientCredentials;
+use crate::catalog::{ClientCredentials, Credential};
 use crate::execute::kept::{Beyond, Kept};
 
 /// How long a request for a token may take.
 const TOKEN_TIME: Duration = Duration::from_secs(10);
 /// How large an answer with a token may be, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
+/// The longest token, in bytes: servers commonly refuse more in a header.
+const MAX_TOKEN: usize = 8 * 1024;
 /// How long a token is used of which nobody says how long it lives.
 const UNKNOWN_LIFE: Duration = Duration::from_mins(5);
 /// How long before its end a token is not used any more: requests take time, and clocks differ.
@@ -38,7 +40,7 @@ pub(super) struct Tokens {
 
 #[derive(Debug)]
 struct Token {
-    authorization: HeaderValue,
+    credential: Credential,
     until: Instant,
 }
 
@@ -60,7 +62,7 @@ impl Tokens {
         &self,
         client: &Client,
         credentials: &ClientCredentials,
-    ) -> Result<HeaderValue, Failure> {
+    ) -> Result<Credential, Failure> {
         if let Some(valid) = self.valid() {
             return Ok(valid);
         }
@@ -71,21 +73,21 @@ impl Tokens {
         let fetched = tokio::time::timeout(TOKEN_TIME, fetch(client, credentials)).await;
         let silent = || Failure::NoToken(Box::new(Failure::Silent(TOKEN_TIME)));
         let token = fetched.unwrap_or_else(|_| Err(silent()))?;
-        let authorization = token.authorization.clone();
+        let credential = token.credential.clone();
         *self.current.lock() = Some(token);
-        Ok(authorization)
+        Ok(credential)
     }
 
     /// Forgets a token that was refused, unless there is a newer one already.
-    pub(super) fn forget(&self, refused: &HeaderValue) {
+    pub(super) fn forget(&self, refused: &Credential) {
         let mut current = self.current.lock();
-        current.take_if(|token| token.authorization == refused);
+        current.take_if(|token| token.credential.header() == refused.header());
     }
 
-    fn valid(&self) -> Option<HeaderValue> {
+    fn valid(&self) -> Option<Credential> {
         let current = self.current.lock();
         let token = current.as_ref()?;
-        (Instant::now() < token.until).then(|| token.authorization.clone())
+        (Instant::now() < token.until).then(|| token.credential.clone())
     }
 }
 
@@ -93,28 +95,33 @@ async fn fetch(client: &Client, credentials: &ClientCredentials) -> Result<Token
     let asked = Instant::now();
     let request = client
         .post(credentials.token_url.clone())
-        .header(AUTHORIZATION, &credentials.authorization)
+        .header(AUTHORIZATION, credentials.authorization.header())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .header(ACCEPT, "application/json")
         .body(credentials.form.clone());
     let no_token = |failure| Failure::NoToken(Box::new(failure));
     let response = request.send().await;
     let mut response = response.map_err(|error| {
-        tracing::warn!(?error, "no token could be fetched");
-        no_token(Failure::from(&error))
+        let failure = Failure::from(&error);
+        let error = error.without_url();
+        let server = credentials.token_url.origin().ascii_serialization();
+        tracing::warn!(server, ?error, "no token could be fetched");
+        no_token(failure)
     })?;
     let status = response.status();
     let body = Body::read(&mut response, Kept::new(MAX_ANSWER, Beyond::Nothing));
     let body = body.await.map_err(no_token)?;
     if !status.is_success() {
-        return Err(Failure::UselessToken(refusal(status, &body.bytes)));
+        let mut refusal = refusal(status, &body.bytes);
+        credentials.authorization.redactor().clean(&mut refusal);
+        return Err(Failure::UselessToken(refusal));
     }
     let granted: Option<Granted> = serde_json::from_slice(&body.bytes).ok();
     let useless = |reason: &str| Failure::UselessToken(format!("the token server {reason}"));
     let granted = granted.ok_or_else(|| useless("answered without a token"))?;
-    let authorization = granted.authorization();
+    let credential = granted.credential();
     Ok(Token {
-        authorization: authorization.ok_or_else(|| useless("gave no bearer token"))?,
+        credential: credential.ok_or_else(|| useless("gave no bearer token"))?,
         until: asked + granted.life().saturating_sub(MARGIN),
     })
 }
@@ -143,12 +150,13 @@ struct Granted {
 }
 
 impl Granted {
-    fn authorization(&self) -> Option<HeaderValue> {
+    fn credential(&self) -> Option<Credential> {
         let is_bearer = self.token_type.eq_ignore_ascii_case("bearer");
-        let text = format!("Bearer {}", self.access_token);
-        let mut value = HeaderValue::from_str(&text).ok().filter(|_| is_bearer)?;
-        value.set_sensitive(true);
-        Some(value)
+        let is_short = self.access_token.len() <= MAX_TOKEN;
+        if !is_bearer || !is_short {
+            return None;
+        }
+        Credential::new(&format!("Bearer {}", self.access_token), &self.access_token)
     }
 
     fn life(&self) -> Duration {
@@ -195,9 +203,9 @@ mod tests {
     #[test]
     fn only_bearer_tokens_are_used() {
         for (kind, expected) in [("Bearer", true), ("bearer", true), ("mac", false)] {
-            let authorization = granted(kind, &json!(60)).authorization();
-            assert_eq!(authorization.is_some(), expected, "{kind}");
-            assert!(authorization.is_none_or(|value| value.is_sensitive()));
+            let credential = granted(kind, &json!(60)).credential();
+            assert_eq!(credential.is_some(), expected, "{kind}");
+            assert!(credential.is_none_or(|credential| credential.header().is_sensitive()));
         }
     }
 

@@ -13,7 +13,7 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use super::token_of;
-use crate::support::{Http, TestServer, eventually, initialize, modern_meta, text};
+use crate::support::{Client, Http, TestServer, eventually, modern_meta, text};
 
 /// A conversation.
 pub(crate) struct Talk {
@@ -114,58 +114,21 @@ impl Talk {
 /// A client that can be asked, and can come back for tasks.
 #[derive(Clone)]
 struct Speaker {
-    address: String,
-    path: String,
+    client: Client,
     era: Era,
-    token: Option<String>,
-    session: Option<String>,
 }
 
 impl Speaker {
     fn new(address: &str, who: &str, path: &str, era: Era) -> Self {
-        let mut speaker = Self {
-            address: address.to_owned(),
-            path: path.to_owned(),
-            era,
-            token: (who != "client").then(|| token_of(who)),
-            session: None,
-        };
-        if era == Era::Legacy {
-            let mut message = initialize("2025-11-25");
-            message["params"]["capabilities"] = json!({"elicitation": {}});
-            let head = speaker.post(&message).read();
-            assert_eq!(head.status, 200, "{head:?}");
-            speaker.session = head.header("mcp-session-id").map(str::to_owned);
-            let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-            assert_eq!(speaker.post(&initialized).read().status, 202);
-        }
-        speaker
+        let token = (who != "client").then(|| token_of(who));
+        let capabilities = json!({"elicitation": {}});
+        let client = Client::asked(address, path, (era, token.as_deref()), &capabilities);
+        Self { client, era }
     }
 
     fn post(&self, message: &Value) -> Http {
-        let mut headers = vec![
-            ("Content-Type", "application/json".to_owned()),
-            ("Accept", "application/json, text/event-stream".to_owned()),
-        ];
-        if let Some(token) = &self.token {
-            headers.push(("Authorization", format!("Bearer {token}")));
-        }
-        if let Some(session) = &self.session {
-            headers.push(("Mcp-Session-Id", session.clone()));
-        }
-        if self.era == Era::Modern {
-            headers.push(("MCP-Protocol-Version", "2026-07-28".to_owned()));
-            headers.push(("Mcp-Method", text(&message["method"])));
-            let mut names = ["name", "uri", "taskId"]
-                .map(|key| &message["params"][key])
-                .into_iter();
-            if let Some(name) = names.find(|name| name.is_string()) {
-                headers.push(("Mcp-Name", text(name)));
-            }
-        }
-        let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        let mut http = Http::connect(&self.address);
-        http.send("POST", &self.path, &headers, &message.to_string());
+        let mut http = self.client.connect();
+        self.client.send_on(&mut http, message);
         http
     }
 

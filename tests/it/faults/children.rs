@@ -1,0 +1,267 @@
+//! Programs that fail: F01 to F06, F13 to F16 and F19.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mcp_serve::protocol::version::Era;
+use serde_json::json;
+
+use super::{ALLOWANCE, Watched, fault_program, tool};
+use crate::support::{ERAS, Http, eventually, wait_for_line};
+
+/// Waits until a process is gone, and reaped.
+fn wait_for_reaped(pid: &str, case: &str) {
+    let gone = eventually(|| (!Path::new("/proc").join(pid).exists()).then_some(()));
+    assert!(gone.is_some(), "{case}: {pid} is left");
+}
+
+#[test]
+fn a_program_that_is_killed_is_told_so() {
+    let watched = Watched::start(&tool("killed", "signal KILL", ""), &[]);
+    for era in ERAS {
+        let client = watched.client(era);
+        let started = Instant::now();
+        let told = watched.text(&client, "killed", &json!({}));
+        let expected = "the tool was terminated by signal 9 and said nothing";
+        assert_eq!(told, (expected.to_owned(), true), "{era:?}");
+        assert!(started.elapsed() < ALLOWANCE, "{era:?}");
+        watched.check("killed");
+    }
+}
+
+#[test]
+fn a_tree_that_ignores_signals_is_gone_after_its_grace() {
+    let limits = "    timeout: 300ms\n    cancel: {grace: 300ms}\n";
+    let tools = tool("deaf", "deaf pid", limits);
+    let watched = Watched::start(&tools, &[]);
+    for era in ERAS {
+        let client = watched.client(era);
+        let started = Instant::now();
+        let (told, _) = watched.text(&client, "deaf", &json!({}));
+        assert_eq!(told, "the tool was stopped after its time limit of 300ms");
+        let answered = started.elapsed();
+        assert!(
+            answered < Duration::from_millis(300) + ALLOWANCE,
+            "{answered:?}"
+        );
+        for name in ["pid", "pid.child"] {
+            let file = watched.file(name);
+            wait_for_reaped(&wait_for_line(&file), name);
+            fs::remove_file(file).unwrap();
+        }
+        let gone = started.elapsed();
+        assert!(gone < Duration::from_millis(1600) + ALLOWANCE, "{gone:?}");
+        watched.check("deaf");
+    }
+}
+
+#[test]
+fn a_daemon_ends_with_its_call() {
+    let hows = [
+        ("background", true),
+        ("setsid", true),
+        ("fork", true),
+        ("setsid-fork", true),
+        ("closed", false),
+        ("closed-setsid", false),
+        ("closed-setsid-fork", false),
+        ("hidden-closed-setsid-fork", false),
+    ];
+    let tools = hows.map(|(how, _)| tool(how, &format!("daemon {how} {how}.pid"), ""));
+    let watched = Watched::start(&tools.concat(), &[]);
+    for (how, is_open) in hows {
+        let client = watched.client(Era::Modern);
+        let started = Instant::now();
+        let (told, is_error) = watched.text(&client, how, &json!({}));
+        assert!(told.starts_with("started\n") && !is_error, "{how}: {told}");
+        let is_marked = told.contains("the output may be incomplete");
+        assert_eq!(is_marked, is_open, "{how}: {told}");
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(1) + ALLOWANCE, "{how}: {took:?}");
+        let pid = wait_for_line(&watched.file(&format!("{how}.pid")));
+        wait_for_reaped(&pid, how);
+    }
+    watched.check("daemons");
+}
+
+#[test]
+fn a_daemon_lives_while_its_call_runs() {
+    let script = "'\"$0\" daemon closed-setsid-fork pid; touch runs; until [ -e go ]; do sleep 0.02; done; kill -0 $(cat pid) && echo alive'";
+    let program = fault_program().display();
+    let tools = format!(
+        "  needs_one:\n    description: Uses a daemon.\n    exec: sh -c {script} {program}\n    workdir: .\n"
+    );
+    let watched = Watched::start(&tools, &[]);
+    let client = watched.client(Era::Modern);
+    let mut http = watched.start_call(&client, "needs_one", &json!({}));
+    let runs = eventually(|| watched.file("runs").exists().then_some(()));
+    assert!(runs.is_some(), "it does not start");
+    // The end of another call must not be its end.
+    watched.good(Era::Legacy);
+    fs::write(watched.file("go"), "").unwrap();
+    let result = &http.read().json()["result"];
+    assert_eq!(result["content"][0]["text"], "started\nalive\n", "{result}");
+    wait_for_reaped(&wait_for_line(&watched.file("pid")), "its call is over");
+    drop(http);
+    watched.check("a daemon in use");
+}
+
+#[test]
+fn orphans_are_reaped_while_their_call_runs() {
+    let script = "'for i in 1 2 3 4 5 6 7 8; do (setsid sleep 0.01 &); done; touch runs; until [ -e go ]; do sleep 0.02; done'";
+    let tools = format!(
+        "  orphans:\n    description: Leaves orphans that die.\n    exec: sh -c {script}\n    workdir: .\n"
+    );
+    let watched = Watched::start(&tools, &[]);
+    let client = watched.client(Era::Modern);
+    let mut http = watched.start_call(&client, "orphans", &json!({}));
+    let runs = eventually(|| watched.file("runs").exists().then_some(()));
+    assert!(runs.is_some(), "it does not start");
+    // The shell and the sleep that it waits with are all that is left.
+    let reaped = eventually(|| (watched.server.descendants().len() <= 2).then_some(()));
+    assert!(reaped.is_some(), "{:?}", watched.server.descendants());
+    fs::write(watched.file("go"), "").unwrap();
+    http.read();
+    drop(http);
+    watched.check("orphans");
+}
+
+#[test]
+fn a_flood_takes_neither_memory_nor_time() {
+    let cut = "    max_output: 64KiB\n";
+    let mut tools = String::new();
+    for form in ["lines", "one"] {
+        for streams in ["stdout", "stderr", "both"] {
+            let words = format!("flood {streams} {form} 1073741824");
+            tools += &tool(&format!("{streams}_{form}"), &words, cut);
+        }
+    }
+    let watched = Watched::start(&tools, &[]);
+    let client = watched.client(Era::Legacy);
+    for form in ["lines", "one"] {
+        for streams in ["stdout", "both", "stderr"] {
+            let name = format!("{streams}_{form}");
+            let (told, is_error) = watched.text(&client, &name, &json!({}));
+            assert!(!is_error, "{name}: {told:.200}");
+            assert!(told.len() < 65 * 1024, "{name}: {}", told.len());
+            let is_cut = told.contains("[output cut: ");
+            assert_eq!(is_cut, streams != "stderr", "{name}: {told:.200}");
+        }
+    }
+    watched.check("floods");
+}
+
+#[test]
+fn input_that_nobody_reads_holds_nothing_up() {
+    let takes = "    stdin: json\n    params: {text: string}\n    timeout: 1s\n";
+    let tools =
+        ["unread", "closed", "ignored"].map(|how| tool(how, &format!("stdin {how}"), takes));
+    let watched = Watched::start(&tools.concat(), &[]);
+    let arguments = json!({"text": "x".repeat(1 << 20)});
+    for era in ERAS {
+        let client = watched.client(era);
+        for how in ["unread", "closed", "ignored"] {
+            let told = watched.text(&client, how, &arguments);
+            let expected = match how {
+                "unread" => ("the tool was stopped after its time limit of 1s", true),
+                _ => ("done without reading", false),
+            };
+            assert_eq!(told, (expected.0.to_owned(), expected.1), "{era:?} {how}");
+        }
+    }
+    watched.check("input");
+}
+
+#[test]
+fn a_program_that_cannot_start_says_why_and_costs_nothing() {
+    let mut temporary = std::path::PathBuf::new();
+    let exec = "  written:\n    description: Is being written.\n    exec: ./written\n    workdir: .\n  homeless:\n    description: Has no folder.\n    exec: echo x\n  long:\n    description: Takes too much.\n    exec: echo {texts...}\n    workdir: .\n    params: {texts: string...}\n";
+    let watched = Watched::start_with(exec, &[], |prepare| {
+        temporary = prepare.folder.join("temporary");
+        fs::create_dir(&temporary).unwrap();
+        prepare.command.env("TMPDIR", &temporary);
+        let written = prepare.folder.join("written");
+        fs::copy("/bin/true", &written).unwrap();
+        fs::set_permissions(&written, fs::Permissions::from_mode(0o755)).unwrap();
+    });
+    let client = watched.client(Era::Modern);
+    let mut options = fs::OpenOptions::new();
+    let writing = options.append(true).open(watched.file("written"));
+    let (told, is_error) = watched.text(&client, "written", &json!({}));
+    assert!(
+        is_error && told.ends_with("being written; try again (ETXTBSY)"),
+        "{told}"
+    );
+    drop(writing.unwrap());
+    assert!(!watched.text(&client, "written", &json!({})).1);
+    fs::remove_dir(&temporary).unwrap();
+    let (told, is_error) = watched.text(&client, "homeless", &json!({}));
+    let expected =
+        "the tool could not be started: there is no place for its folder on this machine (ENOENT)";
+    assert_eq!((told.as_str(), is_error), (expected, true));
+    fs::create_dir(&temporary).unwrap();
+    assert!(!watched.text(&client, "homeless", &json!({})).1);
+    let texts = vec!["x".repeat(100 << 10); 30];
+    let (told, is_error) = watched.text(&client, "long", &json!({"texts": texts}));
+    assert!(is_error && told.contains("too long"), "{told:.300}");
+    watched.check("no start");
+}
+
+#[test]
+fn a_program_is_ended_before_the_server_when_memory_is_short() {
+    let script =
+        "'until [ \"$(cat /proc/self/oom_score_adj)\" = 500 ]; do sleep 0.01; done; echo so'";
+    let tools =
+        format!("  score:\n    description: Waits for its score.\n    exec: sh -c {script}\n");
+    let watched = Watched::start(&tools, &[]);
+    let client = watched.client(Era::Modern);
+    let told = watched.text(&client, "score", &json!({}));
+    assert_eq!(told, ("so\n".to_owned(), false));
+    watched.check("score");
+}
+
+#[test]
+fn a_program_that_stops_itself_ends_at_its_deadline() {
+    let limits = "    timeout: 300ms\n    cancel: {grace: 30s}\n";
+    let watched = Watched::start(&tool("stopped", "signal STOP", limits), &[]);
+    for era in ERAS {
+        let client = watched.client(era);
+        let started = Instant::now();
+        let (told, _) = watched.text(&client, "stopped", &json!({}));
+        assert_eq!(told, "the tool was stopped after its time limit of 300ms");
+        watched.wait_for_rest("stopped");
+        // It heard the request to end, and did not take the grace.
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(20), "{era:?}: {took:?}");
+    }
+    watched.check("stopped");
+}
+
+#[test]
+fn progress_without_end_is_ten_lines_a_second() {
+    let tools = tool(
+        "steps",
+        "progress 300000",
+        "    messages: true\n    timeout: 2m\n",
+    );
+    let watched = Watched::start(&tools, &[]);
+    let client = watched.client(Era::Modern);
+    let mut message = client.message(7, "tools/call", &json!({"name": "steps", "arguments": {}}));
+    message["params"]["_meta"]["progressToken"] = json!("steps");
+    watched.calls.set(watched.calls.get() + 1);
+    let started = Instant::now();
+    let mut http = Http::connect(watched.server.address());
+    client.send_on(&mut http, &message);
+    let response = http.read();
+    let took = started.elapsed().as_secs_f64();
+    let count = response.text().matches("notifications/progress").count();
+    assert_eq!(response.json()["result"]["content"][0]["text"], "end");
+    // The first ten may come at once.
+    let most = 10.0 * took + 12.0;
+    let count = u32::try_from(count).unwrap();
+    assert!(count > 0 && f64::from(count) <= most, "{count} in {took} s");
+    drop(http);
+    watched.check("progress");
+}

@@ -1,0 +1,111 @@
+//! A machine that has not enough (F20), or stops for a while (F23).
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use mcp_serve::protocol::version::Era;
+use serde_json::json;
+
+use super::{Watched, tool};
+use crate::support::{PATIENCE, Prepare, eventually};
+
+/// Has a shell set limits before it becomes the server.
+fn under(prepare: &mut Prepare<'_>, limits: &str) {
+    let server = &*prepare.command;
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{limits}; exec \"$@\""), "sh"])
+        .arg(server.get_program())
+        .args(server.get_args())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    *prepare.command = shell;
+}
+
+#[test]
+fn a_server_with_few_descriptors_takes_on_what_it_can() {
+    let tools = tool("sleep", "sleep", "    timeout: 1s\n");
+    let watched = Watched::start_with(&tools, &[], |prepare| under(prepare, "ulimit -n 64"));
+    let warning = watched
+        .server
+        .wait_for_log("the limit of open files is too low");
+    assert!(warning.contains("\"descriptors\":64"), "{warning}");
+    let client = watched.client(Era::Modern);
+    let params = json!({"name": "good", "arguments": {"text": "served"}});
+    let message = client.message(7, "tools/call", &params);
+    let body = message.to_string();
+    let mut request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in client.headers(&message) {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += &format!("\r\n{body}");
+    let crowd: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(watched.server.address()).unwrap())
+        .collect();
+    let (mut served, mut refused) = (0, 0);
+    for mut stream in crowd {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = String::new();
+        // One that was refused may be closed already.
+        if stream.write_all(request.as_bytes()).is_ok() {
+            drop(stream.read_to_string(&mut answer));
+        }
+        served += usize::from(answer.contains("served"));
+        refused += usize::from(answer.starts_with("HTTP/1.1 503"));
+    }
+    assert!(
+        served > 0 && refused > 0,
+        "{served} served, {refused} refused"
+    );
+    watched.calls.set(watched.calls.get() + served);
+    let log = watched.server.log().join("\n");
+    assert!(!log.contains("could not be accepted"), "{log}");
+    assert!(!log.contains("EMFILE"), "{log}");
+    watched.check("few descriptors");
+}
+
+#[test]
+fn the_limit_of_descriptors_is_raised_as_far_as_needed() {
+    let watched = Watched::start_with("", &[], |prepare| {
+        under(prepare, "ulimit -Hn 20000; ulimit -Sn 64");
+    });
+    let limits = fs::read_to_string(format!("/proc/{}/limits", watched.server.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft: Vec<_> = line.unwrap().split_whitespace().collect();
+    assert_eq!(soft[3..5], ["11640", "20000"], "{limits}");
+    let log = watched.server.log().join("\n");
+    assert!(!log.contains("the limit of open files"), "{log}");
+    watched.check("raised");
+}
+
+#[test]
+fn a_server_that_was_stopped_goes_on() {
+    let limits = "    timeout: 300ms\n";
+    let watched = Watched::start(&tool("sleep", "sleep", limits), &[]);
+    let client = watched.client(Era::Modern);
+    let from = watched.calls.get();
+    let mut http = watched.start_call(&client, "sleep", &json!({}));
+    let runs = eventually(|| (!watched.server.descendants().is_empty()).then_some(()));
+    assert!(runs.is_some(), "it does not start");
+    watched.server.freeze();
+    // Its time goes by while it cannot see that.
+    std::thread::sleep(Duration::from_secs(1));
+    watched.server.signal("CONT");
+    let result = &http.read().json()["result"];
+    assert_eq!(result["isError"], true, "{result}");
+    drop(http);
+    watched.wait_for_rest("continued");
+    assert_eq!(watched.outcomes(from), ["timeout"]);
+    watched.check("continued");
+}
