@@ -307,3 +307,54 @@ fn values_have_bounds() {
         assert!(error.contains(expected), "{uses}: {error}");
     }
 }
+
+#[test]
+fn no_part_of_a_secret_stands_where_an_output_is_cut() {
+    let printed = format!("say {FROM_ENVIRONMENT}, say no more");
+    let mut tools = "
+defaults: {effect: read, env: {SECRET: '${env:B_SECRET}'}}
+tools:
+  error: {description: d, exec: [sh, -c, 'printf \"%s\" \"$SECRET\"; head -c 4090 /dev/zero | tr \"\\0\" x; exit 3']}
+"
+    .to_owned();
+    for most in 1..printed.len() {
+        for (name, overflow) in [
+            ("stop", ""),
+            ("truncate", "on_overflow: truncate"),
+            ("link", "on_overflow: resource"),
+        ] {
+            let tool = format!(
+                "  {name}{most}: {{description: d, exec: [sh, -c, 'printf \"say %s, say no more\" \"$SECRET\"'], \
+                 max_output: {most}, output: {{{overflow}}}}}\n"
+            );
+            tools.push_str(&tool);
+        }
+    }
+    let server = TestServer::start_with(&tools, &[], |prepare| {
+        prepare.command.env("B_SECRET", FROM_ENVIRONMENT);
+    });
+    let client = server.client(Era::Modern);
+    let (first, last) = FROM_ENVIRONMENT.split_at(4);
+    let last = last.get(last.len() - 4..).unwrap();
+    for most in 1..printed.len() {
+        for name in ["stop", "truncate", "link"] {
+            let result = client
+                .call(&format!("{name}{most}"), &json!({}))
+                .to_string();
+            assert!(
+                !result.contains(first) && !result.contains(last),
+                "{name} {most}: {result}"
+            );
+        }
+    }
+    let error = client.call_error("error", &json!({}));
+    assert!(!error.contains(last), "{error}");
+    // All of it is redacted where it is read.
+    let result = client.call("link10", &json!({}));
+    let uri = json!({"uri": result["content"][1]["uri"]});
+    let read = client.request("resources/read", &uri).json();
+    assert_eq!(
+        read["result"]["contents"][0]["text"],
+        "say ***, say no more"
+    );
+}
