@@ -33,6 +33,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -43,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Tool};
+use crate::catalog::{self, Arguments, Tool};
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -238,7 +239,7 @@ impl Executor {
         tool.timeout.unwrap_or(self.limits.call_timeout)
     }
 
-    /// Starts a call in a task of its own.
+    /// Starts a call in a task of its own, which for a fixed text may be over when this returns.
     ///
     /// # Errors
     ///
@@ -258,11 +259,10 @@ impl Executor {
         self.longest_grace.fetch_max(grace, Ordering::Relaxed);
         let call = CallTask {
             number: request.number,
-            variables: identity::variables(&request),
+            from: request.from,
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
             caller: request.caller,
-            trace: request.from.trace,
             outbound: Arc::clone(&self.outbound),
             stop,
             shutdown: self.stop.clone(),
@@ -272,12 +272,13 @@ impl Executor {
             tasks: self.tasks.clone(),
         };
         let conversation = Conversation::new(
-            request.from.capabilities,
+            call.from.capabilities.clone(),
             request.input,
             self.limits.ask_timeout,
         )
         .hiding(secrets);
-        self.tasks.spawn(async move {
+        let is_fixed = call.tool.origin() == catalog::Origin::Definition;
+        let mut task = Box::pin(async move {
             let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
             let outcome = or_lost(run).await;
@@ -291,6 +292,12 @@ impl Executor {
             );
             listener.done(outcome);
         });
+        // What the definition itself answers is over at the first look, unless it waits for its turn
+        // or an answer: no other thread need be woken for it.
+        let mut context = Context::from_waker(Waker::noop());
+        if !is_fixed || task.as_mut().poll(&mut context).is_pending() {
+            self.tasks.spawn(task);
+        }
         Ok(())
     }
 

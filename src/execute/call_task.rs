@@ -1,6 +1,5 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
-use std::ffi::OsString;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -22,19 +21,18 @@ use super::process::{End, Finished, Process, Spawn};
 use super::reporter::Reporter;
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
-use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
+use super::{
+    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin,
+};
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Command, Request, Signal, Tool, Work};
-use crate::protocol::trace::TraceContext;
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
     pub(super) number: u64,
-    /// What the tool is told of the call.
-    pub(super) variables: Vec<(OsString, OsString)>,
     pub(super) tool: Arc<Tool>,
     pub(super) caller: Arc<Caller>,
-    pub(super) trace: Option<TraceContext>,
+    pub(super) from: Origin,
     pub(super) outbound: Arc<Outbound>,
     pub(super) deadline: Duration,
     pub(super) stop: Stop,
@@ -107,7 +105,8 @@ impl CallTask {
             Work::Answer(content) => return report::answered(content),
             Work::Read(path) => return self.read(path, &deadline, turn).await,
         };
-        identity::set(&mut command.environment, &self.variables);
+        let variables = identity::variables(self);
+        identity::set(&mut command.environment, &variables);
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
@@ -208,7 +207,7 @@ impl CallTask {
         reporter.begins();
         let errand = Errand {
             tool: &self.tool,
-            trace: self.trace.as_ref(),
+            trace: self.from.trace.as_ref(),
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
         };
