@@ -40,6 +40,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -50,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Tool};
+use crate::catalog::{self, Arguments, Tool};
 use crate::outputs::Outputs;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
@@ -287,7 +288,7 @@ impl Executor {
         tool.timeout.unwrap_or(self.limits.call_timeout)
     }
 
-    /// Starts a call in a task of its own.
+    /// Starts a call in a task of its own, which for a fixed text may be over when this returns.
     ///
     /// # Errors
     ///
@@ -308,11 +309,10 @@ impl Executor {
         self.longest_grace.fetch_max(grace, Ordering::Relaxed);
         let call = CallTask {
             number: request.number,
-            variables: identity::variables(&request),
+            from: request.from,
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
             caller: request.caller,
-            trace: request.from.trace,
             outbound: Arc::clone(&self.outbound),
             outputs: Arc::clone(&self.outputs),
             stop,
@@ -326,15 +326,16 @@ impl Executor {
             stuck: self.load.stuck.clone(),
         };
         let conversation = Conversation::new(
-            request.from.capabilities,
+            call.from.capabilities.clone(),
             request.input,
             self.limits.ask_timeout,
         )
         .hiding(secrets);
-        self.tasks.spawn(async move {
+        let is_fixed = call.tool.origin() == catalog::Origin::Definition;
+        let mut task = Box::pin(async move {
             let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
-            let outcome = Box::pin(or_lost(run)).await;
+            let outcome = or_lost(run).await;
             tracing::info!(
                 call = call.number,
                 tool = call.tool.name,
@@ -345,6 +346,12 @@ impl Executor {
             );
             listener.done(outcome);
         });
+        // What the definition itself answers is over at the first look, unless it waits for its turn
+        // or an answer: no other thread need be woken for it.
+        let mut context = Context::from_waker(Waker::noop());
+        if !is_fixed || task.as_mut().poll(&mut context).is_pending() {
+            self.tasks.spawn(task);
+        }
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,22 +27,21 @@ use super::starting::{self, Start, Started};
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::stuck::Stuck;
-use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
+use super::{
+    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin,
+};
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Overflow, Request, Signal, Tool, Work};
 use crate::outputs::Outputs;
 use crate::protocol::texts::Texts as _;
-use crate::protocol::trace::TraceContext;
 use crate::sandbox::Mark;
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
     pub(super) number: u64,
-    /// What the tool is told of the call.
-    pub(super) variables: Vec<(OsString, OsString)>,
     pub(super) tool: Arc<Tool>,
     pub(super) caller: Arc<Caller>,
-    pub(super) trace: Option<TraceContext>,
+    pub(super) from: Origin,
     pub(super) outbound: Arc<Outbound>,
     pub(super) outputs: Arc<Outputs>,
     pub(super) deadline: Duration,
@@ -119,7 +117,8 @@ impl CallTask {
             Work::Answer(content) => return report::answered(content),
             Work::Read(path) => return self.read(path, &deadline, turn).await,
         };
-        identity::set(&mut command.environment, &self.variables);
+        let variables = identity::variables(self);
+        identity::set(&mut command.environment, &variables);
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
@@ -267,7 +266,7 @@ impl CallTask {
                 // A body is not read beyond what is used of it.
                 Overflow::Stop | Overflow::Truncate | Overflow::Error => Beyond::Nothing,
             },
-            trace: self.trace.as_ref(),
+            trace: self.from.trace.as_ref(),
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
         };
