@@ -335,7 +335,7 @@ impl Executor {
         let mut task = Box::pin(async move {
             let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
-            let outcome = or_lost(run).await;
+            let outcome = Box::pin(or_lost(run)).await;
             tracing::info!(
                 call = call.number,
                 tool = call.tool.name,

@@ -192,12 +192,7 @@ impl Server {
         let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        match execute::reap_orphans(closing.clone()) {
-            Ok(reaping) => drop(tasks.spawn(reaping)),
-            Err(error) => {
-                tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
-            }
-        }
+        reap_orphans(&tasks, &closing);
         let connections = Connections::new(
             http::router(Arc::clone(&self.app)),
             self.timeouts,
@@ -297,6 +292,16 @@ impl Server {
             tracing::debug!("some readers of metrics did not take their answer");
         }
         drained
+    }
+}
+
+/// Takes note of what dies after its parent.
+fn reap_orphans(tasks: &TaskTracker, closing: &CancellationToken) {
+    match execute::reap_orphans(closing.clone()) {
+        Ok(reaping) => drop(tasks.spawn(reaping)),
+        Err(error) => {
+            tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
+        }
     }
 }
 

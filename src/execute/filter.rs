@@ -84,7 +84,7 @@ pub(super) async fn select(
 }
 
 fn start(filter: String, input: Vec<u8>) -> io::Result<Process> {
-    Process::start(Spawn {
+    Process::start(&mut Spawn {
         call: NO_CALL,
         program: Path::new(reexec::THIS_PROGRAM),
         arguments: &[OsString::from(filter)],

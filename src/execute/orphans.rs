@@ -211,7 +211,7 @@ fn is_of(pid: Pid, ended: &Leader, leaders: &BTreeMap<RawPid, u64>) -> bool {
 
 /// The number of the call that a process says it belongs to.
 fn call_of(pid: Pid) -> Option<u64> {
-    let path = format!("/proc/{}/environ", pid);
+    let path = format!("/proc/{pid}/environ");
     let mut environment = Vec::new();
     let mut file = File::open(path).ok()?.take(MAX_ENVIRONMENT);
     file.read_to_end(&mut environment).ok()?;
@@ -266,7 +266,7 @@ struct Stat {
 
 impl Stat {
     fn of(pid: Pid) -> Option<Self> {
-        let path = format!("/proc/{}/stat", pid);
+        let path = format!("/proc/{pid}/stat");
         // The name of a program may be anything.
         let text = std::fs::read(path).ok()?;
         Self::read(&String::from_utf8_lossy(&text))

@@ -117,7 +117,7 @@ pub(super) enum End {
 
 impl Process {
     /// Starts a process in a group of its own, with exactly this environment and input.
-    pub(super) fn start(spawn: Spawn<'_>) -> io::Result<Self> {
+    pub(super) fn start(spawn: &mut Spawn<'_>) -> io::Result<Self> {
         let stdin = match spawn.input {
             Some(_) => Stdio::piped(),
             None => Stdio::null(),

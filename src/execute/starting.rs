@@ -57,7 +57,7 @@ pub(super) async fn start(mut command: Command, start: Start) -> Result<Started,
     let mut input = start.input;
     let mut pauses = BUSY.iter();
     loop {
-        let started = Process::start(Spawn {
+        let started = Process::start(&mut Spawn {
             call: start.call,
             program: &command.program,
             arguments: &command.arguments,

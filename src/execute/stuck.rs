@@ -52,9 +52,9 @@ mod tests {
             gone.await.unwrap();
         });
         let watched = async {
-            tokio::time::sleep(KILL_WINDOW - Duration::from_millis(1)).await;
+            tokio::time::sleep(KILL_WINDOW / 2).await;
             assert_eq!(stuck.count(), 0, "it may still die");
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(KILL_WINDOW).await;
             assert_eq!(stuck.count(), 1, "it does not die");
             die.send(()).unwrap();
         };

@@ -23,7 +23,7 @@ use rustix::process::{Signal, getpid, kill_process, setsid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Longer than any test.
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_mins(5);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,13 +41,12 @@ fn main() {
             wait_for(Path::new(file));
             print!("{text}");
         }
-        ["sleep"] => thread::sleep(LONG),
+        ["sleep"] | ["stdin", "unread"] => thread::sleep(LONG),
         ["deaf", file] => deaf(Path::new(file)),
         ["linger", how, file] => linger(how, Path::new(file)),
         ["daemon", how, file] => daemon(how, Path::new(file)),
         ["fork", how, file] => drop(spawn(how, Path::new(file))),
         ["flood", streams, form, bytes] => flood(streams, form, bytes.parse().unwrap()),
-        ["stdin", "unread"] => thread::sleep(LONG),
         ["stdin", "closed"] => {
             rustix::stdio::dup2_stdin(File::open("/dev/null").unwrap()).unwrap();
             thread::sleep(Duration::from_millis(200));

@@ -45,9 +45,9 @@ fn a_server_with_few_descriptors_takes_on_what_it_can() {
         body.len()
     );
     for (name, value) in client.headers(&message) {
-        request += &format!("{name}: {value}\r\n");
+        request.extend([name, ": ", value.as_str(), "\r\n"]);
     }
-    request += &format!("\r\n{body}");
+    request.extend(["\r\n", &body]);
     let crowd: Vec<_> = (0..200)
         .map(|_| TcpStream::connect(watched.server.address()).unwrap())
         .collect();
