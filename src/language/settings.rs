@@ -136,7 +136,7 @@ const OUTPUT: Object = Object::new(
         ),
         key(
             "on_overflow",
-            Word(&["truncate", "error"]),
+            Word(&["truncate", "resource", "error"]),
             "What becomes of output beyond max_output.",
         ),
         key(

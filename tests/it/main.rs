@@ -48,6 +48,8 @@ mod messages;
 mod metrics;
 mod mutations;
 mod output;
+mod outputs;
+mod overload;
 mod pages;
 mod prompts;
 mod protocol;

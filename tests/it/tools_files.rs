@@ -13,8 +13,9 @@ use mcp_serve::secret::Secret;
 
 /// The programs that the files name; all but the last can be executed.
 const PROGRAMS: &[&str] = &[
-    "awk", "bash", "cat", "curl", "df", "docker", "echo", "env", "git", "kubectl", "node", "perl",
-    "python3", "sed", "sh", "ssh", "sudo", "readme",
+    "awk", "bash", "cat", "curl", "df", "docker", "echo", "env", "find", "git", "kubectl", "make",
+    "mysql", "node", "npx", "perl", "psql", "python3", "sed", "sh", "sqlite3", "ssh", "sudo",
+    "readme",
 ];
 /// Stands for the folder of the programs, wherever this machine has it.
 const BIN: &str = "/fake/bin";

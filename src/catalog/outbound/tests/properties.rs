@@ -268,14 +268,15 @@ impl Template {
 
     /// The whole definition.
     fn definition(&self) -> String {
-        let path: Vec<_> = self.path.iter().map(Text::template).collect();
+        let mut path = vec!["/one".to_owned()];
+        path.extend(self.path.iter().map(Text::template));
         let headers = self
             .headers
             .iter()
             .map(|(name, text)| (name.clone(), json!(text.template())));
         let mut http = json!({
             "api": "a",
-            "POST": ([vec!["/one".to_owned()], path].concat().join("/")),
+            "POST": path.join("/"),
             "query": written(&self.query),
             "headers": Value::Object(headers.collect()),
         });
