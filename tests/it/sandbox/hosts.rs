@@ -164,7 +164,7 @@ tools:
     fs::remove_dir(server.folder().join("out/here")).unwrap();
     symlink("/etc", server.folder().join("out/here")).unwrap();
     fs::remove_file(server.folder().join("program.sh")).unwrap();
-    let gone = "the tool could not be started: its program or folder is gone";
+    let gone = "the tool could not be started: its program is gone (ENOENT)";
     let not_made = "the tool could not be started: its sandbox could not be made; the log of the server \
                     says why";
     let cases = [
@@ -174,7 +174,7 @@ tools:
         ("merged", gone),
         (
             "interpreter",
-            "the tool could not be started: its program may not be run",
+            "the tool could not be started: its program may not be run (EACCES)",
         ),
     ];
     for (tool, expected) in cases {

@@ -222,7 +222,7 @@ attempt("ring", ring)
              sandbox: {{net: {net}}}\n"
         )
     };
-    let tools = ["none", "unix", "allowed"].map(|net| tool(net)).concat();
+    let tools = ["none", "unix", "allowed"].map(tool).concat();
     let Some(server) = start(&format!("tools:\n{tools}")) else {
         return;
     };
