@@ -223,16 +223,7 @@ impl Server {
         for listener in self.listeners {
             tasks.spawn(connections.clone().accept(listener, closing.clone()));
         }
-        tasks.spawn({
-            let (app, closing) = (Arc::clone(&self.app), closing.clone());
-            async move {
-                tokio::join!(
-                    app.histories.keep_young(closing.clone()),
-                    app.tasks.keep_young(closing.clone()),
-                    app.executor.outputs().keep_young(closing),
-                );
-            }
-        });
+        tend(&self.app, self.stats_interval, &tasks, &closing);
         let changes = self.app.changes.clone();
         tasks.spawn(self.files.clone().run(changes, closing.clone()));
         let reloading = Reloading {
@@ -244,18 +235,6 @@ impl Server {
         };
         let reload = Arc::new(Notify::new());
         tasks.spawn(reloading.run(Arc::clone(&reload), closing.clone()));
-        if let Some(sessions) = &self.app.sessions {
-            tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
-            tasks.spawn(revoke(
-                Arc::clone(&self.app),
-                Arc::clone(sessions),
-                closing.clone(),
-            ));
-            if let Some(interval) = self.stats_interval {
-                let sessions = Arc::clone(sessions);
-                tasks.spawn(summarize(sessions, interval, closing.clone()));
-            }
-        }
 
         tokio::select! {
             _ = wait_for_stop(&mut events, &self.app, &reload) => {}
@@ -302,6 +281,35 @@ fn reap_orphans(tasks: &TaskTracker, closing: &CancellationToken) {
         Err(error) => {
             tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
         }
+    }
+}
+
+/// Starts what keeps in order what requests and calls leave behind, until `closing`.
+fn tend(
+    app: &Arc<App>,
+    stats_interval: Option<Duration>,
+    tasks: &TaskTracker,
+    closing: &CancellationToken,
+) {
+    tasks.spawn({
+        let (app, closing) = (Arc::clone(app), closing.clone());
+        async move {
+            tokio::join!(
+                app.histories.keep_young(closing.clone()),
+                app.tasks.keep_young(closing.clone()),
+                app.executor.outputs().keep_young(closing),
+            );
+        }
+    });
+    let Some(sessions) = &app.sessions else {
+        return;
+    };
+    tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
+    let revoking = revoke(Arc::clone(app), Arc::clone(sessions), closing.clone());
+    tasks.spawn(revoking);
+    if let Some(interval) = stats_interval {
+        let sessions = Arc::clone(sessions);
+        tasks.spawn(summarize(sessions, interval, closing.clone()));
     }
 }
 

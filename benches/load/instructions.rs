@@ -50,7 +50,7 @@ fn count(calls: usize, is_modern: bool) -> f64 {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = server.expect("valgrind is installed");
+    let mut server = server.unwrap();
     await_listener(&address);
     call(&address, calls, is_modern);
     let id = i32::try_from(server.id()).unwrap();

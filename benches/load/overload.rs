@@ -31,7 +31,7 @@ const OFFERED: f64 = 1600.0;
 const CLIENTS: usize = 160;
 
 /// How long.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 /// What came of the calls.
 #[derive(Debug, Default)]

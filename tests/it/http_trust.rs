@@ -1,5 +1,6 @@
 //! Whom requests of tools trust, and how they show who they are from.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -244,14 +245,22 @@ fn what_an_api_says_of_its_credentials_is_hidden() {
     ];
     let mut definitions = "apis:\n".to_owned();
     for (name, auth) in &auths {
-        definitions += &format!("  {name}: {{base_url: '{url}', auth: {{{auth}}}}}\n");
+        writeln!(
+            definitions,
+            "  {name}: {{base_url: '{url}', auth: {{{auth}}}}}"
+        )
+        .unwrap();
     }
     definitions += "tools:\n";
     for (name, _) in &auths {
         let http = format!("http: {{api: {name}, GET: '/{{what}}'}}, params: {{what: string}}");
-        definitions += &format!("  {name}: {{description: d, {http}}}\n");
+        writeln!(definitions, "  {name}: {{description: d, {http}}}").unwrap();
         let output = "{type: json, select: '[.. | strings]'}";
-        definitions += &format!("  {name}_json: {{description: d, {http}, output: {output}}}\n");
+        writeln!(
+            definitions,
+            "  {name}_json: {{description: d, {http}, output: {output}}}"
+        )
+        .unwrap();
     }
     let server = TestServer::start(&definitions, &["--log-level", "trace"]);
     let client = server.client(Era::Modern);

@@ -61,11 +61,11 @@ fn a_principal_at_its_limit_is_told_so_and_others_are_not() {
         // The place is free when the process is gone, which may be after the answer.
         let again = gate("again");
         again.open();
-        let served = eventually(|| {
+        let has_room = eventually(|| {
             let response = alice.start_call(3, "gate", &again.arguments()).read();
             (response.status == 200).then_some(())
         });
-        assert!(served.is_some(), "{era:?}");
+        assert!(has_room.is_some(), "{era:?}");
     }
 }
 
