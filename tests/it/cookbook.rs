@@ -218,6 +218,8 @@ impl<'a> Kitchen<'a> {
         TestServer::start_with(&definitions, &[], |prepare| {
             self.lay_out(prepare.folder);
             prepare.command.env("PATH", self.path());
+            // A test kills its server, which then leaves what it has there.
+            prepare.command.env("TMPDIR", prepare.folder);
             let auth = prepare.folder.join("auth.yaml");
             if auth.exists() {
                 prepare.command.arg("--auth").arg(auth);

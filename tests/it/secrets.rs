@@ -332,6 +332,8 @@ tools:
     }
     let server = TestServer::start_with(&tools, &[], |prepare| {
         prepare.command.env("B_SECRET", FROM_ENVIRONMENT);
+        // A test kills its server, which then leaves what it has there.
+        prepare.command.env("TMPDIR", prepare.folder);
     });
     let client = server.client(Era::Modern);
     let (first, last) = FROM_ENVIRONMENT.split_at(4);
