@@ -134,6 +134,7 @@ impl App {
             caller,
             capabilities: None,
             traceparent: None,
+            outputs: self.executor.outputs(),
             seal: &self.seal,
             now: SystemTime::now(),
             page_size: self.options.page_size,

@@ -115,7 +115,7 @@ impl Drop for CallInSession {
 ///
 /// # Errors
 ///
-/// [`Busy`] at the limit of calls.
+/// [`Busy`] at a limit of calls.
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
@@ -382,9 +382,19 @@ pub(super) fn count_answer(
     );
 }
 
-/// The error of a call beyond the limit.
-pub(super) fn busy_error() -> ErrorObject {
-    ErrorObject::new(INTERNAL_ERROR, BUSY)
+/// The error of a call beyond a limit.
+pub(super) fn busy_error(busy: Busy) -> ErrorObject {
+    ErrorObject::new(INTERNAL_ERROR, why_busy(busy))
+}
+
+/// What a client is told of a call beyond a limit.
+pub(super) fn why_busy(busy: Busy) -> &'static str {
+    match busy {
+        Busy::Server => "The server is running as many calls as it may; try again later",
+        Busy::Principal => {
+            "As many calls of yours are running as may; try again when one has ended"
+        }
+    }
 }
 
 /// The error of what comes when the server stops already.
@@ -403,8 +413,6 @@ pub(super) fn no_batch() -> ErrorObject {
 const LOST: &str = "Internal error: the call was lost";
 
 pub(super) const STOPPING: &str = "The server is shutting down";
-
-pub(super) const BUSY: &str = "The server is running as many calls as it may; try again later";
 
 /// What the metrics call the error of a call.
 fn error_type(outcome: &Outcome) -> Option<ErrorType> {

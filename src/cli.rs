@@ -25,7 +25,9 @@ pub use manual::{completions, manual};
 pub use mistakes::{unknown_variables, wants_json};
 pub use options::{Access, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};
 pub use settings::{Setting, Settings, Source};
-pub use values::{EndpointPath, Eras, ListenAddress, LogFormat, LogLevel, OnSessionLimit, Timeout};
+pub use values::{
+    EndpointPath, Eras, Expiry, ListenAddress, LogFormat, LogLevel, OnSessionLimit, Timeout,
+};
 
 /// Turns a tools.yaml into a production MCP server.
 ///

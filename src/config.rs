@@ -64,6 +64,8 @@ pub struct Config {
     pub tcp_user_timeout: Duration,
     /// The most calls at once.
     pub max_calls: usize,
+    /// The most calls of one principal at once; `None` is no bound.
+    pub max_calls_per_principal: Option<NonZeroUsize>,
     /// How long a call may take by default.
     pub call_timeout: Duration,
     /// How long a client may take to answer what a call asks.
@@ -159,6 +161,7 @@ impl Config {
             keep_alive: limits.keep_alive,
             tcp_user_timeout: limits.tcp_user_timeout,
             max_calls: limits.max_calls.get(),
+            max_calls_per_principal: NonZeroUsize::new(limits.max_calls_per_principal),
             call_timeout: limits.call_timeout,
             ask_timeout: limits.ask_timeout,
             seal,

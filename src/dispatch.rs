@@ -24,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::{Caller, Principal};
 use crate::catalog::{ArgumentError, Arguments, Catalog, Prompt, Tool, Work};
+use crate::outputs::Outputs;
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Request, RequestId};
@@ -192,6 +193,8 @@ pub struct Context<'a> {
     pub capabilities: Option<&'a ClientCapabilities>,
     /// The header `traceparent`.
     pub traceparent: Option<&'a str>,
+    /// What was too large for a result.
+    pub outputs: &'a Outputs,
     /// Opens what clients carry from one round to the next.
     pub seal: &'a Seal,
     /// When the request came.
@@ -467,6 +470,7 @@ tools:
 
     fn context<'a>(era: Era, catalog: &'a Arc<Catalog>, caller: &'a Arc<Caller>) -> Context<'a> {
         static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
+        static OUTPUTS: LazyLock<Outputs> = LazyLock::new(Outputs::default);
         Context {
             era,
             served: Served::Both,
@@ -474,6 +478,7 @@ tools:
             caller,
             capabilities: None,
             traceparent: None,
+            outputs: &OUTPUTS,
             seal: &SEAL,
             now: SystemTime::now(),
             legacy_level: Level::Warning,

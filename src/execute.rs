@@ -26,6 +26,8 @@ mod pace;
 mod process;
 mod report;
 mod reporter;
+mod shares;
+mod spill;
 mod starting;
 mod stderr;
 mod stdin;
@@ -35,8 +37,10 @@ mod tail;
 
 use std::borrow::Cow;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -47,7 +51,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use crate::catalog::{Arguments, Tool};
+use crate::catalog::{self, Arguments, Tool};
+use crate::outputs::Outputs;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -61,16 +66,24 @@ use call_task::{CallTask, or_lost};
 use conversation::Conversation;
 use gate::Gates;
 use outbound::Outbound;
+use shares::Shares;
 use stuck::Stuck;
 
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
+
+/// The most calls that wait at once for a user to answer what their definition asks.
+const MAX_QUESTIONS: usize = 1024;
+/// The most of them that are calls of one principal.
+const MAX_QUESTIONS_OF_ONE: usize = 32;
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The most calls at once, over all tools and callers.
     pub max_calls: usize,
+    /// The most calls of one principal, those that wait included; `None` is no bound.
+    pub max_calls_per_principal: Option<NonZeroUsize>,
     /// How long a call may take when its tool says nothing.
     pub call_timeout: Duration,
     /// How long a client may take for an answer; the call waits, and that does not count.
@@ -82,8 +95,11 @@ pub struct Limits {
 pub struct Executor {
     limits: Limits,
     load: Load,
+    calls: Shares,
+    questions: Shares,
     gates: Gates,
     outbound: Arc<Outbound>,
+    outputs: Arc<Outputs>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -224,9 +240,14 @@ pub enum List {
     Resources,
 }
 
-/// The server runs as many calls as it may.
+/// Why a call is not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub enum Busy {
+    /// The server runs as many calls as it may.
+    Server,
+    /// The principal has as many calls as one may have.
+    Principal,
+}
 
 impl Executor {
     /// An executor without calls.
@@ -238,9 +259,12 @@ impl Executor {
                 permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
                 stuck: Stuck::default(),
             },
+            calls: Shares::new(usize::MAX, limits.max_calls_per_principal),
+            questions: Shares::new(MAX_QUESTIONS, NonZeroUsize::new(MAX_QUESTIONS_OF_ONE)),
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
             outbound: Arc::new(Outbound::new()),
+            outputs: Arc::default(),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -254,52 +278,61 @@ impl Executor {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The outputs that are larger than a result may be.
+    pub fn outputs(&self) -> &Arc<Outputs> {
+        &self.outputs
+    }
+
     /// How long a call of a tool may take.
     pub fn time_limit(&self, tool: &Tool) -> Duration {
         tool.timeout.unwrap_or(self.limits.call_timeout)
     }
 
-    /// Starts a call in a task of its own.
+    /// Starts a call in a task of its own, which for a fixed text may be over when this returns.
     ///
     /// # Errors
     ///
-    /// [`Busy`] at the limit of calls. The listener is dropped then, and hears of nothing.
+    /// [`Busy`] at a limit of calls. The listener is dropped then, and hears of nothing.
     pub fn start(
         &self,
         request: CallRequest,
         stop: Stop,
         listener: Box<dyn Listener>,
     ) -> Result<(), Busy> {
+        let share = self.calls.take(&request.caller.principal)?;
         let permit = Arc::clone(&self.load.permits)
             .try_acquire_owned()
-            .map_err(|_| Busy)?;
+            .map_err(|_| Busy::Server)?;
         let secrets = Arc::clone(request.tool.secrets());
         let mut listener = discreet::listener(listener, &secrets);
         let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
         self.longest_grace.fetch_max(grace, Ordering::Relaxed);
         let call = CallTask {
             number: request.number,
-            variables: identity::variables(&request),
+            from: request.from,
             deadline: self.time_limit(&request.tool),
             tool: request.tool,
             caller: request.caller,
-            trace: request.from.trace,
             outbound: Arc::clone(&self.outbound),
+            outputs: Arc::clone(&self.outputs),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
+            share: Arc::new(share),
+            questions: self.questions.clone(),
             permits: Arc::clone(&self.load.permits),
             gates: self.gates.clone(),
             tasks: self.tasks.clone(),
             stuck: self.load.stuck.clone(),
         };
         let conversation = Conversation::new(
-            request.from.capabilities,
+            call.from.capabilities.clone(),
             request.input,
             self.limits.ask_timeout,
         )
         .hiding(secrets);
-        self.tasks.spawn(async move {
+        let is_fixed = call.tool.origin() == catalog::Origin::Definition;
+        let mut task = Box::pin(async move {
             let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
             let outcome = Box::pin(or_lost(run)).await;
@@ -313,6 +346,12 @@ impl Executor {
             );
             listener.done(outcome);
         });
+        // What the definition itself answers is over at the first look, unless it waits for its turn
+        // or an answer: no other thread need be woken for it.
+        let mut context = Context::from_waker(Waker::noop());
+        if !is_fixed || task.as_mut().poll(&mut context).is_pending() {
+            self.tasks.spawn(task);
+        }
         Ok(())
     }
 

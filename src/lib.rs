@@ -25,6 +25,7 @@
 //! - [`document`] reads the YAML files that people write, and says what is wrong with them.
 //! - [`task`] keeps what a call that outlives its request has to say.
 //! - [`execute`] runs a call as a process that ends with it.
+//! - [`outputs`] keeps what is too large for a result.
 //! - `sandbox` is what stands between the server and a tool that is confined, and `select` runs the jq
 //!   filters of definitions; each is a process of its own, which `reexec` makes of this program.
 //! - [`seal`] closes what clients carry for the server.
@@ -57,6 +58,7 @@ pub mod http;
 mod language;
 pub mod logging;
 pub mod metrics;
+pub mod outputs;
 pub mod protocol;
 pub mod redact;
 mod reexec;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
 use base64::Engine as _;
@@ -35,6 +36,8 @@ const STARS: &str = "***";
 pub struct Redactor {
     /// `None` when there is nothing to look for.
     secrets: Option<AhoCorasick>,
+    /// What is looked for.
+    patterns: Arc<[String]>,
 }
 
 impl Redactor {
@@ -69,9 +72,12 @@ impl Redactor {
             builder.match_kind(MatchKind::LeftmostLongest);
             // To build the other kind takes quadratic time for a long value that repeats itself.
             builder.kind(Some(AhoCorasickKind::ContiguousNFA));
-            Some(builder.build(patterns)?)
+            Some(builder.build(&patterns)?)
         };
-        Ok(Self { secrets })
+        Ok(Self {
+            secrets,
+            patterns: patterns.into(),
+        })
     }
 
     /// Returns the text without its secrets; borrowed when there are none.
@@ -94,6 +100,46 @@ impl Redactor {
         if let Cow::Owned(redacted) = self.redact(text) {
             *text = redacted;
         }
+    }
+
+    /// The first `most` bytes of a text without its secrets, as far as they are whole characters.
+    pub fn cut(&self, mut text: String, most: usize) -> String {
+        self.clean(&mut text);
+        if text.len() > most {
+            text.truncate(text.floor_char_boundary(most));
+            text.push('…');
+        }
+        text
+    }
+
+    /// The beginning of an output that goes on, without what can be the first part of a secret: the
+    /// rest of it is not there any more, so that nothing else would find it.
+    pub fn cut_end<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
+        let part = |bytes: &[u8], secret: &str| {
+            let secret = secret.as_bytes();
+            let lengths = (1..secret.len().min(bytes.len() + 1)).rev();
+            let mut parts = lengths.filter_map(|length| secret.get(..length));
+            parts.find(|part| bytes.ends_with(part)).map(<[u8]>::len)
+        };
+        // What is left ends at a cut again.
+        while let Some(part) = self.patterns.iter().find_map(|secret| part(bytes, secret)) {
+            bytes = bytes.get(..bytes.len() - part).unwrap_or_default();
+        }
+        bytes
+    }
+
+    /// The end of an output whose beginning is left out, without what can be the last part of a secret.
+    pub fn cut_start<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
+        let part = |bytes: &[u8], secret: &str| {
+            let secret = secret.as_bytes();
+            let lengths = (1..secret.len().min(bytes.len() + 1)).rev();
+            let mut parts = lengths.filter_map(|length| secret.get(secret.len() - length..));
+            parts.find(|part| bytes.starts_with(part)).map(<[u8]>::len)
+        };
+        while let Some(part) = self.patterns.iter().find_map(|secret| part(bytes, secret)) {
+            bytes = bytes.get(part..).unwrap_or_default();
+        }
+        bytes
     }
 
     /// Returns whether there is nothing to look for.
@@ -182,6 +228,37 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(redactor.redact(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left_at_a_cut() {
+        let secrets = [
+            "hunter2",
+            "hunter2-lengthened",
+            "abcabcabd",
+            "über-geheim",
+            "r2xyzxyz",
+        ];
+        let redactor = Redactor::new(secrets).unwrap();
+        for secret in secrets {
+            let text = format!("say {secret}, say no more");
+            let (start, end) = (4, 4 + secret.len());
+            for cut in 0..=text.len() {
+                let (before, after) = text.as_bytes().split_at(cut);
+                let (before, after) = (redactor.cut_end(before), redactor.cut_start(after));
+                let is_inside = start < cut && cut < end;
+                if is_inside {
+                    assert_eq!(before, b"say ", "{secret} at {cut}");
+                    assert_eq!(after, b", say no more", "{secret} at {cut}");
+                }
+                let shown = [before, b"|", after].concat();
+                let shown = String::from_utf8_lossy(&shown);
+                let shown = redactor.redact(&shown);
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
+        assert_eq!(redactor.cut("a hunter2 b".to_owned(), 4), "a **…");
+        assert_eq!(Redactor::default().cut_end(b"say hunt"), b"say hunt");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod change_metrics;
 mod connections;
 mod descriptors;
 mod listener;
+mod output_metrics;
 mod page;
 mod reload;
 mod session_metrics;
@@ -134,9 +135,11 @@ impl Server {
         let reloads = Reloads::register(&mut metrics);
         let executor = Executor::new(execute::Limits {
             max_calls: limits.calls,
+            max_calls_per_principal: config.max_calls_per_principal,
             call_timeout: config.call_timeout,
             ask_timeout: config.ask_timeout,
         });
+        output_metrics::register(&mut metrics, executor.outputs());
         call_metrics::register(&mut metrics, executor.load());
         let app = App {
             catalog: Current::new(catalog),
@@ -225,7 +228,8 @@ impl Server {
             async move {
                 tokio::join!(
                     app.histories.keep_young(closing.clone()),
-                    app.tasks.keep_young(closing),
+                    app.tasks.keep_young(closing.clone()),
+                    app.executor.outputs().keep_young(closing),
                 );
             }
         });
@@ -278,6 +282,7 @@ impl Server {
         if let Some(sessions) = &self.app.sessions {
             sessions.end_all(EndReason::Shutdown);
         }
+        self.app.executor.outputs().clear();
         report(&self.app, "final session statistics");
         monitor.tasks.close();
         if tokio::time::timeout(FLUSH_TIMEOUT, monitor.tasks.wait())

@@ -34,6 +34,7 @@ use std::{env, fs};
 use mcp_serve::auth::{Caller, Principal};
 use mcp_serve::catalog::{Catalog, Environment};
 use mcp_serve::dispatch::{self, Context, Plan};
+use mcp_serve::outputs::Outputs;
 use mcp_serve::protocol::jsonrpc::{
     Body, ErrorObject, MAX_DEPTH, Message, PARSE_ERROR, Request, RequestId, UnreadableId,
     encode_error, encode_result, parse,
@@ -176,6 +177,7 @@ fn serve(input: &[u8], message: Message) {
             caller: &Arc::new(Caller::new(Principal::Anonymous)),
             capabilities: None,
             traceparent: None,
+            outputs: &Outputs::default(),
             seal: seal(),
             now: SystemTime::now(),
             legacy_level: Level::DEFAULT,

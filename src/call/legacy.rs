@@ -115,7 +115,7 @@ impl Peer<'_> {
                     if session.ended().is_cancelled() {
                         NotStarted::Ended
                     } else {
-                        NotStarted::Busy
+                        NotStarted::Busy(Busy::Server)
                     }
                 })?;
                 if session.register_call(number, id.key(), stop.client.clone()) {
@@ -163,14 +163,14 @@ fn is_use(method: Method, plan: &Plan) -> bool {
 
 /// Why a call was not started.
 pub(crate) enum NotStarted {
-    /// The server runs as many calls as it may.
-    Busy,
+    /// At a limit of calls.
+    Busy(Busy),
     /// The session ended meanwhile.
     Ended,
 }
 
 impl From<Busy> for NotStarted {
-    fn from(Busy: Busy) -> Self {
-        Self::Busy
+    fn from(busy: Busy) -> Self {
+        Self::Busy(busy)
     }
 }

@@ -163,7 +163,7 @@ fn read_served(
     report: &mut Report,
 ) {
     if let Some(entry) = root.get("tools") {
-        contents.tools = read_tools(entry, defaults, context, report);
+        contents.tools = defaults.read_each(entry, context, report, tool::read);
     }
     if let Some(entry) = root.get("prompts") {
         contents.prompts = prompts::read(entry, defaults, context, report);
@@ -258,17 +258,4 @@ fn check_name(key: &Key, kind: &str, report: &mut Report) {
         let help = "at most 64 characters without `.` work everywhere";
         report.add(Problem::warning(Code::Name, key.span, message).help(help));
     }
-}
-
-fn read_tools(
-    entry: &Entry,
-    defaults: &Defaults,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Vec<Arc<Tool>> {
-    let entries = reader::mapping(entry, report).unwrap_or_default();
-    (entries.iter())
-        .filter_map(|entry| tool::read(entry, defaults.of(entry, context), context, report))
-        .map(Arc::new)
-        .collect()
 }

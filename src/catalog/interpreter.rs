@@ -13,6 +13,9 @@ enum Takes {
     /// The word after one of these options, or the rest of the option's own word. A single
     /// letter may also end a cluster, as in `bash -lc`.
     After(&'static [&'static str]),
+    /// The word after this option, which is `name=value` and stands before the first operand. Some names
+    /// decide what is run. The list names options that take a word of their own.
+    Setting(&'static str, &'static [&'static str]),
     /// The first operand, unless one of these options brings the code from a file. The second
     /// list names options that take a word of their own.
     FirstOperand {
@@ -22,8 +25,7 @@ enum Takes {
     },
     /// Every word that follows.
     Everything,
-    /// Every word after the first operand, since a shell at the other end reads them again. The
-    /// list names options that take a word of their own.
+    /// Every word after the first operand. The list names options that take a word of their own.
     AfterFirstOperand(&'static [&'static str]),
 }
 
@@ -76,6 +78,12 @@ const WRAPPERS: &[&str] = &[
     "xargs",
 ];
 
+/// The options of `ssh` that take a word of their own.
+const SSH_WITH_VALUE: &[&str] = &[
+    "-B", "-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O", "-o", "-P",
+    "-p", "-R", "-S", "-W", "-w",
+];
+
 /// Wrappers that run another program by some of their subcommands only.
 const WITH_SUBCOMMANDS: &[&str] = &[
     "cargo", "docker", "find", "kubectl", "nerdctl", "npm", "oc", "podman", "uv",
@@ -86,48 +94,74 @@ const RUNNING: &[&str] = &[
     "compose", "debug", "exec", "run", "x", "-exec", "-execdir", "-ok", "-okdir",
 ];
 
+/// The most letters that are taken for a cluster of options.
+const MAX_CLUSTER: usize = 5;
+
 /// The name of a program without its folder and version: `python` for `/usr/bin/python3.12`.
 fn family(program: &str) -> &str {
     base_name(program).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-')
 }
 
-fn takes(program: &str) -> Option<Takes> {
-    Some(match family(program) {
+fn takes(program: &str) -> &'static [Takes] {
+    match family(program) {
         "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "tcsh" | "zsh"
-        | "su" | "runuser" | "flock" | "script" => Takes::After(&["-c", "--command"]),
-        "pwsh" | "powershell" => {
-            Takes::After(&["-c", "-Command", "-command", "-e", "-EncodedCommand"])
-        }
-        "env" => Takes::After(&["-S", "--split-string"]),
-        "python" | "pypy" | "ipython" | "expect" => Takes::After(&["-c"]),
-        "perl" => Takes::After(&["-e", "-E"]),
+        | "su" | "runuser" | "flock" | "script" | "psql" => &[Takes::After(&["-c", "--command"])],
+        "pwsh" | "powershell" => &[Takes::After(&[
+            "-c",
+            "-Command",
+            "-command",
+            "-e",
+            "-EncodedCommand",
+        ])],
+        "env" => &[Takes::After(&["-S", "--split-string"])],
+        "python" | "pypy" | "ipython" | "expect" => &[Takes::After(&["-c"])],
+        "perl" => &[Takes::After(&["-e", "-E"])],
         "ruby" | "lua" | "luajit" | "Rscript" | "osascript" | "groovy" | "dc" => {
-            Takes::After(&["-e"])
+            &[Takes::After(&["-e"])]
         }
-        "julia" | "elixir" => Takes::After(&["-e", "-E", "--eval", "--print"]),
-        "node" | "nodejs" | "bun" => Takes::After(&["-e", "--eval", "-p", "--print"]),
-        "deno" => Takes::After(&["eval"]),
-        "php" => Takes::After(&["-r", "-B", "-R", "-E"]),
-        "nix-shell" => Takes::After(&["--run", "--command"]),
-        "vi" | "vim" | "nvim" | "ex" => Takes::After(&["-c", "--cmd"]),
-        "gdb" => Takes::After(&["-ex", "-iex", "--eval-command", "--init-eval-command"]),
-        "awk" | "gawk" | "mawk" | "nawk" => Takes::FirstOperand {
+        "julia" | "elixir" => &[Takes::After(&["-e", "-E", "--eval", "--print"])],
+        "node" | "nodejs" | "bun" => &[Takes::After(&["-e", "--eval", "-p", "--print"])],
+        "deno" => &[Takes::After(&["eval"])],
+        "php" => &[Takes::After(&["-r", "-B", "-R", "-E"])],
+        "nix-shell" => &[Takes::After(&["--run", "--command"])],
+        "vi" | "vim" | "nvim" | "ex" => &[Takes::After(&["-c", "--cmd"])],
+        "gdb" => &[Takes::After(&[
+            "-ex",
+            "-iex",
+            "--eval-command",
+            "--init-eval-command",
+        ])],
+        // A client of a database runs programs too: `\!`, `.shell`, `COPY … TO PROGRAM`.
+        "mysql" | "mariadb" => &[Takes::After(&["-e", "--execute"])],
+        "mongo" | "mongosh" => &[Takes::After(&["--eval"])],
+        "sqlite" => &[
+            Takes::After(&["-cmd"]),
+            Takes::AfterFirstOperand(&["-cmd", "-init", "-newline", "-nullvalue", "-separator"]),
+        ],
+        "awk" | "gawk" | "mawk" | "nawk" => &[Takes::FirstOperand {
             file: &["-f", "--file"],
             code: &["-e", "--source"],
             with_value: &["-v", "-F", "--assign", "--field-separator"],
-        },
-        "sed" | "gsed" => Takes::FirstOperand {
+        }],
+        "sed" | "gsed" => &[Takes::FirstOperand {
             file: &["-f", "--file"],
             code: &["-e", "--expression"],
             with_value: &["-l", "--line-length"],
-        },
-        "eval" | "watch" | "parallel" => Takes::Everything,
-        "ssh" => Takes::AfterFirstOperand(&[
-            "-B", "-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O",
-            "-o", "-P", "-p", "-R", "-S", "-W", "-w",
-        ]),
-        _ => return None,
-    })
+        }],
+        "find" => &[Takes::After(&["-exec", "-execdir", "-ok", "-okdir"])],
+        "git" => &[Takes::Setting(
+            "-c",
+            &["-c", "-C", "--git-dir", "--namespace", "--work-tree"],
+        )],
+        // A variable of `make` is expanded, and `$(shell …)` in it is run.
+        "eval" | "watch" | "parallel" | "make" | "gmake" => &[Takes::Everything],
+        // A shell at the other end reads the words again.
+        "ssh" => &[
+            Takes::Setting("-o", SSH_WITH_VALUE),
+            Takes::AfterFirstOperand(SSH_WITH_VALUE),
+        ],
+        _ => &[],
+    }
 }
 
 /// True for a program that runs another one named in its arguments.
@@ -167,29 +201,11 @@ pub(crate) fn check(template: &Template, declared: Declared<'_>, report: &mut Re
     let Some(program) = first.literal() else {
         return;
     };
-    check_interpreter(program, rest, declared, report);
-    if !is_wrapper(program) {
-        return;
-    }
-    check_wrapped(program, rest, declared, report);
-    for (at, word) in rest.iter().enumerate() {
-        let inner = word.literal().filter(|text| takes(text).is_some());
-        if let Some(inner) = inner {
-            let rest = rest.get(at + 1..).unwrap_or_default();
-            check_interpreter(inner, rest, declared, report);
-            return;
-        }
-    }
-}
-
-/// Reports code that an interpreter would run, or else a script.
-fn check_interpreter(program: &str, words: &[&Word], declared: Declared<'_>, report: &mut Report) {
-    let errors = report.errors();
-    if let Some(takes) = takes(program) {
-        check_code(program, takes, words, report);
-    }
-    if report.errors() == errors {
-        check_script(program, words, declared, report);
+    let mut check = Check { declared, report };
+    check.interpreter(program, rest);
+    if is_wrapper(program) {
+        check.wrapped(program, rest);
+        check.behind_wrapper(rest);
     }
 }
 
@@ -208,6 +224,7 @@ fn before_program(wrapper: &str) -> Option<(&'static [&'static str], usize)> {
         "ionice" => (&["-c", "-n", "-t", "--class", "--classdata"], 0),
         "nice" => (&["-n", "--adjustment"], 0),
         "nohup" | "setsid" | "time" => (&[], 0),
+        "npx" => (&["-p", "--package"], 0),
         "stdbuf" => (&["-i", "-o", "-e", "--input", "--output", "--error"], 0),
         "sudo" => (
             &[
@@ -217,34 +234,178 @@ fn before_program(wrapper: &str) -> Option<(&'static [&'static str], usize)> {
             0,
         ),
         "timeout" => (&["-k", "-s", "--kill-after", "--signal"], 1),
+        "uvx" => (&["-p", "--from", "--python", "--with"], 0),
         "xargs" => (&["-a", "-d", "-E", "-I", "-L", "-n", "-P", "-s"], 0),
         _ => return None,
     })
 }
 
-/// Reports a program that the caller chooses for a wrapper to run.
-fn check_wrapped(wrapper: &str, words: &[&Word], declared: Declared<'_>, report: &mut Report) {
-    let Some((with_value, mut operands)) = before_program(wrapper) else {
-        return;
-    };
-    let mut rest = words;
-    while let Some((word, after)) = rest.split_first() {
-        rest = match word.literal() {
-            Some(text) if with_value.contains(&text) => after.get(1..).unwrap_or_default(),
-            _ if word.prefix().starts_with('-') || word.prefix().contains('=') => after,
-            _ if operands > 0 => {
-                operands -= 1;
-                after
+/// What is checked, and where it is reported.
+struct Check<'a> {
+    declared: Declared<'a>,
+    report: &'a mut Report,
+}
+
+impl Check<'_> {
+    /// Reports code that an interpreter would run, or else a script.
+    fn interpreter(&mut self, program: &str, words: &[&Word]) {
+        let errors = self.report.errors();
+        for takes in takes(program) {
+            self.code(program, *takes, words);
+        }
+        if self.report.errors() == errors {
+            self.script(program, words);
+        }
+    }
+
+    /// Reports what interpreters would run that a wrapper starts, wherever it names them.
+    fn behind_wrapper(&mut self, words: &[&Word]) {
+        let errors = self.report.errors();
+        let mut rest = words;
+        while let Some((word, after)) = rest.split_first() {
+            if let Some(inner) = word.literal().filter(|text| !takes(text).is_empty()) {
+                self.interpreter(inner, after);
             }
-            Some(inner) => return check_wrapped(inner, after, declared, report),
-            None => {
-                let by_caller = |slot: &&Slot| !declared.is_chosen_by_author(slot);
-                if let Some(slot) = word.slots().find(by_caller) {
-                    report.add(chosen_by_caller(wrapper, slot));
-                }
+            if self.report.errors() > errors {
                 return;
             }
+            rest = after;
+        }
+    }
+
+    /// Reports a program that the caller chooses for a wrapper to run.
+    fn wrapped(&mut self, wrapper: &str, words: &[&Word]) {
+        let Some((with_value, mut operands)) = before_program(wrapper) else {
+            return;
         };
+        let mut rest = words;
+        while let Some((word, after)) = rest.split_first() {
+            rest = match word.literal() {
+                Some(text) if with_value.contains(&text) => after.get(1..).unwrap_or_default(),
+                _ if word.prefix().starts_with('-') || word.prefix().contains('=') => after,
+                _ if operands > 0 => {
+                    operands -= 1;
+                    after
+                }
+                Some(inner) => return self.wrapped(inner, after),
+                None => {
+                    let by_caller = |slot: &&Slot| !self.declared.is_chosen_by_author(slot);
+                    if let Some(slot) = word.slots().find(by_caller) {
+                        self.report.add(chosen_by_caller(wrapper, slot));
+                    }
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Reports a script that the caller names, or that holds what the caller says.
+    fn script(&mut self, program: &str, words: &[&Word]) {
+        let family = family(program);
+        if !SHELLS.contains(&family) && !LANGUAGES.contains(&family) {
+            return;
+        }
+        let Some((word, _)) = first_operand(words, &[]) else {
+            return;
+        };
+        for slot in word.slots() {
+            let of_file = slot.file().and_then(|name| self.declared.files.get(name));
+            let says = match (slot.file(), of_file) {
+                (Some(_), None) => continue,
+                (Some(_), Some(file)) if file.text.slots().next().is_none() => continue,
+                (Some(_), Some(_)) => "what the caller wrote into",
+                (None, _) if self.declared.is_chosen_by_author(slot) => continue,
+                (None, _) => "the script that the caller names in",
+            };
+            let message = format!("`{program}` would run {says} `{}`", slot.name);
+            let help = "write the script first and pass the value after it, or list the scripts in \
+                        an `enum`; `unsafe_code: true` to insist";
+            self.report
+                .add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
+        }
+    }
+
+    fn code(&mut self, program: &str, takes: Takes, words: &[&Word]) {
+        match takes {
+            Takes::After(options) => self.after_option(program, options, words),
+            Takes::Setting(option, with_value) => self.setting(program, option, with_value, words),
+            Takes::Everything => words.iter().for_each(|word| self.refuse(word, program)),
+            Takes::FirstOperand {
+                file,
+                code,
+                with_value,
+            } => {
+                self.after_option(program, code, words);
+                let named = |options: &[&str], word: &Word| {
+                    let prefix = word.prefix();
+                    options.iter().any(|option| prefix.starts_with(option))
+                };
+                if words
+                    .iter()
+                    .any(|word| named(file, word) || named(code, word))
+                {
+                    return;
+                }
+                if let Some((word, _)) = first_operand(words, with_value) {
+                    self.refuse(word, program);
+                }
+            }
+            Takes::AfterFirstOperand(with_value) => {
+                if let Some((_, rest)) = first_operand(words, with_value) {
+                    for word in rest {
+                        self.refuse(word, program);
+                    }
+                }
+            }
+        }
+    }
+
+    fn after_option(&mut self, program: &str, options: &[&str], words: &[&Word]) {
+        let mut waiting = None;
+        for word in words {
+            if let Some(option) = waiting {
+                // More options may stand between `-c` and its code.
+                if word.literal().is_some_and(|text| text.starts_with('-')) {
+                    continue;
+                }
+                return self.refuse(word, &format!("{program} {option}"));
+            }
+            let option = options.iter().find(|option| is_option(word, option));
+            let Some(option) = option else { continue };
+            if word.slots().next().is_some() {
+                return self.refuse(word, &format!("{program} {option}"));
+            }
+            if !word.prefix().contains('=') {
+                waiting = Some(*option);
+            }
+        }
+    }
+
+    /// Reports settings whose name is the caller's.
+    fn setting(&mut self, program: &str, option: &str, with_value: &[&str], words: &[&Word]) {
+        let after = first_operand(words, with_value).map_or(0, |(_, after)| after.len() + 1);
+        let options = words.get(..words.len() - after).unwrap_or_default();
+        for pair in options.windows(2) {
+            if let [name, value] = pair
+                && name.literal() == Some(option)
+                && !value.prefix().contains('=')
+            {
+                self.refuse(value, &format!("{program} {option}"));
+            }
+        }
+    }
+
+    fn refuse(&mut self, word: &Word, where_from: &str) {
+        for slot in word.slots().filter(|slot| self.declared.may_be_code(slot)) {
+            let message = format!(
+                "`{where_from}` would run the caller's text in `{}` as code",
+                slot.name
+            );
+            let help = "pass the value as data, as an argument of a script or through `env`, or list \
+                        the values in an `enum`; `unsafe_code: true` to insist";
+            self.report
+                .add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
+        }
     }
 }
 
@@ -256,65 +417,6 @@ fn chosen_by_caller(wrapper: &str, slot: &Slot) -> Problem {
     let help =
         "write the program, or list the programs in an `enum`; `unsafe_code: true` to insist";
     Problem::error(Code::ProgramPlaceholder, slot.span, message).help(help)
-}
-
-/// Reports a script that the caller names, or that holds what the caller says.
-fn check_script(program: &str, words: &[&Word], declared: Declared<'_>, report: &mut Report) {
-    let family = family(program);
-    if !SHELLS.contains(&family) && !LANGUAGES.contains(&family) {
-        return;
-    }
-    let Some((word, _)) = first_operand(words, &[]) else {
-        return;
-    };
-    for slot in word.slots() {
-        let of_file = slot.file().and_then(|name| declared.files.get(name));
-        let says = match (slot.file(), of_file) {
-            (Some(_), None) => continue,
-            (Some(_), Some(file)) if file.text.slots().next().is_none() => continue,
-            (Some(_), Some(_)) => "what the caller wrote into",
-            (None, _) if declared.is_chosen_by_author(slot) => continue,
-            (None, _) => "the script that the caller names in",
-        };
-        let message = format!("`{program}` would run {says} `{}`", slot.name);
-        let help = "write the script first and pass the value after it, or list the scripts in an \
-                    `enum`; `unsafe_code: true` to insist";
-        report.add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
-    }
-}
-
-fn check_code(program: &str, takes: Takes, words: &[&Word], report: &mut Report) {
-    match takes {
-        Takes::After(options) => after_option(program, options, words, report),
-        Takes::Everything => words.iter().for_each(|word| refuse(word, program, report)),
-        Takes::FirstOperand {
-            file,
-            code,
-            with_value,
-        } => {
-            after_option(program, code, words, report);
-            let named = |options: &[&str], word: &Word| {
-                let prefix = word.prefix();
-                options.iter().any(|option| prefix.starts_with(option))
-            };
-            if words
-                .iter()
-                .any(|word| named(file, word) || named(code, word))
-            {
-                return;
-            }
-            if let Some((word, _)) = first_operand(words, with_value) {
-                refuse(word, program, report);
-            }
-        }
-        Takes::AfterFirstOperand(with_value) => {
-            if let Some((_, rest)) = first_operand(words, with_value) {
-                for word in rest {
-                    refuse(word, program, report);
-                }
-            }
-        }
-    }
 }
 
 /// Skips options, and the words that belong to them; also returns what follows the operand.
@@ -334,32 +436,9 @@ fn first_operand<'a>(
     None
 }
 
-fn after_option(program: &str, options: &[&str], words: &[&Word], report: &mut Report) {
-    let mut waiting = None;
-    for word in words {
-        let prefix = word.prefix();
-        if let Some(option) = waiting {
-            // More options may stand between `-c` and its code.
-            if word.literal().is_some_and(|text| text.starts_with('-')) {
-                continue;
-            }
-            refuse(word, &format!("{program} {option}"), report);
-            return;
-        }
-        let option = options.iter().find(|option| is_option(prefix, option));
-        let Some(option) = option else { continue };
-        if word.slots().next().is_some() {
-            refuse(word, &format!("{program} {option}"), report);
-            return;
-        }
-        if !prefix.contains('=') {
-            waiting = Some(*option);
-        }
-    }
-}
-
 /// Whether a word starts as this option: itself, `--option=…`, `-c…`, or a cluster such as `-lc`.
-fn is_option(prefix: &str, option: &str) -> bool {
+fn is_option(word: &Word, option: &str) -> bool {
+    let prefix = word.prefix();
     if prefix == option {
         return true;
     }
@@ -372,18 +451,8 @@ fn is_option(prefix: &str, option: &str) -> bool {
         return false;
     };
     let cluster = prefix.strip_prefix('-').unwrap_or_default();
-    let letters = cluster.chars().take_while(char::is_ascii_alphabetic);
-    !cluster.starts_with('-') && letters.into_iter().any(|c| c.to_string() == letter)
-}
-
-fn refuse(word: &Word, where_from: &str, report: &mut Report) {
-    for slot in word.slots() {
-        let message = format!(
-            "`{where_from}` would run the caller's text in `{}` as code",
-            slot.name
-        );
-        let help = "pass the value as an argument of a script, or through `env`; \
-                    `unsafe_code: true` to insist";
-        report.add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
-    }
+    // `-hlocalhost` is an option with its value.
+    let is_cluster = word.literal().is_none_or(|_| cluster.len() <= MAX_CLUSTER);
+    let mut letters = cluster.chars().take_while(char::is_ascii_alphabetic);
+    is_cluster && !cluster.starts_with('-') && letters.any(|c| c.to_string() == letter)
 }

@@ -87,19 +87,21 @@ pub struct Request {
 impl Http {
     /// Reads the `http` of a tool.
     pub(crate) fn read(entry: &Entry, apis: &Apis, report: &mut Report) -> Option<Self> {
+        let get = |key| entry.value.get(key);
+        let api = get("api").map(|entry| apis.named(entry, report));
         let errors = report.errors();
         for entry in reader::mapping(entry, report)? {
             check_key(entry, report);
         }
-        let get = |key| entry.value.get(key);
         let (method, target) = method(entry, report)?;
-        let (api, path) = match get("api") {
-            Some(api) => path_of_api(target, apis.named(api, report), report)?,
-            None => own_url(target, apis, report)?,
+        let place = match api {
+            Some(api) => path_of_api(target, report).map(|path| (api, path)),
+            None => own_url(target, apis, report),
         };
         let query = get("query").map(|entry| Parts::read(entry, report));
         let headers = get("headers").map(|entry| header::read(entry, report));
         let body = body(entry, method, report);
+        let (api, path) = place?;
         (report.errors() == errors).then(|| Self {
             api,
             method: method.clone(),
@@ -244,12 +246,8 @@ fn method<'a>(entry: &'a Entry, report: &mut Report) -> Option<(&'static Method,
     Some(first)
 }
 
-/// Reads a path of an api; `None` is one with errors.
-fn path_of_api(
-    entry: &Entry,
-    api: Option<Arc<Api>>,
-    report: &mut Report,
-) -> Option<(Arc<Api>, Path)> {
+/// Reads a path of an api.
+fn path_of_api(entry: &Entry, report: &mut Report) -> Option<Path> {
     reader::text(entry, report)?;
     let word = segments(entry.value.scalar()?, report);
     if let Some(slot) = word.slots().next().filter(|_| word.prefix().is_empty()) {
@@ -262,8 +260,7 @@ fn path_of_api(
         report.add(Problem::error(Code::Template, entry.place(), message).help(help));
         return None;
     }
-    let path = Path::read(word, report);
-    Some((api?, path))
+    Some(Path::read(word, report))
 }
 
 /// Takes a URL apart: where the server is, and the path.

@@ -28,8 +28,11 @@ const STDERR: &[(&str, Stderr)] = &[
     ("never", Stderr::Never),
     ("merge", Stderr::Merge),
 ];
-const OVERFLOW: &[(&str, Overflow)] =
-    &[("truncate", Overflow::Truncate), ("error", Overflow::Error)];
+const OVERFLOW: &[(&str, Overflow)] = &[
+    ("truncate", Overflow::Truncate),
+    ("resource", Overflow::Resource),
+    ("error", Overflow::Error),
+];
 
 /// What the standard output of a tool is, and what becomes of it.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +71,8 @@ pub enum Overflow {
     Stop,
     /// It goes on. The beginning and the end of the text are the result.
     Truncate,
+    /// It goes on. All that it prints can be read as a resource, and the result is a link to it.
+    Resource,
     /// It is stopped, and that is an error.
     Error,
 }
@@ -181,7 +186,7 @@ impl Output {
                 (_, Some(_)) => "cut output would not match its schema",
                 (_, None) => "cut output would not be what its form says",
             };
-            let help = "write `on_overflow: error`, and raise `max_output` if it is too small";
+            let help = "write `on_overflow: resource` for a link to all of it, or `error`";
             report.add(clash_at(entry, "on_overflow", message, help));
         }
         if self.stderr == Stderr::Merge && matches!(self.form, Form::Json | Form::Media(_)) {

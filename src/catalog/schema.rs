@@ -6,7 +6,6 @@
 
 mod bounds;
 mod form;
-mod limits;
 mod mirror;
 mod output;
 mod read;
@@ -48,13 +47,11 @@ impl InputSchema {
         let errors = report.errors();
         let mut schema = parameters.input_schema();
         let root = Value::Object(schema.clone());
-        match parameters.whole_place() {
-            None => limits::check(&root, parameters, report),
-            Some(place) => {
-                let checked = bounds::check(&root, "`input_schema`", place);
-                checked.unwrap_or_else(|problem| report.add(problem));
-            }
-        }
+        let checked = match parameters.whole_place() {
+            None => bounds::check_each(&root, parameters),
+            Some(place) => bounds::check(&root, "`input_schema`", place),
+        };
+        checked.unwrap_or_else(|problem| report.add(problem));
         if report.errors() > errors {
             return None;
         }

@@ -6,6 +6,7 @@
 
 mod literal;
 mod reference;
+mod unexpanded;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,10 +17,12 @@ use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
 use crate::document::yaml::{Content, Entry, Node, Part, Scalar};
-use crate::redact::Redactor;
+use crate::redact::{MIN_BYTES, Redactor};
 use crate::secret::{self, MAX_SECRET_BYTES, SecretFileError};
 use crate::snapshot::Snapshot;
+pub(crate) use literal::{conceal, hide};
 use reference::Form;
+pub(crate) use unexpanded::in_word;
 
 /// The key that gives values names.
 pub(crate) const SECRETS: &str = "secrets";
@@ -120,6 +123,14 @@ impl Resolver<'_> {
             return;
         };
         let found = reference::find(&scalar.text);
+        if let Some(variable) = unexpanded::whole(&scalar.text) {
+            let message = format!("`{}` names nothing", scalar.text);
+            let problem = Problem::error(Code::Grammar, entry.place(), message);
+            self.report
+                .add(problem.help(format!("did you mean `${{env:{variable}}}`?")));
+            self.named.insert(name, None);
+            return;
+        }
         if found.is_empty() {
             literal::report(&name, entry.place(), self.report);
         }
@@ -133,36 +144,58 @@ impl Resolver<'_> {
             self.named.insert(name, None);
             return;
         }
+        let is_checked = found.iter().any(|one| match one.form {
+            Form::File(_) => true,
+            Form::Env { name, .. } => literal::is_secret_name(name),
+            _ => false,
+        });
         let mut scalar = scalar.clone();
         let is_whole = self.scalar(&mut scalar);
         let value = is_whole.then_some(scalar.text);
+        if let Some(value) = value.as_ref().filter(|_| !is_checked) {
+            self.check_length(value, entry.place());
+        }
         self.secrets.extend(value.clone());
         self.named.insert(name, value);
     }
 
     /// Puts the values into what stands at the top of a file.
     fn section(&mut self, entry: &mut Entry) {
-        let name = entry.key.text.as_str();
-        if TOLD_OF_SERVER.contains(&name) {
-            return self.told(entry);
-        }
-        let (true, Content::Mapping(things)) = (SECTIONS.contains(&name), &mut entry.value.content)
-        else {
-            return self.entry(entry);
-        };
-        for thing in things {
-            match &mut thing.value.content {
-                Content::Mapping(entries) => entries.iter_mut().for_each(|entry| self.key(entry)),
-                _ => self.entry(thing),
+        match entry.key.text.as_str() {
+            name if TOLD_OF_SERVER.contains(&name) => self.told(entry),
+            name if SECTIONS.contains(&name) => self.things(entry),
+            "defaults" => self.thing(entry),
+            "apis" => {
+                self.unexpanded(&entry.value);
+                self.entry(entry);
             }
+            _ => self.entry(entry),
+        }
+    }
+
+    fn things(&mut self, entry: &mut Entry) {
+        match &mut entry.value.content {
+            Content::Mapping(things) => things.iter_mut().for_each(|thing| self.thing(thing)),
+            _ => self.entry(entry),
+        }
+    }
+
+    fn thing(&mut self, entry: &mut Entry) {
+        match &mut entry.value.content {
+            Content::Mapping(entries) => entries.iter_mut().for_each(|entry| self.key(entry)),
+            _ => self.entry(entry),
         }
     }
 
     /// Puts the values into a key of what is served.
     fn key(&mut self, entry: &mut Entry) {
+        let name = entry.key.text.as_str();
+        if matches!(name, "env" | "workdir") {
+            self.unexpanded(&entry.value);
+        }
         match &mut entry.value.content {
-            _ if TOLD.contains(&entry.key.text.as_str()) => self.told(entry),
-            Content::Mapping(entries) if entry.key.text == "output" => {
+            _ if TOLD.contains(&name) => self.told(entry),
+            Content::Mapping(entries) if name == "output" => {
                 for entry in entries {
                     match entry.key.text.as_str() {
                         "schema" => self.told(entry),
@@ -170,7 +203,40 @@ impl Resolver<'_> {
                     }
                 }
             }
+            // A shell has a meaning of its own for `${…}`, and a value in its text would be code.
+            Content::Mapping(entries) if name == "script" => {
+                for entry in entries {
+                    match &entry.value.content {
+                        Content::Scalar(scalar) if entry.key.text == "run" => {
+                            literal::check_script("run", scalar, self.report);
+                        }
+                        _ => self.entry(entry),
+                    }
+                }
+            }
+            _ if name == "complete" => self.things(entry),
             _ => self.entry(entry),
+        }
+    }
+
+    /// Reports what nobody expands in texts that people take for those of a shell.
+    fn unexpanded(&mut self, node: &Node) {
+        match &node.content {
+            Content::Scalar(scalar) => {
+                if let Some(problem) = unexpanded::in_value(scalar, self.report) {
+                    self.report.add(problem);
+                }
+            }
+            Content::Sequence(nodes) => {
+                for node in nodes {
+                    self.unexpanded(node);
+                }
+            }
+            Content::Mapping(entries) => {
+                for entry in entries {
+                    self.unexpanded(&entry.value);
+                }
+            }
         }
     }
 
@@ -183,15 +249,7 @@ impl Resolver<'_> {
 
     fn entry(&mut self, entry: &mut Entry) {
         literal::check_header(entry, self.report);
-        let name = entry.key.text.as_str();
-        match &mut entry.value.content {
-            // A shell has a meaning of its own for `${…}`, and a value in its text would be code.
-            Content::Mapping(entries) if name == "script" => {
-                let others = entries.iter_mut().filter(|entry| entry.key.text != "run");
-                others.for_each(|entry| self.entry(entry));
-            }
-            _ => self.node(name, &mut entry.value),
-        }
+        self.node(&entry.key.text, &mut entry.value);
     }
 
     /// Puts the values into what stands under a key.
@@ -268,7 +326,13 @@ impl Resolver<'_> {
         match (value.map(|value| value.to_str()), default) {
             // Its author shows it to everybody, and so it is none.
             (Some(Some(value)), _) if self.is_told => Value::Plain(value.to_owned()),
-            (Some(Some(value)), _) => Value::Secret(value.to_owned()),
+            (Some(Some(value)), _) => {
+                let value = value.to_owned();
+                if literal::is_secret_name(name) {
+                    self.check_length(&value, place);
+                }
+                Value::Secret(value)
+            }
             (Some(None), _) => self.lacks(place, format!("`${{env:{name}}}` is not UTF-8")),
             (None, Some(default)) => Value::Plain(default.to_owned()),
             (None, None) => self.lacks(place, format!("`${{env:{name}}}` is not set")),
@@ -309,6 +373,20 @@ impl Resolver<'_> {
         }
     }
 
+    /// Warns of a secret that is seen wherever it stands.
+    fn check_length(&mut self, value: &str, place: Span) {
+        if value.trim().len() >= MIN_BYTES {
+            return;
+        }
+        let message = "this secret is too short to be kept out of what tools say";
+        let help = format!(
+            "use one of {MIN_BYTES} bytes or more: a shorter text is in many others, which would all \
+             have stars"
+        );
+        self.report
+            .add(Problem::warning(Code::ShortSecret, place, message).help(help));
+    }
+
     fn lacks(&mut self, place: Span, what: String) -> Value {
         self.missing.push((place, what));
         Value::Missing
@@ -333,6 +411,7 @@ impl Resolver<'_> {
         if text.contains('\0') {
             return Err("holds NUL".to_owned());
         }
+        self.check_length(text, place);
         Ok(text.to_owned())
     }
 

@@ -26,6 +26,7 @@ use crate::auth::Caller;
 use crate::document::yaml::Entry;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
+use crate::protocol::media::MediaType;
 use crate::protocol::texts::Texts as _;
 use crate::redact::Redactor;
 
@@ -109,7 +110,7 @@ impl ToolDigest {
 pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) parameters: Parameters,
-    pub(crate) input: InputSchema,
+    pub(crate) input: Arc<InputSchema>,
     pub(crate) bindings: Bindings,
     pub(crate) questions: Questions,
     pub(crate) secrets: Arc<Redactor>,
@@ -258,6 +259,48 @@ impl Tool {
         }
     }
 
+    /// A tool that reads what a call of this one has left in a file. It tells the same secrets apart,
+    /// and is for the same callers.
+    #[must_use]
+    pub fn reading(&self, file: PathBuf, media: &MediaType) -> Self {
+        Self {
+            name: self.name.clone(),
+            title: None,
+            description: String::new(),
+            annotations: Annotations::new(Effect::Read, None, None),
+            timeout: None,
+            max_output: self.max_output,
+            icons: Vec::new(),
+            stdin: Stdin::Empty,
+            output: if media.is_text() {
+                Output::default()
+            } else {
+                Output::raw()
+            },
+            needs: BTreeSet::new(),
+            task: None,
+            confirm_fallback: Fallback::default(),
+            messages: false,
+            exit: ExitRules::default(),
+            cancel: self.cancel,
+            concurrency: Concurrency::default(),
+            rate: None,
+            progress: None,
+            identity: format!("output of {}", self.identity),
+            digest: ToolDigest::default(),
+            allow: self.allow.clone(),
+            tags: BTreeSet::new(),
+            parts: Parts {
+                kind: Kind::File(file),
+                parameters: Parameters::default(),
+                input: Arc::clone(&self.parts.input),
+                bindings: Bindings::default(),
+                questions: Questions::default(),
+                secrets: Arc::clone(&self.parts.secrets),
+            },
+        }
+    }
+
     /// Whether it runs a program that has no sandbox.
     pub(crate) fn runs_unconfined(&self) -> bool {
         matches!(&self.parts.kind, Kind::Exec(exec) if exec.sandbox.is_none())
@@ -276,7 +319,7 @@ impl Tool {
 /// Arguments that satisfy a tool's schema, defaults included.
 ///
 /// Debug prints names only: values may be secret.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Arguments(Map<String, Value>);
 
 /// The arguments as one JSON object, on one line.

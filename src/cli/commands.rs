@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::values::path;
+use super::values::{Expiry, path};
 
 /// What to do instead of serving.
 #[derive(Debug, Clone, Subcommand)]
@@ -162,9 +162,9 @@ pub struct Init {
 /// `token`
 #[derive(Debug, Clone, Subcommand)]
 pub enum Token {
-    /// Print a new token, and its line of the auth file.
+    /// Print a new token on standard error, and its entry of the auth file on standard output.
     New(TokenOwner),
-    /// Read a token from standard input, and print its line of the auth file.
+    /// Read a token from standard input, and print its entry of the auth file.
     Hash(TokenOwner),
 }
 
@@ -187,9 +187,10 @@ pub struct TokenOwner {
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     pub role: Vec<String>,
 
-    /// When it ends, such as 2027-01-01T00:00:00Z.
-    #[arg(long, value_name = "DATE")]
-    pub expires: Option<String>,
+    /// When it ends: a date in UTC, such as 2027-01-01 or 2027-01-01T12:00:00Z, or how long it lasts,
+    /// such as 90d, which is at most 366 days.
+    #[arg(long, value_name = "DATE|DURATION")]
+    pub expires: Option<Expiry>,
 }
 
 /// `man`

@@ -404,6 +404,17 @@ pub struct Limits {
     )]
     pub max_calls: NonZeroUsize,
 
+    /// The most tool calls at once of one principal, those that wait included; beyond it that client is
+    /// told to retry later. Who needs no token, and all users of --token-file, have no such limit. 0 is
+    /// no limit.
+    #[arg(
+        long,
+        env = "MCP_SERVE_MAX_CALLS_PER_PRINCIPAL",
+        value_name = "N",
+        default_value = "128"
+    )]
+    pub max_calls_per_principal: usize,
+
     /// How long a call may take, for tools without a timeout of their own.
     #[arg(
         long,

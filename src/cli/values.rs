@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
@@ -152,6 +152,45 @@ impl FromStr for Timeout {
         units::parse_duration(text)
             .map(Self::After)
             .map_err(|message| format!("{message}, or none"))
+    }
+}
+
+/// When a token ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// At this time.
+    At(SystemTime),
+    /// After this long.
+    After(Duration),
+}
+
+impl Expiry {
+    /// The date of a token that begins now, as an auth file has it.
+    pub fn date(self, now: SystemTime) -> String {
+        let end = match self {
+            Self::At(date) => date,
+            Self::After(duration) => now + duration,
+        };
+        humantime::format_rfc3339_seconds(end).to_string()
+    }
+}
+
+impl FromStr for Expiry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let date = humantime::parse_rfc3339(text)
+            .or_else(|_| humantime::parse_rfc3339(&format!("{text}T00:00:00Z")));
+        if let Ok(date) = date {
+            return Ok(Self::At(date));
+        }
+        let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        let duration = units::parse_duration(text).ok().filter(|_| has_unit);
+        duration.map(Self::After).ok_or_else(|| {
+            format!(
+                "\"{text}\" is no date and no duration, try 2027-01-01, 2027-01-01T12:00:00Z or 90d"
+            )
+        })
     }
 }
 

@@ -18,6 +18,8 @@ use crate::console;
 use crate::document::suggest::did_you_mean;
 use crate::execute::{Client, Outcome};
 use crate::failure::Failure;
+use crate::outputs;
+use crate::protocol::content::Content;
 use crate::protocol::input::missing_capabilities;
 use terminal::Terminal;
 
@@ -91,6 +93,11 @@ fn call(
     tell(outcome?, options.json)
 }
 
+/// Whether a piece leads to an output that was too large for the result.
+fn is_kept(piece: &Content) -> bool {
+    matches!(piece, Content::ResourceLink { uri, .. } if uri.as_str().starts_with(outputs::ADDRESS))
+}
+
 /// Prints what came of a call, and returns the exit code.
 fn tell(outcome: Outcome, json: bool) -> Result<u8, Failure> {
     let failed = |text: &str| Err(anyhow!("{text}").into());
@@ -101,6 +108,11 @@ fn tell(outcome: Outcome, json: bool) -> Result<u8, Failure> {
             } else {
                 result::text(&result)
             })?;
+            if result.content.iter().any(is_kept) {
+                console::tell(
+                    "what the link leads to is kept by a server, and is gone with this command",
+                );
+            }
             Ok(if result.is_error {
                 crate::EXIT_FAILURE
             } else {

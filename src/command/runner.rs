@@ -65,6 +65,7 @@ impl Runner {
             events: Box::new(events),
             limits: Limits {
                 max_calls: 1,
+                max_calls_per_principal: None,
                 call_timeout: limits.call_timeout,
                 ask_timeout: limits.ask_timeout,
             },
@@ -95,7 +96,7 @@ impl Runner {
             };
             match started {
                 Ok(()) => until_stopped(&executor, ended, events).await,
-                Err(execute::Busy) => Ok(Outcome::Lost),
+                Err(execute::Busy::Server | execute::Busy::Principal) => Ok(Outcome::Lost),
             }
         })
     }

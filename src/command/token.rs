@@ -1,4 +1,4 @@
-//! `token`: new tokens, and their lines in the auth file. A token is never an argument, since every
+//! `token`: new tokens, and their entries of the auth file. A token is never an argument, since every
 //! user of the machine can read those.
 
 use std::io::{self, IsTerminal as _, Read as _};
@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::fs::FileType;
 
 use crate::auth::Authenticator;
 use crate::cli::{Token, TokenOwner};
@@ -18,25 +19,36 @@ use crate::secret::{MAX_SECRET_BYTES, Secret};
 /// How random a new token is, in bytes.
 const TOKEN_BYTES: usize = 32;
 
-/// Makes a token or reads one, and prints its line.
+/// What tokens stand below in an auth file.
+const HEADING: &str = "tokens:\n";
+
+/// Makes a token or reads one, and prints its entry: standard output can be the auth file.
 pub(super) fn run(command: Token) -> Result<u8, Failure> {
     let (token, owner, is_new) = match command {
         Token::New(owner) => (random()?, owner, true),
         Token::Hash(owner) => (read()?, owner, false),
     };
     Authenticator::single_token(&token).map_err(|error| Failure::usage([error.into()]))?;
-    let line = line(&token, &owner);
+    let now = SystemTime::now();
+    let entry = entry(&token, &owner, now);
     // What an auth file refuses is refused here.
-    let file = Secret::new(format!("tokens:\n{line}"));
-    let (_, warnings) = Authenticator::auth_file(&file, Path::new("auth.yaml"), SystemTime::now())?;
+    let file = Secret::new(format!("{HEADING}{entry}"));
+    let (_, warnings) = Authenticator::auth_file(&file, Path::new("auth.yaml"), now)?;
     for warning in warnings {
         console::tell(&format!("warning: {}", warning.message()));
     }
     if is_new {
-        console::print(format!("{}\n\n", token.expose()))?;
+        console::tell(token.expose());
     }
-    console::print(line)?;
+    console::print(if is_appended() { &entry } else { file.expose() })?;
     Ok(crate::EXIT_CLEAN)
+}
+
+/// Whether standard output is a file that has something already, and so the heading.
+fn is_appended() -> bool {
+    let status = rustix::fs::fstat(io::stdout());
+    status
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_file() && status.st_size > 0)
 }
 
 fn random() -> anyhow::Result<Secret> {
@@ -64,17 +76,18 @@ fn read() -> Result<Secret, Failure> {
     }
 }
 
-/// The line of a token, to be put below `tokens:`.
-fn line(token: &Secret, owner: &TokenOwner) -> String {
+/// The entry of a token, to be put below `tokens:`.
+fn entry(token: &Secret, owner: &TokenOwner, now: SystemTime) -> String {
     let mut lines = format!("  - sha256: {}\n", token.digest().to_hex());
     let mut add = |key: &str, value: String| {
         lines.extend(["    ", key, ": ", &value, "\n"]);
     };
     add("subject", scalar(&owner.subject));
-    for (key, value) in [("tenant", &owner.tenant), ("expires", &owner.expires)] {
-        if let Some(value) = value {
-            add(key, scalar(value));
-        }
+    if let Some(tenant) = &owner.tenant {
+        add("tenant", scalar(tenant));
+    }
+    if let Some(expires) = owner.expires {
+        add("expires", expires.date(now));
     }
     for (key, values) in [("scopes", &owner.scope), ("roles", &owner.role)] {
         if !values.is_empty() {

@@ -1,12 +1,18 @@
 //! What this server says that it can do.
 
+use std::sync::Arc;
+
 use super::{Context, tasks};
+use crate::catalog::{Overflow, Tool};
 use crate::protocol::mcp::{Extensions, Listed, Offered, ServerCapabilities, Subscribable};
 
 /// The capabilities of this server, for `initialize` and `server/discover`: tools always, and the
 /// rest as far as there is something of it for the caller.
 pub(super) fn capabilities(context: &Context<'_>) -> ServerCapabilities {
-    let has_resources = !context.resources().is_empty() || !context.templates().is_empty();
+    let links = |tool: &Arc<Tool>| tool.output.on_overflow == Overflow::Resource;
+    let has_resources = !context.resources().is_empty()
+        || !context.templates().is_empty()
+        || context.tools().iter().any(links);
     let list_changed = context.hears_changes;
     let listed = Listed { list_changed };
     ServerCapabilities {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::page::page;
 use super::visible::{self, Sight};
-use super::{Context, Plan, Purpose, Reading, cacheable, input, perform};
+use super::{Context, Plan, Purpose, cacheable, input, perform};
 use crate::catalog::{Arguments, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
+use crate::outputs::Reading;
 use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::{ErrorObject, INVALID_PARAMS, RESOURCE_NOT_FOUND, Request};
 use crate::protocol::media::MediaType;
@@ -94,14 +96,22 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
     let text = mcp::text(&request.params, "uri")?;
     let not_found = || not_found(context.era, text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
-    let (tool, about, arguments) = find(context.sight(), text).ok_or_else(not_found)?;
-    let client = input::client(context, request, (text, tool), None)?;
-    let purpose = Purpose::Resource(Box::new(Reading {
+    let (tool, arguments, media, caching) =
+        if let Some((tool, about, arguments)) = find(context.sight(), text) {
+            let media = about.mime_type.clone();
+            (Arc::clone(tool), arguments, media, caching(context, tool))
+        } else {
+            let output = (context.outputs).find(text, context.caller, Instant::now());
+            let Reading { tool, media } = output.ok_or_else(not_found)?;
+            (tool, Arguments::default(), Some(media), NOBODY_ELSES)
+        };
+    let client = input::client(context, request, (text, &tool), None)?;
+    let purpose = Purpose::Resource(Box::new(super::Reading {
         uri,
-        media: about.mime_type.clone(),
-        caching: caching(context, tool),
+        media,
+        caching,
     }));
-    perform(context, request, tool, arguments, (purpose, client))
+    perform(context, request, &tool, arguments, (purpose, client))
 }
 
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
@@ -127,12 +137,15 @@ fn caching(context: &Context<'_>, tool: &Tool) -> Caching {
     match tool.origin() {
         Origin::Definition => context.list_caching(),
         Origin::File => context.caching(0),
-        Origin::Program => Caching {
-            ttl_ms: 0,
-            cache_scope: CacheScope::Private,
-        },
+        Origin::Program => NOBODY_ELSES,
     }
 }
+
+/// For whom it was made, and only now.
+const NOBODY_ELSES: Caching = Caching {
+    ttl_ms: 0,
+    cache_scope: CacheScope::Private,
+};
 
 /// MCP 2026-07-28, Resources, Error Handling: MUST be `-32602`; up to 2025-11-25 it was `-32002`.
 pub(super) fn not_found(era: Era, uri: &str) -> ErrorObject {

@@ -100,6 +100,8 @@ pub enum Code {
     Expired,
     /// E045: a file of the definition that others can change.
     OpenDefinition,
+    /// E046: a secret that is too short to be kept out of what others see.
+    ShortSecret,
     /// E050: a placeholder where the host of a URL is decided.
     HostPlaceholder,
     /// E051: a header that a caller must not set, or the server sets itself.
@@ -151,6 +153,7 @@ impl Code {
             Self::GuessableToken => "E043",
             Self::Expired => "E044",
             Self::OpenDefinition => "E045",
+            Self::ShortSecret => "E046",
             Self::HostPlaceholder => "E050",
             Self::ProtectedHeader => "E051",
             Self::OpenCredentials => "E052",

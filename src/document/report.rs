@@ -87,6 +87,8 @@ pub(crate) struct Report {
     inputs: Snapshot,
     problems: Vec<Problem>,
     hidden: Vec<Span>,
+    /// What is hidden and stands in no message either.
+    concealed: Vec<Span>,
     /// Texts whose values are not all known.
     muted: Vec<Span>,
     /// What cannot be judged.
@@ -102,6 +104,7 @@ impl Report {
             inputs: Snapshot::default(),
             problems: Vec::new(),
             hidden: Vec::new(),
+            concealed: Vec::new(),
             muted: Vec::new(),
             ignored: None,
             secrets: Redactor::default(),
@@ -157,9 +160,23 @@ impl Report {
         self.hidden.push(span);
     }
 
+    /// Hides this part of the text in messages too: it looks like a secret.
+    pub(crate) fn conceal(&mut self, span: Span) {
+        self.hide(span);
+        self.concealed.push(span);
+    }
+
     /// How many errors were reported so far; a later, larger number means that a step failed.
     pub(crate) fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// What takes concealed texts out of messages.
+    fn concealed(&self) -> Redactor {
+        let slice = |span: &Span| self.sources.at(span.start).slice(*span);
+        let texts: Vec<_> = self.concealed.iter().filter_map(slice).collect();
+        // Not even their lengths are many: a file is no larger than what can be looked for.
+        Redactor::new(texts).unwrap_or_default()
     }
 
     /// Returns the warnings in the order of the files, each once.
@@ -167,12 +184,12 @@ impl Report {
         self.problems
             .sort_by_key(|problem| (problem.span, problem.code));
         self.problems.dedup();
+        let concealed = self.concealed();
         for problem in &mut self.problems {
-            self.secrets.clean(&mut problem.message);
-            problem
-                .help
-                .iter_mut()
-                .for_each(|help| self.secrets.clean(help));
+            for text in [&mut problem.message].into_iter().chain(&mut problem.help) {
+                self.secrets.clean(text);
+                concealed.clean(text);
+            }
         }
         let sources = Arc::new(self.sources.without(&self.hidden));
         let diagnostics = (self.problems.into_iter())

@@ -1,6 +1,6 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
-use std::ffi::OsString;
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,34 +16,43 @@ use super::conversation::{Conversation, Unanswered};
 use super::deadline::Deadline;
 use super::folder::Folder;
 use super::gate::{Entered, Gates, Key, Place};
+use super::kept::{Beyond, Rest};
 use super::outbound::{Errand, Outbound, Sent};
+use super::output::Failed;
 use super::process::{End, Finished, Process};
 use super::reporter::Reporter;
+use super::shares::{Share, Shares};
+use super::spill::Spill;
 use super::starting::{self, Start, Started};
 use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::stuck::Stuck;
-use super::{Listener, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin};
+use super::{
+    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin,
+};
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Request, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Overflow, Request, Signal, Tool, Work};
+use crate::outputs::Outputs;
 use crate::protocol::texts::Texts as _;
-use crate::protocol::trace::TraceContext;
 use crate::sandbox::Mark;
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
     pub(super) number: u64,
-    /// What the tool is told of the call.
-    pub(super) variables: Vec<(OsString, OsString)>,
     pub(super) tool: Arc<Tool>,
     pub(super) caller: Arc<Caller>,
-    pub(super) trace: Option<TraceContext>,
+    pub(super) from: Origin,
     pub(super) outbound: Arc<Outbound>,
+    pub(super) outputs: Arc<Outputs>,
     pub(super) deadline: Duration,
     pub(super) stop: Stop,
     pub(super) shutdown: CancellationToken,
     pub(super) kill: CancellationToken,
+    /// One of the calls that its principal may have.
+    pub(super) share: Arc<Share>,
     pub(super) permits: Arc<Semaphore>,
+    /// Counts the calls that wait for their user.
+    pub(super) questions: Shares,
     pub(super) gates: Gates,
     pub(super) tasks: TaskTracker,
     pub(super) stuck: Stuck,
@@ -54,6 +63,7 @@ pub(super) struct CallTask {
 struct Turn {
     _permit: OwnedSemaphorePermit,
     _place: Place,
+    _share: Arc<Share>,
 }
 
 impl CallTask {
@@ -71,12 +81,8 @@ impl CallTask {
                 return outcome;
             }
         }
-        let asked = tokio::select! {
-            asked = before::ask(&self.tool, arguments, &self.caller, &mut conversation) => asked,
-            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
-        };
-        let arguments = match asked {
-            Ok(arguments) => arguments,
+        let (arguments, permit) = match self.ask(arguments, permit, &mut conversation).await {
+            Ok(asked) => asked,
             Err(outcome) => return outcome,
         };
         let work = match self.work(&arguments).await {
@@ -104,14 +110,15 @@ impl CallTask {
             Work::Run(command) => command,
             Work::Send(request) => {
                 conversation.begin();
-                let outcome = self.send(&request, &deadline, reporter).await;
+                let outcome = Box::pin(self.send(&request, &deadline, reporter)).await;
                 drop(turn);
                 return outcome;
             }
             Work::Answer(content) => return report::answered(content),
             Work::Read(path) => return self.read(path, &deadline, turn).await,
         };
-        identity::set(&mut command.environment, &self.variables);
+        let variables = identity::variables(self);
+        identity::set(&mut command.environment, &variables);
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
             return Outcome::Stopped(stopped);
@@ -140,9 +147,32 @@ impl CallTask {
         // What was started is ended as always, also when its words make something of ours panic.
         let confined = mark.map(|mark| (mark, program));
         let listening = self.listen((&mut process, confined), deadline, conversation, reporter);
-        let outcome = or_lost(listening).await;
+        let outcome = or_lost(Box::pin(listening)).await;
         self.clean_up(process, folder, turn);
         outcome
+    }
+
+    /// Asks what the definition wants to know. A user takes long: while somebody is asked, the permit is
+    /// given back.
+    async fn ask<'a>(
+        &self,
+        arguments: &'a Arguments,
+        permit: OwnedSemaphorePermit,
+        conversation: &mut Conversation,
+    ) -> Result<(Cow<'a, Arguments>, Option<OwnedSemaphorePermit>), Outcome> {
+        let mut permit = Some(permit);
+        let mut question = None;
+        if self.tool.asks() && conversation.is_live() {
+            let taken = self.questions.take(&self.caller.principal);
+            question = Some(taken.map_err(report::not_asked)?);
+            permit = None;
+        }
+        let asked = tokio::select! {
+            asked = before::ask(&self.tool, arguments, &self.caller, conversation) => asked?,
+            stopped = self.stopped() => return Err(Outcome::Stopped(stopped)),
+        };
+        drop(question);
+        Ok((asked, permit))
     }
 
     /// Waits until the call may run, if it has to. Its time goes by meanwhile, but it keeps nobody
@@ -150,7 +180,7 @@ impl CallTask {
     async fn turn(
         &self,
         arguments: &Arguments,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
         deadline: &Deadline,
         reporter: &mut Reporter<'_>,
     ) -> Result<Turn, Outcome> {
@@ -160,17 +190,14 @@ impl CallTask {
             value: tool.concurrency_key(arguments, &self.caller),
         };
         let now = Instant::now();
-        let entered = self.gates.enter(key, &tool.concurrency, tool.rate, now);
-        let waiting = match entered {
-            Ok(Entered::Now(place)) => {
-                return Ok(Turn {
-                    _permit: permit,
-                    _place: place,
-                });
-            }
-            Ok(Entered::Later(waiting)) => waiting,
-            Err(refused) => return Err(report::not_let_in(tool, &refused, now)),
+        let principal = &self.caller.principal;
+        let entered = (self.gates).enter(key, principal, &tool.concurrency, tool.rate, now);
+        let entered = entered.map_err(|refused| report::not_let_in(tool, &refused, now))?;
+        let (entered, permit) = match (entered, permit) {
+            (Entered::Now(place), Some(permit)) => return Ok(self.turn_with(permit, place)),
+            (entered, permit) => (entered, permit),
         };
+        drop(permit);
         tracing::debug!(
             call = self.number,
             tool = tool.name,
@@ -178,14 +205,17 @@ impl CallTask {
         );
         // Nothing but its turn is missing: a client that comes back for a task need not wait here.
         reporter.begins();
-        drop(permit);
         let turn = async {
-            let place = waiting.turn().await;
+            let place = match entered {
+                Entered::Now(place) => place,
+                Entered::Later(waiting) => waiting
+                    .turn()
+                    .await
+                    .map_err(|refused| report::not_let_in(tool, &refused, Instant::now()))?,
+            };
             let permit = Arc::clone(&self.permits).acquire_owned().await;
-            permit.map(|permit| Turn {
-                _permit: permit,
-                _place: place,
-            })
+            let permit = permit.map_err(|_| Outcome::Lost)?;
+            Ok(self.turn_with(permit, place))
         };
         let at = deadline.at().unwrap_or(now);
         tokio::select! {
@@ -193,7 +223,15 @@ impl CallTask {
             biased;
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
             () = tokio::time::sleep_until(at) => Err(report::waited_too_long(self.deadline)),
-            turn = reporter.during(turn) => turn.map_err(|_| Outcome::Lost),
+            turn = reporter.during(turn) => turn,
+        }
+    }
+
+    fn turn_with(&self, permit: OwnedSemaphorePermit, place: Place) -> Turn {
+        Turn {
+            _permit: permit,
+            _place: place,
+            _share: Arc::clone(&self.share),
         }
     }
 
@@ -223,7 +261,12 @@ impl CallTask {
         reporter.begins();
         let errand = Errand {
             tool: &self.tool,
-            trace: self.trace.as_ref(),
+            beyond: match self.tool.output.on_overflow {
+                Overflow::Resource => self.spill(),
+                // A body is not read beyond what is used of it.
+                Overflow::Stop | Overflow::Truncate | Overflow::Error => Beyond::Nothing,
+            },
+            trace: self.from.trace.as_ref(),
             time: self.deadline,
             deadline: deadline.at().unwrap_or_else(Instant::now),
         };
@@ -233,19 +276,15 @@ impl CallTask {
         };
         let mut outcome = match sent {
             Sent::Outcome(outcome) => outcome,
-            Sent::Body(body) => self.of_body(body, deadline).await,
+            Sent::Body(printed) => self.of_body(*printed, deadline).await,
         };
         outcome.each_text(&mut |text| redactor.clean(text));
         outcome
     }
 
     /// What the definition makes of a body.
-    async fn of_body(&self, output: Vec<u8>, deadline: &Deadline) -> Outcome {
-        let printed = Printed {
-            output,
-            ..Printed::default()
-        };
-        match self.filtered(printed, deadline).await {
+    async fn of_body(&self, printed: Printed, deadline: &Deadline) -> Outcome {
+        match self.settled(printed, deadline).await {
             Ok(printed) => report::of_body(&self.tool, printed),
             Err(outcome) => outcome,
         }
@@ -260,7 +299,7 @@ impl CallTask {
         });
         tokio::select! {
             read = reading => match read {
-                Ok((path, read)) => report::read(&path, read),
+                Ok((path, read)) => report::read(&self.tool, &path, read),
                 Err(_) => Outcome::Lost,
             },
             () = deadline.passed() => report::timed_out(self.deadline),
@@ -276,7 +315,8 @@ impl CallTask {
         mut conversation: Conversation,
         reporter: Reporter<'_>,
     ) -> Outcome {
-        let mut stdout = Stdout::new(&self.tool, self.number, reporter, &mut conversation);
+        let tool = (&*self.tool, self.beyond());
+        let mut stdout = Stdout::new(tool, self.number, reporter, &mut conversation);
         let mut stderr = Stderr::new(&self.tool);
         let ended = tokio::select! {
             ended = process.output((&mut stdout, &mut stderr), &mut deadline) => ended,
@@ -284,14 +324,16 @@ impl CallTask {
         };
         let printed = stdout.printed();
         if let Some((mark, program)) = confined {
-            let said = [stderr.end(), &printed.output];
+            let said = [stderr.end(self.tool.secrets()), &printed.output];
             if let Some(failure) = said.into_iter().find_map(|said| mark.failure(said)) {
                 return report::not_confined(&self.tool, &program, &failure);
             }
         }
         match ended {
             Ok(Finished::Ended(end)) => match self.select(printed, &end, &deadline).await {
-                Ok(printed) => report::outcome(&self.tool, printed, &end, stderr.end()),
+                Ok(printed) => {
+                    report::outcome(&self.tool, printed, &end, stderr.end(self.tool.secrets()))
+                }
                 Err(outcome) => outcome,
             },
             Ok(Finished::TimedOut) => report::timed_out(self.deadline),
@@ -312,23 +354,47 @@ impl CallTask {
         if !report::is_result(&self.tool, &printed, end) {
             return Ok(printed);
         }
-        self.filtered(printed, deadline).await
+        Box::pin(self.settled(printed, deadline)).await
     }
 
-    /// An output, and what the filter of the definition makes of it.
-    async fn filtered(&self, printed: Printed, deadline: &Deadline) -> Result<Printed, Outcome> {
-        let selection = output::to_select(&self.tool, &printed.output);
-        let Some(selection) = selection.map_err(report::not_selected)? else {
-            return Ok(printed);
+    /// A good output: kept if it is too large, or with what the filter of the definition makes of it.
+    async fn settled(&self, printed: Printed, deadline: &Deadline) -> Result<Printed, Outcome> {
+        let settled = async {
+            match printed.rest {
+                Rest::Spill(_) => output::kept(&self.tool, printed).await,
+                Rest::Nothing | Rest::End(_) => self.filtered(printed).await,
+            }
         };
         tokio::select! {
-            values = filter::select(&self.tasks, &self.stuck, selection) => Ok(Printed {
-                selected: Some(values.map_err(report::not_selected)?),
-                ..printed
-            }),
+            settled = settled => settled.map_err(report::not_usable),
             () = deadline.passed() => Err(report::timed_out(self.deadline)),
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
         }
+    }
+
+    async fn filtered(&self, printed: Printed) -> Result<Printed, Failed> {
+        let Some(selection) = output::to_select(&self.tool, &printed.output)? else {
+            return Ok(printed);
+        };
+        let values = filter::select(&self.tasks, &self.stuck, selection).await?;
+        Ok(Printed {
+            selected: Some(values),
+            ..printed
+        })
+    }
+
+    /// What becomes of output beyond what a result holds.
+    fn beyond(&self) -> Beyond {
+        match self.tool.output.on_overflow {
+            Overflow::Stop | Overflow::Error => Beyond::Nothing,
+            Overflow::Truncate => Beyond::tail(self.tool.max_output),
+            Overflow::Resource => self.spill(),
+        }
+    }
+
+    /// All of an output goes into a file beyond what a result holds.
+    fn spill(&self) -> Beyond {
+        Beyond::Spill(Spill::new(&self.outputs, &self.caller.principal))
     }
 
     async fn stopped(&self) -> Stopped {

@@ -136,6 +136,11 @@ impl Conversation {
         matches!(self.input, Input::Nobody(_)) || !ask.requests.iter().any(|(_, one)| can(one))
     }
 
+    /// True if the call waits while somebody is asked.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.input, Input::Live(_))
+    }
+
     /// Asks what a program wants to know.
     pub(super) fn ask(&mut self, ask: Ask) {
         if self.unanswered.is_some() {

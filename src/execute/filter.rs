@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -23,6 +24,7 @@ use super::stdin::Input;
 use super::stdout::Stdout;
 use super::stuck::Stuck;
 use super::{Listener, Outcome, Said};
+use crate::redact::Redactor;
 use crate::{reexec, select};
 
 /// How long a filter may take.
@@ -40,6 +42,8 @@ pub(super) struct Selection {
     pub(super) input: Vec<u8>,
     /// The most that it may give, in bytes.
     pub(super) limit: usize,
+    /// What it may not say.
+    pub(super) secrets: Arc<Redactor>,
 }
 
 /// Runs a filter, and returns what it gives. Dropped before, the filter is stopped.
@@ -64,7 +68,7 @@ pub(super) async fn select(
             }
         };
         let result = tokio::select! {
-            result = values(&mut process, selection.limit) => Some(result),
+            result = values(&mut process, selection.limit, &selection.secrets) => Some(result),
             () = wanted.closed() => None,
         };
         if let Some(result) = result {
@@ -97,7 +101,11 @@ fn start(filter: String, input: Vec<u8>) -> io::Result<Process> {
 }
 
 /// What a filter gives.
-async fn values(process: &mut Process, limit: usize) -> Result<Vec<Value>, Failed> {
+async fn values(
+    process: &mut Process,
+    limit: usize,
+    secrets: &Redactor,
+) -> Result<Vec<Value>, Failed> {
     let mut nobody = Nobody;
     let mut stdout = Stdout::unheard(limit, Reporter::new(&mut nobody));
     let mut stderr = Stderr::unheard();
@@ -112,7 +120,7 @@ async fn values(process: &mut Process, limit: usize) -> Result<Vec<Value>, Faile
     match finished {
         Finished::Ended(End::Exited(status) | End::ExitedLeaving(status)) => match status.code() {
             Some(0) => read(&stdout.printed().output),
-            Some(_) => Err(complaint(stderr.end())),
+            Some(_) => Err(complaint(stderr.end(secrets), secrets)),
             None => {
                 let most = select::MAX_MEMORY >> 20;
                 Err(failed(format!(
@@ -137,12 +145,10 @@ fn read(output: &[u8]) -> Result<Vec<Value>, Failed> {
     values.map_err(|error| failed(format!("gives no valid JSON ({error})")))
 }
 
-fn complaint(said: &[u8]) -> Failed {
-    let said = String::from_utf8_lossy(said);
-    let end = said.floor_char_boundary(MAX_COMPLAINT);
-    let more = if end < said.len() { "…" } else { "" };
-    let said = said.get(..end).unwrap_or_default();
-    failed(format!("failed: {said}{more}"))
+fn complaint(said: &[u8], secrets: &Redactor) -> Failed {
+    let said = String::from_utf8_lossy(said).into_owned();
+    let said = secrets.cut(said, MAX_COMPLAINT);
+    failed(format!("failed: {said}"))
 }
 
 fn failed(what: impl fmt::Display) -> Failed {

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use super::CallRequest;
+use super::call_task::CallTask;
 
 /// The variable with the number of the call.
 pub(super) const CALL_NUMBER: &str = "MCP_REQUEST_ID";
@@ -18,15 +18,14 @@ pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(OsS
 
 /// The variables of one call. What the caller lacks is empty, so that a tool which asks for it gets
 /// nothing of the server's own environment. Definitions cannot set names that start with `MCP_`.
-pub(super) fn variables(request: &CallRequest) -> Vec<(OsString, OsString)> {
-    let caller = &request.caller;
-    let from = &request.from;
+pub(super) fn variables(call: &CallTask) -> Vec<(OsString, OsString)> {
+    let (caller, from) = (&call.caller, &call.from);
     let mut variables = vec![
         ("MCP_CALLER_SUBJECT", caller.subject().to_owned()),
         ("MCP_CALLER_TENANT", caller.tenant().to_owned()),
         ("MCP_CALLER_SCOPES", caller.scopes_text()),
-        (CALL_NUMBER, request.number.to_string()),
-        ("MCP_TOOL_NAME", request.tool.name.clone()),
+        (CALL_NUMBER, call.number.to_string()),
+        ("MCP_TOOL_NAME", call.tool.name.clone()),
         ("MCP_PROTOCOL_VERSION", from.version.as_str().to_owned()),
         (
             "MCP_CLIENT_CAPABILITIES",

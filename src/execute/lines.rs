@@ -3,7 +3,8 @@
 //! Each byte is looked at once, however the output is cut into reads. What is held is bounded by
 //! twice the limit: the output, and one line that may be a message.
 
-use super::kept::{End, Kept, Overflow};
+use super::kept::{Beyond, Kept, Overflow, Rest};
+use super::spill::Spill;
 
 /// Takes output in parts.
 #[derive(Debug)]
@@ -29,11 +30,11 @@ enum State {
 
 impl Lines {
     /// Nothing has arrived. At most `limit` bytes are kept as output, and a line that may be a
-    /// message has at most as many. Output that goes on beyond the limit loses its middle.
-    pub(super) fn new(limit: usize, goes_on: bool) -> Self {
+    /// message has at most as many.
+    pub(super) fn new(limit: usize, beyond: Beyond) -> Self {
         Self {
             limit,
-            output: Kept::new(limit, goes_on),
+            output: Kept::new(limit, beyond),
             line: Vec::new(),
             state: State::Open,
             number: 1,
@@ -81,8 +82,13 @@ impl Lines {
         self.end_line(&mut is_message)
     }
 
-    /// The output, and its end if its middle is left out.
-    pub(super) fn into_output(self) -> (Vec<u8>, Option<End>) {
+    /// As [`Kept::spill`].
+    pub(super) fn spill(&mut self) -> Option<&mut Spill> {
+        self.output.spill()
+    }
+
+    /// The output, or its beginning and the rest of it.
+    pub(super) fn into_output(self) -> (Vec<u8>, Rest) {
         self.output.into_output()
     }
 
@@ -153,7 +159,7 @@ mod tests {
     /// What is output, and which lines were given as candidates; those that hold an `m` are
     /// messages.
     fn read(limit: usize, parts: &[&[u8]]) -> (Result<(), Overflow>, Vec<u8>, Vec<Candidate>) {
-        let mut lines = Lines::new(limit, false);
+        let mut lines = Lines::new(limit, Beyond::Nothing);
         let mut given = Vec::new();
         let mut is_message = |number, line: &[u8]| {
             given.push((number, line.to_owned()));

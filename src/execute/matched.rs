@@ -5,6 +5,7 @@ use super::messages::progress_text;
 use crate::catalog::ProgressLines;
 use crate::protocol::plain::plain;
 use crate::protocol::progress::Progress;
+use crate::redact::Redactor;
 
 /// The longest line that can be progress, in bytes. So much of an output is held back at most.
 const MAX_LINE: usize = 64 << 10;
@@ -14,6 +15,8 @@ const MAX_LINE: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {
     lines: &'a ProgressLines,
+    /// What no progress may say.
+    secrets: &'a Redactor,
     /// The line that is arriving.
     line: Vec<u8>,
     /// The line is too long to be progress, and what comes of it is output.
@@ -26,9 +29,10 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// Nothing has arrived.
-    pub(super) fn new(lines: &'a ProgressLines) -> Self {
+    pub(super) fn new(lines: &'a ProgressLines, secrets: &'a Redactor) -> Self {
         Self {
             lines,
+            secrets,
             line: Vec::new(),
             is_long: false,
             swallows_break: false,
@@ -83,7 +87,7 @@ impl<'a> Scanner<'a> {
             total: mark.total,
             message: mark
                 .message
-                .map(|text| progress_text(plain(&text).into_owned())),
+                .map(|text| progress_text(plain(&text).into_owned(), self.secrets)),
         });
     }
 }
@@ -103,7 +107,7 @@ mod tests {
         let environment = Environment::default();
         let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment).unwrap();
         let tool = loaded.catalog.tool("t").unwrap();
-        let mut scanner = Scanner::new(tool.progress.as_ref().unwrap());
+        let mut scanner = Scanner::new(tool.progress.as_ref().unwrap(), tool.secrets());
         let mut told = Vec::new();
         let mut kept = Vec::new();
         let mut tell = |progress: Progress| {

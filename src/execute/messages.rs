@@ -23,6 +23,7 @@ use crate::protocol::plain::plain;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
 use crate::protocol::texts::Texts;
+use crate::redact::Redactor;
 
 /// The longest message about progress or for the log, in bytes of its line.
 const MAX_WORDS: usize = 64 * 1024;
@@ -57,14 +58,32 @@ pub(super) enum Line {
 }
 
 /// Reads a line that may be a message. Its texts are without what steers a terminal.
-pub(super) fn read(line: &[u8]) -> Line {
-    let mut line = parsed(line);
+pub(super) fn read(line: &[u8], secrets: &Redactor) -> Line {
+    let mut line = parsed(line, secrets);
     line.each_text(&mut |text| {
         if let Cow::Owned(plain) = plain(text) {
             *text = plain;
         }
     });
-    line
+    line.shortened(secrets)
+}
+
+impl Line {
+    /// The same with as much of its words as is kept.
+    fn shortened(self, secrets: &Redactor) -> Self {
+        match self {
+            Self::Progress(progress) => Self::Progress(Progress {
+                message: progress.message.map(|text| progress_text(text, secrets)),
+                ..progress
+            }),
+            Self::Said(Said::Log(log)) => Self::Said(Said::Log(LogMessage {
+                logger: log.logger.map(|text| secrets.cut(text, MAX_LOGGER)),
+                ..log
+            })),
+            Self::Result(Err(reason)) => Self::Result(Err(secrets.cut(reason, MAX_REASON))),
+            line => line,
+        }
+    }
 }
 
 impl Texts for Line {
@@ -81,7 +100,7 @@ impl Texts for Line {
     }
 }
 
-fn parsed(line: &[u8]) -> Line {
+fn parsed(line: &[u8], secrets: &Redactor) -> Line {
     let Ok(text) = std::str::from_utf8(line) else {
         return Line::Output;
     };
@@ -90,30 +109,29 @@ fn parsed(line: &[u8]) -> Line {
         Ok(Kind(None)) | Err(_) => return Line::Output,
     };
     match kind.as_str() {
-        Some("progress") => usable(progress(text).map(Line::Progress)),
-        Some("log") => usable(log(text).map(|log| Line::Said(Said::Log(log)))),
-        Some("list_changed") => {
-            usable(list_changed(text).map(|list| Line::Said(Said::ListChanged(list))))
-        }
-        Some("close_stream") => usable(bare(text).map(|()| Line::Said(Said::CloseStream))),
+        Some("progress") => usable(progress(text).map(Line::Progress), secrets),
+        Some("log") => usable(log(text).map(|log| Line::Said(Said::Log(log))), secrets),
+        Some("list_changed") => usable(
+            list_changed(text).map(|list| Line::Said(Said::ListChanged(list))),
+            secrets,
+        ),
+        Some("close_stream") => usable(bare(text).map(|()| Line::Said(Said::CloseStream)), secrets),
         Some("ask") => asked(text),
         Some("error") => match error(text) {
             Ok(error) => Line::Error(error),
-            Err(reason) => Line::Result(Err(cut(reason, MAX_REASON))),
+            Err(reason) => Line::Result(Err(reason)),
         },
-        Some("result") => {
-            result(text).unwrap_or_else(|reason| Line::Result(Err(cut(reason, MAX_REASON))))
-        }
+        Some("result") => result(text).unwrap_or_else(|reason| Line::Result(Err(reason))),
         Some(kind) => {
-            let kind = cut(kind.to_owned(), MAX_REASON);
+            let kind = secrets.cut(kind.to_owned(), MAX_REASON);
             Line::Unusable(format!("this server knows no message `{kind}`"))
         }
         None => Line::Unusable("`mcp` must be the name of a message".to_owned()),
     }
 }
 
-fn usable(line: Result<Line, String>) -> Line {
-    line.unwrap_or_else(|reason| Line::Unusable(cut(reason, MAX_REASON)))
+fn usable(line: Result<Line, String>, secrets: &Redactor) -> Line {
+    line.unwrap_or_else(|reason| Line::Unusable(secrets.cut(reason, MAX_REASON)))
 }
 
 /// True for the start of a line that was going to be a message.
@@ -173,7 +191,7 @@ fn progress(text: &str) -> Result<Progress, String> {
     Ok(Progress {
         progress: fields.progress,
         total: fields.total,
-        message: fields.message.map(progress_text),
+        message: fields.message,
     })
 }
 
@@ -193,7 +211,7 @@ fn log(text: &str) -> Result<LogMessage, String> {
     )?;
     let logger = match object.remove("logger") {
         None | Some(Value::Null) => None,
-        Some(Value::String(logger)) => Some(cut(logger, MAX_LOGGER)),
+        Some(Value::String(logger)) => Some(logger),
         Some(_) => return Err("`logger` must be a text".to_owned()),
     };
     let data = object.remove("data").ok_or("`data` is missing")?;
@@ -326,17 +344,8 @@ fn content(
 }
 
 /// The text of a progress message, as much of it as is kept.
-pub(super) fn progress_text(text: String) -> String {
-    cut(text, MAX_PROGRESS_TEXT)
-}
-
-/// The first `most` bytes of a text, as far as they are whole characters.
-fn cut(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most));
-        text.push('…');
-    }
-    text
+pub(super) fn progress_text(text: String, secrets: &Redactor) -> String {
+    secrets.cut(text, MAX_PROGRESS_TEXT)
 }
 
 #[cfg(test)]

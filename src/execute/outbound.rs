@@ -19,8 +19,9 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Outcome;
-use super::report;
+use super::kept::{Beyond, Kept};
+use super::stdout::Printed;
+use super::{Outcome, report};
 use crate::catalog::{Api, Request, Tool};
 use crate::protocol::trace::TraceContext;
 use crate::redact::Redactor;
@@ -41,6 +42,8 @@ pub(super) struct Outbound {
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
     pub(super) tool: &'a Tool,
+    /// What becomes of a body beyond what a result holds.
+    pub(super) beyond: Beyond,
     pub(super) trace: Option<&'a TraceContext>,
     /// What the call had when it began.
     pub(super) time: Duration,
@@ -54,7 +57,7 @@ pub(super) enum Sent {
     /// All that is told of it.
     Outcome(Outcome),
     /// A body that is what the definition says.
-    Body(Vec<u8>),
+    Body(Box<Printed>),
 }
 
 impl Outbound {
@@ -70,13 +73,14 @@ impl Outbound {
     /// for all that is said of that.
     pub(super) async fn send(&self, request: &Request, errand: Errand<'_>) -> (Sent, Redactor) {
         let api = &request.api.name;
-        match self.answer(request, &errand).await {
+        let (tool, time) = (errand.tool, errand.time);
+        match self.answer(request, errand).await {
             Ok((answer, redactor)) => {
-                let sent = answer.sent(errand.tool, api, &request.method);
+                let sent = answer.sent(tool, api, &request.method);
                 (sent, redactor)
             }
             Err(failure) => {
-                let text = failure.text(api, errand.time);
+                let text = failure.text(api, time);
                 let outcome = report::failed(text, failure.label());
                 (Sent::Outcome(outcome), Redactor::default())
             }
@@ -86,12 +90,13 @@ impl Outbound {
     async fn answer(
         &self,
         request: &Request,
-        errand: &Errand<'_>,
+        errand: Errand<'_>,
     ) -> Result<(Answer, Redactor), Failure> {
         let deadline = errand.deadline;
         let upstream = self.upstream(&request.api);
         let response = upstream.send(request, errand.trace, deadline).await?;
-        let read = Answer::read(response.response, errand.tool.max_output);
+        let body = Kept::new(errand.tool.max_output, errand.beyond);
+        let read = Answer::read(response.response, body);
         let read = tokio::time::timeout_at(deadline, read).await;
         let answer = read.unwrap_or(Err(Failure::Slow))?;
         Ok((answer, response.redactor))

@@ -1,18 +1,21 @@
 //! From what a tool printed to a result, by the form that its definition gives the output.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::filter::Selection;
-use super::kept::End;
+use super::kept::{End, Rest};
 use super::report::end_of;
-use super::stdout::Printed;
+use super::stdout::{Link, Printed};
 use crate::catalog::{Form, Overflow, Tool};
+use crate::outputs::KEPT_FOR;
 use crate::protocol::content::{Content, Resource, Uri};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::media::MediaType;
 use crate::protocol::plain::plain;
+use crate::redact::Redactor;
 
 /// A tool that failed although it ended well: what the model is told, and what the log is.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub(super) fn to_select(tool: &Tool, stdout: &[u8]) -> Result<Option<Selection>,
     let stdout = without_mark(stdout);
     let input = match &tool.output.form {
         Form::Json => {
-            parsed(stdout)?;
+            parsed(stdout, tool.secrets())?;
             stdout.to_owned()
         }
         Form::Lines => {
@@ -47,6 +50,7 @@ pub(super) fn to_select(tool: &Tool, stdout: &[u8]) -> Result<Option<Selection>,
         filter: filter.to_owned(),
         input,
         limit: tool.max_output,
+        secrets: Arc::clone(tool.secrets()),
     }))
 }
 
@@ -56,16 +60,23 @@ pub(super) fn result(
     printed: Printed,
     note: Option<&str>,
 ) -> Result<CallToolResult, Failed> {
-    let stdout = match printed.end {
-        None => printed.output,
-        Some(end) => joined(printed.output, &end),
+    if let Some(link) = printed.link {
+        return Ok(linked(tool, &printed.output, link, note));
+    }
+    let stdout = match printed.rest {
+        Rest::Nothing | Rest::Spill(_) => printed.output,
+        Rest::End(end) => joined(&printed.output, &end, tool.secrets()),
     };
     let result = match (&tool.output.form, printed.selected) {
         (Form::Json, Some(values)) => selected_one(tool, values)?,
         (Form::Auto, Some(values)) => selected_any(tool, &values),
         (_, Some(values)) => selected_lines(tool, &values),
         (Form::Text | Form::Response | Form::Raw, None) => text(tool, &stdout, note),
-        (Form::Json, None) => structured(tool, &stdout, parsed(without_mark(&stdout))?),
+        (Form::Json, None) => structured(
+            tool,
+            &stdout,
+            parsed(without_mark(&stdout), tool.secrets())?,
+        ),
         (Form::Lines, None) => lines(tool, &stdout, note),
         (Form::Auto, None) => match serde_json::from_slice(without_mark(&stdout)) {
             Ok(Value::Object(object)) => structured(tool, &stdout, Value::Object(object)),
@@ -109,14 +120,19 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
         ));
     }
     let is_cut = tool.output.on_overflow != Overflow::Error;
+    let not_kept = match tool.output.on_overflow {
+        Overflow::Resource => ", and more than the server could keep",
+        Overflow::Stop | Overflow::Truncate | Overflow::Error => "",
+    };
     let what = match &tool.output.form {
         Form::Text | Form::Response | Form::Auto if is_cut && tool.output.schema().is_none() => {
-            let note =
-                format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
+            let note = format!(
+                "[output cut: the tool printed more than {limit} bytes{not_kept}, and was stopped]"
+            );
             return CallToolResult {
                 // What a tool that changes things left undone, nobody knows.
                 is_error: tool.annotations.read_only != Some(true),
-                ..text(tool, whole_characters(&printed.output), Some(&note))
+                ..text(tool, beginning(tool, &printed.output), Some(&note))
             };
         }
         Form::Text | Form::Response | Form::Auto | Form::Lines | Form::Raw => "",
@@ -124,8 +140,76 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
         Form::Media(media) => &format!(" of {}", media.as_str()),
     };
     CallToolResult::error(format!(
-        "the tool printed more than {limit} bytes{what}, and was stopped; ask for less"
+        "the tool printed more than {limit} bytes{what}{not_kept}, and was stopped; ask for less"
     ))
+}
+
+/// Keeps an output that is larger than a result may be.
+pub(super) async fn kept(tool: &Arc<Tool>, mut printed: Printed) -> Result<Printed, Failed> {
+    let Rest::Spill(spill) = std::mem::take(&mut printed.rest) else {
+        return Ok(printed);
+    };
+    let media = printed.media.take().unwrap_or_else(|| media_of(tool));
+    let kept = spill.keep(tool, media.clone()).await;
+    let (uri, bytes) = kept.ok_or_else(|| Failed {
+        text: format!(
+            "the tool printed more than {} bytes, and the server could not keep them; ask for less",
+            tool.max_output
+        ),
+        how: "too much output",
+    })?;
+    let link = Some(Link { uri, media, bytes });
+    Ok(Printed { link, ..printed })
+}
+
+/// What the output of a tool is, where no response says it.
+fn media_of(tool: &Tool) -> MediaType {
+    match &tool.output.form {
+        Form::Json => MediaType::json(),
+        Form::Media(media) => media.clone(),
+        Form::Text | Form::Lines | Form::Auto | Form::Response | Form::Raw => MediaType::text(),
+    }
+}
+
+/// The result of an output that is kept: its beginning, if that is text which is of use, and a link.
+///
+/// MCP, Tools, Output Schema: MUST provide structured results that conform to it. An error has none.
+fn linked(tool: &Tool, output: &[u8], link: Link, note: Option<&str>) -> CallToolResult {
+    let Link { uri, media, bytes } = link;
+    let (most, minutes) = (tool.max_output, KEPT_FOR.as_secs() / 60);
+    let told = if media.is_text() && !media.is_json() {
+        let cut = format!(
+            "[output cut: it has {bytes} bytes, and this is the beginning; all of it is in the \
+             resource that is linked, for {minutes} minutes]"
+        );
+        let notes = [note, Some(&cut)].into_iter().flatten();
+        with_notes(
+            beginning(tool, output),
+            Some(&notes.collect::<Vec<_>>().join("\n")),
+        )
+    } else {
+        format!(
+            "the tool printed {bytes} bytes of {}, and a result holds {most} at most; all of it is \
+             in the resource that is linked, for {minutes} minutes",
+            media.as_str()
+        )
+    };
+    let link = Content::ResourceLink {
+        uri,
+        name: format!("output of {}", tool.name),
+        title: None,
+        description: None,
+        mime_type: Some(media.as_str().to_owned()),
+        size: Some(bytes),
+        icons: None,
+        annotations: None,
+        meta: None,
+    };
+    CallToolResult {
+        content: vec![Content::text(told), link],
+        structured_content: None,
+        is_error: tool.output.schema().is_some(),
+    }
 }
 
 fn text(tool: &Tool, stdout: &[u8], note: Option<&str>) -> CallToolResult {
@@ -242,11 +326,11 @@ fn said(tool: &Tool, text: String, media: &MediaType) -> Content {
     }
 }
 
-fn parsed(stdout: &[u8]) -> Result<Value, Failed> {
+fn parsed(stdout: &[u8], secrets: &Redactor) -> Result<Value, Failed> {
     serde_json::from_slice(stdout).map_err(|error| Failed {
         text: format!(
             "the tool printed no valid JSON ({error}):\n{}",
-            end_of(stdout)
+            end_of(stdout, secrets)
         ),
         how: "invalid JSON",
     })
@@ -262,18 +346,22 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// The beginning of an output that goes on, as far as it may be told.
+fn beginning<'a>(tool: &Tool, bytes: &'a [u8]) -> &'a [u8] {
+    whole_characters(tool.secrets().cut_end(bytes))
+}
+
 /// The beginning and the end of an output, and between them how much is left out.
-fn joined(mut beginning: Vec<u8>, end: &End) -> Vec<u8> {
-    beginning.truncate(whole_characters(&beginning).len());
-    let rest = end.bytes.iter();
-    let continued = rest
+fn joined(beginning: &[u8], end: &End, secrets: &Redactor) -> Vec<u8> {
+    let beginning = whole_characters(secrets.cut_end(beginning));
+    let rest = secrets.cut_start(&end.bytes);
+    let continued = (rest.iter())
         .take_while(|byte| **byte & 0xc0 == 0x80)
         .take(3)
         .count();
     let left_out = format!("\n[… {} bytes left out …]\n", end.left_out);
-    beginning.extend_from_slice(left_out.as_bytes());
-    beginning.extend_from_slice(end.bytes.get(continued..).unwrap_or_default());
-    beginning
+    let rest = rest.get(continued..).unwrap_or_default();
+    [beginning, left_out.as_bytes(), rest].concat()
 }
 
 /// JSON without the byte order mark that some programs write before it.
@@ -315,6 +403,29 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(whole_characters(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_secret_stands_where_the_middle_is_left_out() {
+        let secret = "geheimnis-über-alles";
+        let secrets = Redactor::new([secret]).unwrap();
+        let output = format!("before {secret} after {secret} end");
+        for start in 0..output.len() {
+            for end in start..output.len() {
+                let rest = End {
+                    left_out: 1,
+                    bytes: output.as_bytes()[end..].to_owned(),
+                };
+                let joined = joined(&output.as_bytes()[..start], &rest, &secrets);
+                let told = String::from_utf8(joined).unwrap();
+                let told = secrets.redact(&told);
+                let is_free = |part: &str| !told.contains(part);
+                assert!(
+                    ["gehe", "über", "lles"].into_iter().all(is_free),
+                    "{start} {end}: {told}"
+                );
+            }
         }
     }
 

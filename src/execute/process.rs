@@ -109,7 +109,7 @@ pub(super) enum Finished {
 pub(super) enum End {
     /// It exited, or a signal ended it.
     Exited(ExitStatus),
-    /// It exited, but something it left behind kept its output open and was killed.
+    /// It exited, but something it left behind kept its output open.
     ExitedLeaving(ExitStatus),
     /// It printed more than the limit; it may still be running.
     Overflow,
@@ -192,10 +192,10 @@ impl Process {
                 return Ok(Finished::Asked);
             }
             deadline.set_paused(stdout.is_asking(), Instant::now());
-            let has_answers = stdout.has_answers();
+            let (is_behind, has_work) = (stdout.is_behind(), stdout.has_work());
             let due = stdout.due();
             tokio::select! {
-                read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open => {
+                read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open && !is_behind => {
                     stdout_open = read? > 0;
                     if stdout.push(&stdout_chunk) == Err(Overflow) {
                         return Ok(Finished::Ended(End::Overflow));
@@ -213,7 +213,10 @@ impl Process {
                     window = Some(Instant::now() + PIPE_WINDOW);
                 }
                 () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
-                line = stdout.answered(), if has_answers => self.stdin.push(&line),
+                line = stdout.proceed(), if has_work => match line {
+                    Ok(line) => self.stdin.push(&line),
+                    Err(Overflow) => return Ok(Finished::Ended(End::Overflow)),
+                },
                 () = self.stdin.write(), if self.stdin.is_due() => {}
                 () = sleep_until(deadline.at().unwrap_or_else(Instant::now)), if deadline.at().is_some() => {
                     return Ok(Finished::TimedOut);

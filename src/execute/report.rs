@@ -16,13 +16,14 @@ use super::output::{self, Failed};
 use super::process::End;
 use super::starting::NotStarted;
 use super::stdout::{Given, Printed};
-use super::{Outcome, Stopped};
+use super::{Busy, Outcome, Stopped};
 use crate::catalog::{
     ArgumentError, Concurrency, ExitMeaning, Form, MAX_FILE_BYTES, Rate, Stderr, Tool,
 };
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::plain::plain;
+use crate::redact::Redactor;
 use crate::sandbox::Failure;
 
 /// How much of an output an error repeats, in bytes from its end.
@@ -32,12 +33,16 @@ const MAX_ERROR_OUTPUT: usize = 4096;
 const SIGXCPU: i32 = Signal::XCPU.as_raw();
 const SIGXFSZ: i32 = Signal::XFSZ.as_raw();
 
-const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; they were \
-    killed, and the output may be incomplete]";
+const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; the output \
+    may be incomplete]";
 
 /// What came of a file.
-pub(super) fn read(path: &Path, read: io::Result<Option<Vec<u8>>>) -> Outcome {
+pub(super) fn read(tool: &Tool, path: &Path, read: io::Result<Option<Vec<u8>>>) -> Outcome {
     match read {
+        // What a tool printed is told as its results are.
+        Ok(Some(bytes)) if tool.output.form == Form::Text => {
+            Outcome::Bytes(output::with_notes(&bytes, None).into_bytes())
+        }
         Ok(Some(bytes)) => Outcome::Bytes(bytes),
         Ok(None) => {
             let most = MAX_FILE_BYTES / 1024 / 1024;
@@ -71,7 +76,7 @@ pub(super) fn is_result(tool: &Tool, printed: &Printed, end: &End) -> bool {
 
 /// What came of a process that ended by itself, or printed too much. `stderr` is the end of its
 /// standard error.
-pub(super) fn outcome(tool: &Tool, printed: Printed, end: &End, stderr: &[u8]) -> Outcome {
+pub(super) fn outcome(tool: &Tool, mut printed: Printed, end: &End, stderr: &[u8]) -> Outcome {
     let (status, note) = match end {
         End::Exited(status) => (*status, None),
         End::ExitedLeaving(status) => (*status, Some(LEFT_BEHIND)),
@@ -88,14 +93,10 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, end: &End, stderr: &[u8]) -
         Stderr::Never | Stderr::Merge => &[],
         Stderr::OnError | Stderr::Always => stderr,
     };
-    let (result, how) = match (meaning, printed.result) {
+    let (result, how) = match (meaning, printed.result.take()) {
         (_, Some(Given::Error(error))) => return Outcome::Error(error),
         (Some(ExitMeaning::Ok), None) if is_raw => return raw(printed.output, note),
         (Some(ExitMeaning::Ok), None) => {
-            let printed = Printed {
-                result: None,
-                ..printed
-            };
             let result = output::result(tool, printed, note);
             settled(result.map(|result| with_stderr(tool, result, stderr)))
         }
@@ -112,7 +113,7 @@ pub(super) fn outcome(tool: &Tool, printed: Printed, end: &End, stderr: &[u8]) -
         // The tool has said itself what went wrong.
         (_, Some(Given::Valid(result))) if result.is_error => (result, words(status)),
         (Some(ExitMeaning::Error) | None, _) => {
-            (failure(status, &printed.output, stderr), words(status))
+            (failure(tool, status, &printed, stderr), words(status))
         }
     };
     let how = if result.is_error { how } else { "ok".into() };
@@ -158,8 +159,8 @@ pub(super) fn failed(text: impl Into<String>, how: &'static str) -> Outcome {
     }
 }
 
-/// The outcome of a call whose output does not get through its filter.
-pub(super) fn not_selected(failed: Failed) -> Outcome {
+/// The outcome of a call whose output is of no use.
+pub(super) fn not_usable(failed: Failed) -> Outcome {
     Outcome::Result {
         result: CallToolResult::error(failed.text),
         how: failed.how.into(),
@@ -173,13 +174,13 @@ pub(super) fn of_body(tool: &Tool, printed: Printed) -> Outcome {
             result,
             how: "ok".into(),
         },
-        Err(failed) => not_selected(failed),
+        Err(failed) => not_usable(failed),
     }
 }
 
 /// A good result, with the end of standard error behind it if the definition wants that.
 fn with_stderr(tool: &Tool, mut result: CallToolResult, stderr: &[u8]) -> CallToolResult {
-    let stderr = end_of(stderr);
+    let stderr = end_of(stderr, tool.secrets());
     if tool.output.stderr == Stderr::Always && !stderr.is_empty() {
         let piece = Content::text(format!("[standard error]\n{stderr}"));
         result.content.push(piece);
@@ -187,7 +188,8 @@ fn with_stderr(tool: &Tool, mut result: CallToolResult, stderr: &[u8]) -> CallTo
     result
 }
 
-fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CallToolResult {
+fn failure(tool: &Tool, status: ExitStatus, printed: &Printed, stderr: &[u8]) -> CallToolResult {
+    let secrets = tool.secrets();
     let reason = match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
         (None, Some(SIGXCPU)) => "the tool used more processor time than it may".to_owned(),
@@ -195,9 +197,9 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CallToolResult {
         (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
         (None, None) => "the tool failed".to_owned(),
     };
-    let stderr = end_of(stderr);
+    let stderr = end_of(stderr, secrets);
     let said = if stderr.is_empty() {
-        end_of(stdout)
+        end_of(printed.end(secrets), secrets)
     } else {
         stderr
     };
@@ -209,9 +211,13 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CallToolResult {
 }
 
 /// The last lines of an output, at most [`MAX_ERROR_OUTPUT`] bytes.
-pub(super) fn end_of(bytes: &[u8]) -> String {
+pub(super) fn end_of(bytes: &[u8], secrets: &Redactor) -> String {
     let start = bytes.len().saturating_sub(MAX_ERROR_OUTPUT);
-    let end = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
+    let mut end = bytes.get(start..).unwrap_or_default();
+    if start > 0 {
+        end = secrets.cut_start(end);
+    }
+    let end = String::from_utf8_lossy(end);
     let end = plain(&end);
     let end = end.trim_start_matches('\u{fffd}').trim();
     if start == 0 {
@@ -289,6 +295,21 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     let limit = humanly(deadline);
     let text = format!("the tool was stopped after its time limit of {limit}");
     failed(text, "timeout")
+}
+
+/// The outcome of a call that would have to ask its user, and may not now.
+pub(super) fn not_asked(busy: Busy) -> Outcome {
+    let text = match busy {
+        Busy::Principal => {
+            "the user must be asked first, and so many calls of this user wait for answers that no more \
+             may; nothing was run; answer them, or cancel them, and call again"
+        }
+        Busy::Server => {
+            "the user must be asked first, and so many calls wait for answers in this server that no \
+             more may; nothing was run; try again later"
+        }
+    };
+    failed(text, "too many questions")
 }
 
 /// The outcome of a call that its user did not allow.
@@ -384,13 +405,25 @@ mod tests {
 
     #[test]
     fn errors_repeat_the_end_of_the_output() {
-        assert_eq!(end_of(b"  \n"), "");
-        assert_eq!(end_of(b"one\ntwo\n"), "one\ntwo");
+        let none = &Redactor::default();
+        assert_eq!(end_of(b"  \n", none), "");
+        assert_eq!(end_of(b"one\ntwo\n", none), "one\ntwo");
         let long = "line\n".repeat(2000);
-        let end = end_of(long.as_bytes());
+        let end = end_of(long.as_bytes(), none);
         assert!(
             end.starts_with("…\nline\n") && end.len() <= MAX_ERROR_OUTPUT + 8,
             "{end}"
         );
+    }
+
+    #[test]
+    fn no_error_shows_the_last_part_of_a_secret() {
+        let secret = "correct horse\nbattery\nstaple";
+        let secrets = Redactor::new([secret]).unwrap();
+        for cut in 1..secret.len() {
+            let rest = "x".repeat(MAX_ERROR_OUTPUT - secret.len() + cut);
+            let output = format!("before {secret}{rest}");
+            assert_eq!(end_of(output.as_bytes(), &secrets), format!("…\n{rest}"));
+        }
     }
 }

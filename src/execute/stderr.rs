@@ -4,6 +4,7 @@ use super::matched::Scanner;
 use super::tail::Tail;
 use crate::catalog::{Channel, Tool};
 use crate::protocol::progress::Progress;
+use crate::redact::Redactor;
 
 /// How much of the end of standard error is kept, in bytes.
 const MAX_STDERR: usize = 64 * 1024;
@@ -23,7 +24,7 @@ impl<'a> Stderr<'a> {
         let lines = lines.filter(|lines| lines.from == Channel::Stderr);
         Self {
             tail: Tail::new(MAX_STDERR),
-            scanner: lines.map(Scanner::new),
+            scanner: lines.map(|lines| Scanner::new(lines, tool.secrets())),
         }
     }
 
@@ -50,8 +51,8 @@ impl<'a> Stderr<'a> {
         }
     }
 
-    /// The end of what was printed and is no progress.
-    pub(super) fn end(&self) -> &[u8] {
-        self.tail.as_bytes()
+    /// The end of what was printed and is no progress, without what may be a part of a secret.
+    pub(super) fn end<'b>(&'b self, secrets: &Redactor) -> &'b [u8] {
+        self.tail.without_parts(secrets)
     }
 }

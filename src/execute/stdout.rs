@@ -1,19 +1,24 @@
 //! The standard output of one call: what is kept of it, and what it says on the way.
 
+use std::future::pending;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::conversation::Conversation;
-use super::kept::{End, Overflow};
+use super::kept::{Beyond, Overflow, Rest};
 use super::lines::Lines;
 use super::matched::Scanner;
 use super::messages::{self, Line};
 use super::reporter::Reporter;
-use crate::catalog::{self, Channel, Tool};
+use crate::catalog::{Channel, Tool};
+use crate::protocol::content::Uri;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::mcp::CallToolResult;
+use crate::protocol::media::MediaType;
 use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
+use crate::redact::Redactor;
 
 /// What arrives on standard output, and where it goes.
 pub(super) struct Stdout<'a> {
@@ -30,14 +35,37 @@ pub(super) struct Stdout<'a> {
 pub(super) struct Printed {
     /// All that was no message.
     pub(super) output: Vec<u8>,
-    /// The end of the output, if its middle is left out.
-    pub(super) end: Option<End>,
+    /// What goes beyond what it may print, if that is kept.
+    pub(super) rest: Rest,
+    /// What the output is, if a response says so.
+    pub(super) media: Option<MediaType>,
+    /// Where all of it can be read, if that is so.
+    pub(super) link: Option<Link>,
     /// What the filter of the definition made of the output.
     pub(super) selected: Option<Vec<Value>>,
     /// The result that it gave in a message.
     pub(super) result: Option<Given>,
     /// The line of a message that was longer than the output may be.
     pub(super) cut_message: Option<u64>,
+}
+
+impl Printed {
+    /// The last that is kept of the output, without what may be a part of a secret.
+    pub(super) fn end<'a>(&'a self, secrets: &Redactor) -> &'a [u8] {
+        match &self.rest {
+            Rest::Nothing => &self.output,
+            Rest::End(end) => secrets.cut_start(&end.bytes),
+            Rest::Spill(_) => secrets.cut_end(&self.output),
+        }
+    }
+}
+
+/// Where an output can be read that is larger than a result may be.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) uri: Uri,
+    pub(super) media: MediaType,
+    pub(super) bytes: u64,
 }
 
 /// A result that a tool gave in a message.
@@ -61,20 +89,20 @@ pub(super) enum Given {
 impl<'a> Stdout<'a> {
     /// Nothing has arrived. What the tool says is reported, what it asks goes into the conversation.
     pub(super) fn new(
-        tool: &'a Tool,
+        (tool, beyond): (&'a Tool, Beyond),
         call: u64,
         reporter: Reporter<'a>,
         conversation: &'a mut Conversation,
     ) -> Self {
         let progress = tool.progress.as_ref();
         let progress = progress.filter(|lines| lines.from == Channel::Stdout);
-        let goes_on = tool.output.on_overflow == catalog::Overflow::Truncate;
         Self {
-            scanner: progress.map(Scanner::new),
-            lines: Lines::new(tool.max_output, goes_on),
+            scanner: progress.map(|lines| Scanner::new(lines, tool.secrets())),
+            lines: Lines::new(tool.max_output, beyond),
             reporter,
             talk: tool.messages.then(|| Talk {
                 tool: &tool.name,
+                secrets: tool.secrets(),
                 call,
                 conversation,
                 result: None,
@@ -87,7 +115,7 @@ impl<'a> Stdout<'a> {
     pub(super) fn unheard(limit: usize, reporter: Reporter<'a>) -> Self {
         Self {
             scanner: None,
-            lines: Lines::new(limit, false),
+            lines: Lines::new(limit, Beyond::Nothing),
             reporter,
             talk: None,
         }
@@ -163,6 +191,11 @@ impl<'a> Stdout<'a> {
         self.reporter.tell_due();
     }
 
+    /// True while output waits to be written into its file. Nothing more should be pushed then.
+    pub(super) fn is_behind(&mut self) -> bool {
+        self.lines.spill().is_some()
+    }
+
     /// True if the call has to end: what the tool asks is answered to a later call.
     pub(super) fn must_end(&self) -> bool {
         let talk = self.talk.as_ref();
@@ -175,21 +208,40 @@ impl<'a> Stdout<'a> {
         talk.is_some_and(|talk| talk.conversation.is_asking())
     }
 
-    /// True while there is something to tell the tool, or will be.
-    pub(super) fn has_answers(&self) -> bool {
+    /// True while there is something for [`Stdout::proceed`], or will be.
+    pub(super) fn has_work(&mut self) -> bool {
+        let is_behind = self.is_behind();
         let talk = self.talk.as_ref();
-        talk.is_some_and(|talk| talk.conversation.has_answers())
+        is_behind || talk.is_some_and(|talk| talk.conversation.has_answers())
     }
 
-    /// The next line that answers the tool. Must only be awaited while [`Stdout::has_answers`].
+    /// The next line that answers the tool; an empty one after a part of what waits was written.
+    /// Must only be awaited while [`Stdout::has_work`].
+    ///
+    /// # Errors
+    ///
+    /// [`Overflow`] when output could not be written.
     ///
     /// # Cancel safety
     ///
-    /// No line is lost if this is dropped before it completes.
-    pub(super) async fn answered(&mut self) -> Vec<u8> {
-        match &mut self.talk {
-            Some(talk) => talk.conversation.answered().await,
-            None => std::future::pending().await,
+    /// No line is lost if this is dropped before it completes, and no output.
+    pub(super) async fn proceed(&mut self) -> Result<Vec<u8>, Overflow> {
+        let (talk, spill) = (&mut self.talk, self.lines.spill());
+        let answered = async {
+            match talk {
+                Some(talk) if talk.conversation.has_answers() => talk.conversation.answered().await,
+                _ => pending().await,
+            }
+        };
+        let written = async {
+            match spill {
+                Some(spill) => spill.write().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            line = answered => Ok(line),
+            written = written => written.map(|()| Vec::new()),
         }
     }
 
@@ -198,10 +250,12 @@ impl<'a> Stdout<'a> {
         // What is left over is what did not fit.
         let is_cut = messages::looks_like_one(self.lines.candidate());
         let cut_message = is_cut.then(|| self.lines.number());
-        let (output, end) = self.lines.into_output();
+        let (output, rest) = self.lines.into_output();
         Printed {
             output,
-            end,
+            rest,
+            media: None,
+            link: None,
             selected: None,
             result: self.talk.and_then(|talk| talk.result),
             cut_message,
@@ -212,6 +266,7 @@ impl<'a> Stdout<'a> {
 /// What a tool has said so far.
 struct Talk<'a> {
     tool: &'a str,
+    secrets: &'a Redactor,
     call: u64,
     conversation: &'a mut Conversation,
     result: Option<Given>,
@@ -230,7 +285,7 @@ impl Talk<'_> {
     /// Takes a line; false if it is no message.
     fn hear(&mut self, number: u64, line: &[u8], reporter: &mut Reporter<'_>) -> bool {
         let (call, tool) = (self.call, self.tool);
-        match messages::read(line) {
+        match messages::read(line, self.secrets) {
             Line::Output => {
                 if messages::looks_like_one(line) && first(&mut self.warned.broken) {
                     tracing::warn!(
@@ -343,7 +398,7 @@ mod tests {
         let mut conversation = Conversation::new(ClientCapabilities::default(), nobody, bound);
         let tool = loaded.catalog.tool("t").unwrap();
         let reporter = Reporter::new(&mut notes);
-        let mut stdout = Stdout::new(tool, 1, reporter, &mut conversation);
+        let mut stdout = Stdout::new((tool, Beyond::Nothing), 1, reporter, &mut conversation);
         let mut parts = output.as_bytes().chunks(size);
         if parts.all(|part| stdout.push(part).is_ok()) {
             stdout.finish().ok();

@@ -82,6 +82,7 @@ fn call(executor: &Executor, tools: &str) -> CallRequest {
 async fn a_call_has_one_outcome_and_gives_all_back_also_when_its_task_panics() {
     let limits = Limits {
         max_calls: 1,
+        max_calls_per_principal: None,
         call_timeout: Duration::from_secs(30),
         ask_timeout: Duration::from_secs(30),
     };
@@ -126,6 +127,7 @@ tools:
 "#;
     let executor = Executor::new(Limits {
         max_calls: 1,
+        max_calls_per_principal: None,
         call_timeout: Duration::from_secs(30),
         ask_timeout: Duration::from_secs(30),
     });
@@ -156,6 +158,7 @@ tools:
 async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
     let executor = Executor::new(Limits {
         max_calls: 0,
+        max_calls_per_principal: None,
         call_timeout: Duration::from_secs(30),
         ask_timeout: Duration::from_secs(30),
     });
@@ -163,7 +166,7 @@ async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
     let stop = never();
     assert_eq!(
         executor.start(call(&executor, TALKS), stop, wire),
-        Err(Busy)
+        Err(Busy::Server)
     );
     assert!(heard.recv().await.is_none());
     assert!(outcomes.recv().await.is_none());

@@ -12,6 +12,7 @@ use super::reply::{self, RetryAfter};
 use crate::app::App;
 use crate::auth::Permission;
 use crate::call;
+use crate::execute::Busy;
 use crate::metrics::StreamKind;
 use crate::protocol::jsonrpc::RequestId;
 use crate::protocol::version::ProtocolVersion;
@@ -93,7 +94,11 @@ async fn becomes_stream(app: &App) {
     tokio::time::sleep(app.options.heartbeat).await;
 }
 
-/// 503 for a call beyond the limit.
-pub(super) fn busy(id: &RequestId) -> Response {
-    reply::unavailable(Some(id), call::BUSY, RetryAfter::Busy)
+/// 503 for a call beyond the limit of the server, and 429 for one beyond that of its principal.
+pub(super) fn busy(id: &RequestId, busy: Busy) -> Response {
+    let why = call::why_busy(busy);
+    match busy {
+        Busy::Server => reply::unavailable(Some(id), why, RetryAfter::Busy),
+        Busy::Principal => reply::too_many(id, why, RetryAfter::Busy),
+    }
 }

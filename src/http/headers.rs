@@ -58,25 +58,28 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     if values.peek().is_none() {
         return true;
     }
-    let kind = media_type.split('/').next().unwrap_or_default();
     values
         .filter_map(|value: &HeaderValue| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter(|range| !is_rejected(range))
-        .filter_map(|range| range.split(';').next())
-        .map(str::trim)
         .any(|range| {
-            range == "*/*"
-                || range.eq_ignore_ascii_case(media_type)
-                || range
-                    .strip_suffix("/*")
-                    .is_some_and(|range| range.eq_ignore_ascii_case(kind))
+            let (range, parameters) = range.split_once(';').unwrap_or((range, ""));
+            includes(range.trim(), media_type) && !is_rejected(parameters)
         })
 }
 
-/// True for a range with weight zero, which means "not this".
-fn is_rejected(range: &str) -> bool {
-    range.split(';').skip(1).map(str::trim).any(|parameter| {
+/// True if a media range without its parameters takes this media type.
+fn includes(range: &str, media_type: &str) -> bool {
+    range.eq_ignore_ascii_case(media_type)
+        || range == "*/*"
+        || range.strip_suffix("/*").is_some_and(|range| {
+            let kind = media_type.split('/').next().unwrap_or_default();
+            range.eq_ignore_ascii_case(kind)
+        })
+}
+
+/// True for weight zero among the parameters of a range, which means "not this".
+fn is_rejected(parameters: &str) -> bool {
+    parameters.split(';').any(|parameter| {
         parameter.split_once('=').is_some_and(|(name, weight)| {
             name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32)
         })

@@ -165,7 +165,7 @@ fn no_room(request: &Request, refused: NoRoom) -> Response {
     const FULL: &str = "The server has no room for another session; try again later";
     const TOO_MANY: &str = "Too many sessions are open already; end some, or try again later";
     match refused {
-        NoRoom::PrincipalFull => reply::too_many(&request.id, TOO_MANY),
+        NoRoom::PrincipalFull => reply::too_many(&request.id, TOO_MANY, RetryAfter::Full),
         NoRoom::Full => reply::unavailable(Some(&request.id), FULL, RetryAfter::Full),
     }
 }
@@ -294,7 +294,7 @@ async fn serve_request(
     let in_flight = Arc::clone(&waiting.in_flight);
     match peer.run(id.clone(), *call, outbox, in_flight) {
         Ok(()) => {}
-        Err(NotStarted::Busy) => return answer::busy(&id),
+        Err(NotStarted::Busy(busy)) => return answer::busy(&id, busy),
         Err(NotStarted::Ended) => {
             return NoSession::Unknown.response(Some(&id), &exchange.headers);
         }
@@ -400,7 +400,7 @@ async fn in_batch(
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match peer.run(id.clone(), *call, outbox, in_flight) {
                     Ok(()) => return,
-                    Err(NotStarted::Busy) => Err(call::busy_error()),
+                    Err(NotStarted::Busy(busy)) => Err(call::busy_error(busy)),
                     Err(NotStarted::Ended) => Err(not_found()),
                 }
             }

@@ -17,7 +17,7 @@ use super::{headers, reply, subscriptions, task};
 use crate::app::App;
 use crate::call;
 use crate::dispatch::{self, Call, Context, Plan};
-use crate::execute::{Busy, Stop};
+use crate::execute::Stop;
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
@@ -120,8 +120,8 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     let (outbox, reader) = call::outbox(app, 1);
     let from = origin(app, id.clone(), &call, outbox);
     let input = call::input_of_retry(&mut call);
-    if let Err(Busy) = call::start(app, from, (call, input), stop, ()) {
-        return answer::busy(&id);
+    if let Err(busy) = call::start(app, from, (call, input), stop, ()) {
+        return answer::busy(&id, busy);
     }
     answer::answer(exchanged(exchange), reader, (cancel, waiting)).await
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::endpoint::Exchange;
 use super::events::{self, Feed, Opened};
-use super::reply;
+use super::reply::{self, RetryAfter};
 use crate::call::changes::{self, Eyes};
 use crate::dispatch::Listening;
 use crate::metrics::StreamKind;
@@ -30,7 +30,7 @@ pub(super) fn feed(exchange: &Exchange, session: &Session) -> Feed {
 pub(super) async fn listen(exchange: &Exchange, listening: Listening) -> Response {
     let app = &exchange.app;
     let Some(place) = app.listeners.enter(exchange.bucket()) else {
-        return reply::too_many(&listening.id, changes::TOO_MANY_LISTENERS);
+        return reply::too_many(&listening.id, changes::TOO_MANY_LISTENERS, RetryAfter::Full);
     };
     let eyes = Eyes::new(app, &exchange.endpoint, &exchange.caller);
     let listener = changes::filtered(app, &listening.filter, eyes).await;

@@ -13,7 +13,7 @@ use super::{answer, modern};
 use crate::app::App;
 use crate::call;
 use crate::dispatch::{self, Call, TaskAction, TaskRequest};
-use crate::execute::{self, Answer, Busy, Input, Listener, Outcome, Said, Stop, Stopped};
+use crate::execute::{self, Answer, Input, Listener, Outcome, Said, Stop, Stopped};
 use crate::metrics::ErrorType;
 use crate::protocol::input::{InputRequest, NOT_ANSWERED};
 use crate::protocol::jsonrpc::{ErrorObject, RequestId};
@@ -108,9 +108,9 @@ pub(super) async fn create(
         plain,
         created: Some(task),
     });
-    if let Err(Busy) = app.executor.start(request, stop, listener) {
+    if let Err(busy) = app.executor.start(request, stop, listener) {
         app.tasks.forget(running.id());
-        return answer::busy(&id);
+        return answer::busy(&id, busy);
     }
     answer::answer(modern::exchanged(exchange), reader, waiting).await
 }
@@ -120,7 +120,7 @@ fn refuse(id: &RequestId, no_room: NoRoom) -> Response {
     const FULL: &str = "The server has no room for another task; try again later";
     const TOO_MANY: &str = "Too many tasks of yours are running; cancel some, or try again later";
     match no_room {
-        NoRoom::PrincipalFull => reply::too_many(id, TOO_MANY),
+        NoRoom::PrincipalFull => reply::too_many(id, TOO_MANY, RetryAfter::Full),
         NoRoom::Full => reply::unavailable(Some(id), FULL, RetryAfter::Full),
     }
 }

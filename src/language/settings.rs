@@ -87,7 +87,7 @@ const SANDBOX_LIMITS: Object = Object::new(
         key(
             "processes",
             Whole,
-            "Processes and threads over those that the user has; default without a bound.",
+            "Processes and threads, besides those that the user has already; default without a bound.",
         ),
         key(
             "fsize",
@@ -136,7 +136,7 @@ const OUTPUT: Object = Object::new(
         ),
         key(
             "on_overflow",
-            Word(&["truncate", "error"]),
+            Word(&["truncate", "resource", "error"]),
             "What becomes of output beyond max_output.",
         ),
         key(

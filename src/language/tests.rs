@@ -20,6 +20,15 @@ const PLACES: &[(&str, &str)] = &[
         "tools: {}\ndefaults: {concurrency: {KEY: 1}}",
     ),
     ("output", "tools: {}\ndefaults: {output: {KEY: 1}}"),
+    ("sandbox", "tools: {}\ndefaults: {sandbox: {KEY: 1}}"),
+    (
+        "sandbox_fs",
+        "tools: {}\ndefaults: {sandbox: {fs: {KEY: 1}}}",
+    ),
+    (
+        "sandbox_limits",
+        "tools: {}\ndefaults: {sandbox: {limits: {KEY: 1}}}",
+    ),
     ("progress", "tools: {}\ndefaults: {progress: {KEY: 1}}"),
     ("icon", "tools: {}\nicons: [{KEY: 1}]"),
     ("tool", "tools: {x: {KEY: 1}}"),

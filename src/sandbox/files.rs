@@ -1,13 +1,15 @@
 //! Which files a process in a sandbox can reach, and which processes: by Landlock.
 
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
-    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
-    RulesetError, Scope,
+    PathBeneath, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError,
+    Scope,
 };
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use super::policy::{Net, Policy};
 
@@ -68,10 +70,10 @@ const WRITABLE: &[&str] = &["/dev/full", "/dev/null", "/dev/zero"];
 ///
 /// What is missing, or which path.
 pub(super) fn confine(policy: &Policy, program: Option<&Path>) -> Result<ABI, String> {
-    let rules = rules(policy.net).map_err(missing)?;
+    let rules = rules(policy.net).map_err(|error| missing(&error))?;
     let rules = with_system(rules).map_err(|error| error.to_string())?;
     let rules = with_paths(rules, policy, program)?;
-    let status = rules.restrict_self().map_err(missing)?;
+    let status = rules.restrict_self().map_err(|error| missing(&error))?;
     match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => Ok(effective_abi),
         other => Err(of_status(other)),
@@ -98,7 +100,7 @@ fn with_system(mut rules: RulesetCreated) -> Result<RulesetCreated, RulesetError
     let readable = READABLE.iter().map(|path| (path, can_read()));
     let writable = WRITABLE.iter().map(|path| (path, can_write()));
     for (path, access) in readable.chain(writable) {
-        if let Ok(file) = PathFd::new(path) {
+        if let Ok(file) = open(Path::new(path), &[]) {
             rules = rules.add_rule(beneath(file, access))?;
         }
     }
@@ -116,10 +118,28 @@ fn with_paths(
     let program = program.filter(|program| program.exists());
     let program = program.map(|path| (path, can_read()));
     for (path, access) in read.chain(write).chain(program) {
-        let file = PathFd::new(path).map_err(|error| error.to_string())?;
+        let file = open(path, &policy.write)
+            .map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
         rules = (rules.add_rule(beneath(file, access))).map_err(|error| error.to_string())?;
     }
     Ok(rules)
+}
+
+/// Opens a path to name it in a rule. Where an earlier call of the tool could write, it may have left a
+/// link to what it cannot reach: there no link is followed out.
+fn open(path: &Path, writable: &[PathBuf]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let outer = (writable.iter())
+        .filter_map(|folder| Some((folder, path.strip_prefix(folder).ok()?)))
+        .filter(|(_, below)| *below != Path::new(""))
+        .max_by_key(|(_, below)| below.as_os_str().len());
+    match outer {
+        None => rustix::fs::open(path, flags, Mode::empty()),
+        Some((folder, below)) => {
+            let folder = rustix::fs::open(folder, flags, Mode::empty())?;
+            rustix::fs::openat2(folder, below, flags, Mode::empty(), ResolveFlags::BENEATH)
+        }
+    }
 }
 
 fn can_read() -> BitFlags<AccessFs> {
@@ -131,7 +151,7 @@ fn can_write() -> BitFlags<AccessFs> {
 }
 
 /// A file, or a folder with all that is below it. What only folders have is no right on a file.
-fn beneath(file: PathFd, access: BitFlags<AccessFs>) -> PathBeneath<PathFd> {
+fn beneath(file: OwnedFd, access: BitFlags<AccessFs>) -> PathBeneath<OwnedFd> {
     let stat = rustix::fs::fstat(&file);
     let is_folder =
         stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
@@ -144,7 +164,7 @@ fn beneath(file: PathFd, access: BitFlags<AccessFs>) -> PathBeneath<PathFd> {
 }
 
 /// What this machine lacks.
-fn missing(error: RulesetError) -> String {
+fn missing(error: &RulesetError) -> String {
     // Only a set of rules that was applied says what the kernel has.
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V1))

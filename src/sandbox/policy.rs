@@ -54,7 +54,7 @@ pub(crate) struct Limits {
     pub(crate) cpu: Option<u64>,
     /// Address space in bytes.
     pub(crate) memory: Option<u64>,
-    /// Processes and threads, over those that the user of the server has when the tool starts.
+    /// Processes and threads, besides those that the user of the server has when the tool starts.
     pub(crate) processes: Option<u64>,
     /// The size of a file that is written, in bytes; default 1 GiB.
     pub(crate) fsize: u64,

@@ -128,17 +128,24 @@ pub(super) fn confine(policy: &Policy, program: Option<&OsStr>) -> Result<ABI, S
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     (policy.limits.set()).map_err(|error| format!("limits cannot be set: {error}"))?;
     let version = files::confine(policy, program.map(Path::new))?;
-    // With no_new_privs, which Landlock has set, none of them comes back.
+    give_up_privileges().map_err(|error| format!("privileges cannot be given up: {error}"))?;
+    calls::refuse(policy.net)
+        .map_err(|error| format!("system calls cannot be filtered (seccomp): {error}"))?;
+    Ok(version)
+}
+
+/// With `no_new_privs`, which Landlock has set, none of them comes back.
+fn give_up_privileges() -> io::Result<()> {
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    rustix::thread::set_capabilities(None, none)
-        .map_err(|error| format!("privileges cannot be given up: {error}"))?;
-    calls::refuse(policy.net)
-        .map_err(|error| format!("system calls cannot be filtered (seccomp): {error}"))?;
-    Ok(version)
+    // A service that has none may not even be let ask for none.
+    if rustix::thread::capabilities(None)? != none {
+        rustix::thread::set_capabilities(None, none)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

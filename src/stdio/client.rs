@@ -21,7 +21,7 @@ use crate::call::changes::Eyes;
 use crate::call::legacy::{NotStarted, Peer, Planned, answered, cancelled, notified};
 use crate::call::{self, changes};
 use crate::dispatch::{self, Call, Context, Listening, Plan};
-use crate::execute::{Busy, Stop};
+use crate::execute::Stop;
 use crate::metrics::{ErrorType, RequestEra};
 use crate::protocol::jsonrpc::{
     self, Body, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Notification,
@@ -243,7 +243,7 @@ impl Client {
         };
         let input = call::input_of_retry(&mut call);
         let keep = (noted, self.work.token(), keep);
-        call::start(&self.app, from, (call, input), stop, keep).map_err(|Busy| call::busy_error())
+        call::start(&self.app, from, (call, input), stop, keep).map_err(call::busy_error)
     }
 
     async fn listen(&self, listening: Listening) -> Result<(), ErrorObject> {
@@ -309,7 +309,7 @@ impl Client {
         let keep = (self.work.token(), in_flight);
         match peer.run(id, *call, Arc::clone(&to.outbox), keep) {
             Ok(()) => None,
-            Err(NotStarted::Busy) => Some(Err(call::busy_error())),
+            Err(NotStarted::Busy(busy)) => Some(Err(call::busy_error(busy))),
             Err(NotStarted::Ended) => Some(Err(call::stopping_error())),
         }
     }

@@ -1,8 +1,8 @@
 //! The commands beside serving, as a newcomer meets them: what they print, where, and their exit codes.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -173,7 +173,7 @@ fn a_misspelt_variable_is_a_warning() {
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in ["man", "completions bash", "token new"] {
+    for arguments in ["man", "completions bash", "schema"] {
         let mut command = command();
         command
             .current_dir(folder.path())
@@ -215,10 +215,11 @@ fn a_new_token_lets_its_owner_in() {
         ],
     );
     let made = assert_code(made, 0, "new");
-    let (token, line) = made.stdout.split_once("\n\n").unwrap();
+    let token = made.stderr.trim_end();
     assert_eq!(token.len(), 43, "32 bytes in Base64");
+    assert!(!made.stdout.contains(token), "{}", made.stdout);
     let tools = "tools:\n  env: {description: X., exec: env}\n";
-    let server = TestServer::with_auth(tools, &format!("tokens:\n{line}"), &[]);
+    let server = TestServer::with_auth(tools, &made.stdout, &[]);
     let client = Client::new(&server, Era::Modern, Some(token));
     let printed = client.call_text("env", &json!({}));
     for expected in ["SUBJECT=alice\n", "TENANT=null\n", "SCOPES=issues:read b\n"] {
@@ -228,8 +229,36 @@ fn a_new_token_lets_its_owner_in() {
     let arguments = ["token", "hash", "--subject=alice", "--tenant=null"];
     let hashed = run_with_input(command().args(arguments), &format!("{token}\n"));
     let hashed = assert_code(hashed, 0, "hash");
-    assert!(line.starts_with(&hashed.stdout), "{line}{}", hashed.stdout);
+    assert!(
+        made.stdout.starts_with(&hashed.stdout),
+        "{}{}",
+        made.stdout,
+        hashed.stdout
+    );
     assert!(!hashed.stdout.contains(token) && !hashed.stderr.contains(token));
+}
+
+#[test]
+fn what_token_new_prints_is_an_auth_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.yaml");
+    for options in ["--subject=alice", "--expires=90d", "--expires=2030-01-01"] {
+        let mut opened = OpenOptions::new();
+        let opened = opened.create(true).append(true).mode(0o600).open(&file);
+        let mut child = command();
+        child
+            .args(["token", "new", options])
+            .stdout(opened.unwrap());
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{options}: {output:?}");
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches("tokens:").count(), 1, "{text}");
+    assert!(text.contains("expires: 2030-01-01T00:00:00Z"), "{text}");
+    let tools = folder.path().join("tools.yaml");
+    fs::write(&tools, "tools: {t: {description: T., content: x}}\n").unwrap();
+    let checked = run_in(folder.path(), &["check", "--auth", "auth.yaml"]);
+    assert_code(checked, 0, &text);
 }
 
 #[test]
@@ -242,7 +271,7 @@ fn a_token_that_serving_would_refuse_is_refused_at_once() {
         (
             "mfZ3b1mXk0Qy7h2Vn5cR8w",
             &["--expires=soon"],
-            "`expires` is not a date",
+            "\"soon\" is no date and no duration, try 2027-01-01",
         ),
     ];
     for (token, options, expected) in cases {

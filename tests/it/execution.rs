@@ -182,8 +182,8 @@ tools:
 
 #[test]
 fn what_a_program_leaves_behind_is_killed() {
-    const NOTE: &str = "[the program left processes behind that kept its output open; they were \
-        killed, and the output may be incomplete]";
+    const NOTE: &str = "[the program left processes behind that kept its output open; the \
+        output may be incomplete]";
     const TOOLS: &str = r#"
 tools:
   open:

@@ -76,6 +76,7 @@ impl InProcess {
             sessions: Some(sessions(None, 1000)),
             executor: Executor::new(execute::Limits {
                 max_calls: 100,
+                max_calls_per_principal: None,
                 call_timeout: PATIENCE,
                 ask_timeout: PATIENCE,
             }),

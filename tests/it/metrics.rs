@@ -195,6 +195,8 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("tasks", "gauge"),
         ("tasks_limit", "gauge"),
         ("task_results_bytes", "gauge"),
+        ("outputs", "gauge"),
+        ("outputs_size_bytes", "gauge"),
         ("tasks_created", "counter"),
         ("tasks_ended", "counter"),
         ("tasks_forgotten", "counter"),

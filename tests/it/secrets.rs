@@ -189,8 +189,9 @@ fn warnings(folder: &Path, text: &str) -> Vec<String> {
 #[test]
 fn a_secret_file_is_judged() {
     let large = vec![b'x'; 70_000];
-    let cases: [(&str, &[u8], u32, &str); 8] = [
+    let cases: [(&str, &[u8], u32, &str); 9] = [
         ("fine", b"secret", 0o600, ""),
+        ("short", b"12345\n", 0o600, "E046"),
         ("readable by the group", b"secret", 0o640, ""),
         ("open", b"secret", 0o604, "E041"),
         ("writable by the group", b"secret", 0o620, "E041"),
@@ -223,6 +224,71 @@ fn messages_about_a_definition_hold_no_secret() {
 }
 
 #[test]
+fn no_literal_secret_is_drawn_whatever_is_wrong_with_the_file() {
+    let token = "Xk29fLq8Zt1v";
+    let github = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let cases = [
+        ("syntax", format!("a: b: API_TOKEN={token}\n")),
+        (
+            "a header",
+            format!("a: b: 'Authorization: Bearer {token}'\n"),
+        ),
+        ("a known token", format!("x: [\"{github}\n")),
+        (
+            "a flow mapping",
+            format!("{{DB_PASSWORD: {token}, b: [}}\n"),
+        ),
+        ("secrets", "secrets:\n  a: hunter2hunter2: x\n".to_owned()),
+        (
+            "secrets in a line",
+            "secrets: {a: hunter2hunter2, b: ${env:X}}}\n".to_owned(),
+        ),
+        (
+            "two keys",
+            format!("API_TOKEN: {token}\nAPI_TOKEN: {token}\n"),
+        ),
+        ("a tag", format!("API_TOKEN: !{token}\n")),
+        (
+            "an unknown key",
+            format!("tools: {{t: {{password: {token}}}}}\n"),
+        ),
+        (
+            "a default",
+            format!("tools: {{t: {{params: {{token: 'integer = {token}'}}}}}}\n"),
+        ),
+        (
+            "a script",
+            format!("tools: {{t: {{script: {{run: 'TOKEN={token} x', y: 1}}}}}}\n"),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in cases {
+        let shown = warnings(folder.path(), &text).concat();
+        assert!(shown.contains("error["), "{name}: {shown}");
+        for secret in [token, github, "hunter2"] {
+            assert!(!shown.contains(secret), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_script_is_the_only_place_that_keeps_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |text: &str| {
+        let text = format!("tools: {{t: {{description: d, {text}}}}}\n");
+        warnings(folder.path(), &text).concat()
+    };
+    let kept = place("script: {shell: /bin/sh, run: 'echo ${env:NOT_SET}'}");
+    assert_eq!(kept, "");
+    let replaced =
+        place("http: {POST: 'https://example.com/', json: {script: {run: '${env:NOT_SET}'}}}");
+    assert!(
+        replaced.contains("`${env:NOT_SET}` is not set"),
+        "{replaced}"
+    );
+}
+
+#[test]
 fn values_have_bounds() {
     let folder = tempfile::tempdir().unwrap();
     let text = |uses: usize| {
@@ -240,4 +306,55 @@ fn values_have_bounds() {
         let error = Catalog::load(&file, &environment).unwrap_err().to_string();
         assert!(error.contains(expected), "{uses}: {error}");
     }
+}
+
+#[test]
+fn no_part_of_a_secret_stands_where_an_output_is_cut() {
+    let printed = format!("say {FROM_ENVIRONMENT}, say no more");
+    let mut tools = "
+defaults: {effect: read, env: {SECRET: '${env:B_SECRET}'}}
+tools:
+  error: {description: d, exec: [sh, -c, 'printf \"%s\" \"$SECRET\"; head -c 4090 /dev/zero | tr \"\\0\" x; exit 3']}
+"
+    .to_owned();
+    for most in 1..printed.len() {
+        for (name, overflow) in [
+            ("stop", ""),
+            ("truncate", "on_overflow: truncate"),
+            ("link", "on_overflow: resource"),
+        ] {
+            let tool = format!(
+                "  {name}{most}: {{description: d, exec: [sh, -c, 'printf \"say %s, say no more\" \"$SECRET\"'], \
+                 max_output: {most}, output: {{{overflow}}}}}\n"
+            );
+            tools.push_str(&tool);
+        }
+    }
+    let server = TestServer::start_with(&tools, &[], |prepare| {
+        prepare.command.env("B_SECRET", FROM_ENVIRONMENT);
+    });
+    let client = server.client(Era::Modern);
+    let (first, last) = FROM_ENVIRONMENT.split_at(4);
+    let last = last.get(last.len() - 4..).unwrap();
+    for most in 1..printed.len() {
+        for name in ["stop", "truncate", "link"] {
+            let result = client
+                .call(&format!("{name}{most}"), &json!({}))
+                .to_string();
+            assert!(
+                !result.contains(first) && !result.contains(last),
+                "{name} {most}: {result}"
+            );
+        }
+    }
+    let error = client.call_error("error", &json!({}));
+    assert!(!error.contains(last), "{error}");
+    // All of it is redacted where it is read.
+    let result = client.call("link10", &json!({}));
+    let uri = json!({"uri": result["content"][1]["uri"]});
+    let read = client.request("resources/read", &uri).json();
+    assert_eq!(
+        read["result"]["contents"][0]["text"],
+        "say ***, say no more"
+    );
 }

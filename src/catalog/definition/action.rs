@@ -181,7 +181,7 @@ impl<'a> Action<'a> {
         let parts = Parts {
             kind: kind?,
             parameters,
-            input: input?,
+            input: Arc::new(input?),
             bindings,
             questions,
             secrets: Arc::clone(&context.secrets),

@@ -1,6 +1,7 @@
 //! `defaults`: what tools do not say themselves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Context;
 use crate::catalog::settings::{self, Settings};
@@ -33,8 +34,23 @@ impl Defaults {
         }
     }
 
+    /// Reads each thing of a section with the defaults that hold for it.
+    pub(super) fn read_each<T>(
+        &self,
+        section: &Entry,
+        context: &Context<'_>,
+        report: &mut Report,
+        mut read: impl FnMut(&Entry, &Settings, &Context<'_>, &mut Report) -> Option<T>,
+    ) -> Vec<Arc<T>> {
+        let entries = reader::mapping(section, report).unwrap_or_default();
+        (entries.iter())
+            .filter_map(|entry| read(entry, self.of(entry, context), context, report))
+            .map(Arc::new)
+            .collect()
+    }
+
     /// The defaults of what an entry defines.
-    pub(super) fn of(&self, entry: &Entry, context: &Context<'_>) -> &Settings {
+    fn of(&self, entry: &Entry, context: &Context<'_>) -> &Settings {
         let own = self.own.get(&file(entry.key.span, context));
         own.unwrap_or(&self.first)
     }

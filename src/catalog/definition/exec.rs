@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::scope::Scope;
 use crate::catalog::exec::{Exec, Files};
-use crate::catalog::path_value;
 use crate::catalog::program::{self, Missing};
 use crate::catalog::settings::{Variable, Workdir};
 use crate::catalog::template::{self, Declared, Slot, Template, Word};
 use crate::catalog::tool::Stdin;
+use crate::catalog::{interpreter, path_value};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -35,13 +35,14 @@ impl Scope<'_> {
     ) -> Option<Exec> {
         let template = words(entry, report)?;
         let files = files::read(self, report);
-        let declared = self.declared(&files);
+        let workdir = self.workdir();
+        let declared = self.declared(&files, workdir.as_deref());
         template::check(&template, declared, unsafe_code, report);
         self.check_variables(declared, report);
         if self.settings.stdin != Some(Stdin::Json) {
             let variables = self.variables().flat_map(|variable| variable.value.slots());
             let slots = template.slots().chain(variables).chain(files.slots());
-            self.check_used(slots, report);
+            self.check_used_or(slots, |name| in_quotes(&template, name), report);
         }
         self.program(template, files, report)
     }
@@ -49,7 +50,8 @@ impl Scope<'_> {
     /// Reads a script and what goes with it. It gets every parameter.
     pub(super) fn script(self, entry: &Entry, report: &mut Report) -> Option<Exec> {
         let files = files::read(self, report);
-        self.check_variables(self.declared(&files), report);
+        let workdir = self.workdir();
+        self.check_variables(self.declared(&files, workdir.as_deref()), report);
         let (shell, script) = script::read(entry, self, report)?;
         Some(Exec {
             script: Some(script),
@@ -57,11 +59,12 @@ impl Scope<'_> {
         })
     }
 
-    fn declared<'f>(&'f self, files: &'f Files) -> Declared<'f> {
+    fn declared<'f>(&'f self, files: &'f Files, workdir: Option<&'f Path>) -> Declared<'f> {
         Declared {
             tool: self.name,
             parameters: self.parameters,
             files,
+            workdir,
         }
     }
 
@@ -90,7 +93,7 @@ impl Scope<'_> {
 
     fn check_variables(self, declared: Declared<'_>, report: &mut Report) {
         for variable in self.variables() {
-            path_value::check(&variable.value, self.parameters, report);
+            path_value::check(&variable.value, declared, report);
         }
         let slots = self.variables().flat_map(|variable| variable.value.slots());
         for slot in slots.filter(|slot| slot.caller().is_none()) {
@@ -153,8 +156,9 @@ impl Scope<'_> {
         let hides = self.settings.hide_if_missing;
         let problem = sandbox.check(self.name, self.context.host, hides);
         let is_able = problem.is_ok();
-        let problem = problem.unwrap_or_else(Some);
-        problem.into_iter().for_each(|problem| report.add(problem));
+        if let Some(problem) = problem.unwrap_or_else(Some) {
+            report.add(problem);
+        }
         is_able
     }
 
@@ -200,6 +204,20 @@ fn of_shell(word: &Word) -> Option<Missing> {
         _ => return None,
     };
     Some(Missing { message, help })
+}
+
+/// What to do about a placeholder that is taken as it stands.
+fn in_quotes(template: &Template, name: &str) -> Option<String> {
+    let placeholder = format!("{{{name}}}");
+    let mut literals = template.words().flat_map(Word::literals);
+    literals.any(|text| text.contains(&placeholder)).then(|| {
+        let instead = if interpreter::is_shell(template) {
+            format!("for a shell, write \"$1\" there and `{placeholder}` as a word after it")
+        } else {
+            "write \"…\"".to_owned()
+        };
+        format!("`{placeholder}` is literal between '…': {instead}")
+    })
 }
 
 /// Reads a program and its words.

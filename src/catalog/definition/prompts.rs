@@ -31,11 +31,7 @@ pub(super) fn read(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<Prompt>> {
-    let entries = reader::mapping(entry, report).unwrap_or_default();
-    (entries.iter())
-        .filter_map(|entry| read_prompt(entry, defaults.of(entry, context), context, report))
-        .map(Arc::new)
-        .collect()
+    defaults.read_each(entry, context, report, read_prompt)
 }
 
 fn read_prompt(

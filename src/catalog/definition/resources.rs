@@ -52,20 +52,15 @@ pub(super) fn read(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<Resource>> {
-    let entries = reader::mapping(entry, report).unwrap_or_default();
     let mut seen = HashMap::new();
-    (entries.iter())
-        .filter_map(|entry| {
-            read_resource(
-                entry,
-                defaults.of(entry, context),
-                context,
-                &mut seen,
-                report,
-            )
-        })
-        .map(Arc::new)
-        .collect()
+    defaults.read_each(
+        entry,
+        context,
+        report,
+        |entry, defaults, context, report| {
+            read_resource(entry, defaults, context, &mut seen, report)
+        },
+    )
 }
 
 /// Reads all templates.
@@ -75,20 +70,15 @@ pub(super) fn read_templates(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<Arc<ResourceTemplate>> {
-    let entries = reader::mapping(entry, report).unwrap_or_default();
     let mut seen = HashMap::new();
-    (entries.iter())
-        .filter_map(|entry| {
-            read_template(
-                entry,
-                defaults.of(entry, context),
-                context,
-                &mut seen,
-                report,
-            )
-        })
-        .map(Arc::new)
-        .collect()
+    defaults.read_each(
+        entry,
+        context,
+        report,
+        |entry, defaults, context, report| {
+            read_template(entry, defaults, context, &mut seen, report)
+        },
+    )
 }
 
 /// Where each URI stands.

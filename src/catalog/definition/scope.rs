@@ -93,6 +93,16 @@ impl Scope<'_> {
 
     /// Reports parameters that fill no place.
     pub(super) fn check_used<'s>(self, slots: impl Iterator<Item = &'s Slot>, report: &mut Report) {
+        self.check_used_or(slots, |_| None, report);
+    }
+
+    /// The same, where more may be known of why one does not.
+    pub(super) fn check_used_or<'s>(
+        self,
+        slots: impl Iterator<Item = &'s Slot>,
+        reason: impl Fn(&str) -> Option<String>,
+        report: &mut Report,
+    ) {
         if self.may_ignore {
             return;
         }
@@ -101,10 +111,12 @@ impl Scope<'_> {
             let name = parameter.name.as_str();
             if !used.contains(name) {
                 let message = format!("parameter `{name}` of `{}` is used nowhere", self.name);
-                let help = format!(
-                    "write `{{{name}}}` where its value belongs, or remove it: the model's value \
-                     would be ignored"
-                );
+                let help = reason(name).unwrap_or_else(|| {
+                    format!(
+                        "write `{{{name}}}` where its value belongs, or remove it: the model's value \
+                         would be ignored"
+                    )
+                });
                 report.add(Problem::error(Code::Unused, parameter.span, message).help(help));
             }
         }

@@ -20,14 +20,12 @@ const FORM: &str = "write a name, a glob such as `git_*`, or `tag:x`";
 struct Names<'a> {
     all: Vec<&'a str>,
     tags: BTreeSet<&'a str>,
-    /// Something is left out, and nothing is known of its tags.
-    is_part_hidden: bool,
-    /// Nothing is missing because of an error.
-    is_sound: bool,
+    /// Something is left out, or has errors, and nothing is known of its tags.
+    is_part_missing: bool,
 }
 
 impl<'a> Names<'a> {
-    fn of(root: &'a Node, contents: &'a Contents, report: &Report) -> Self {
+    fn of(root: &'a Node, contents: &'a Contents) -> Self {
         let sections = SERVED_KEYS.iter().filter_map(|key| root.get(key));
         let entries = sections.filter_map(|section| section.value.mapping());
         let all: Vec<_> = (entries.flatten())
@@ -35,11 +33,10 @@ impl<'a> Names<'a> {
             .collect();
         let served = contents.named();
         Self {
-            is_part_hidden: served.len() < all.len(),
+            is_part_missing: served.len() < all.len(),
             tags: (served.iter().flat_map(|(_, tags)| tags.iter()))
                 .map(String::as_str)
                 .collect(),
-            is_sound: report.errors() == 0,
             all,
         }
     }
@@ -47,7 +44,7 @@ impl<'a> Names<'a> {
     /// Whether nothing could be chosen so, and what was meant perhaps.
     fn missed(&self, chosen: &Match) -> Option<(String, Option<String>)> {
         match chosen {
-            Match::Tag(tag) if self.is_part_hidden || self.tags.contains(tag.as_str()) => None,
+            Match::Tag(tag) if self.is_part_missing || self.tags.contains(tag.as_str()) => None,
             Match::Tag(tag) => {
                 let tags = self.tags.iter().copied();
                 Some((
@@ -79,7 +76,7 @@ pub(super) fn read(
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<ToolsetContents> {
-    let names = Names::of(root, contents, report);
+    let names = Names::of(root, contents);
     let entries = reader::mapping(entry, report).unwrap_or_default();
     (entries.iter())
         .filter_map(|entry| read_toolset(entry, &names, contents, context, report))
@@ -161,8 +158,7 @@ fn read_match(node: &Node, names: &Names<'_>, report: &mut Report) -> Option<Mat
         report.add(Problem::error(Code::Value, node.span, message).help(FORM));
         return None;
     };
-    let missed = names.missed(&chosen).filter(|_| names.is_sound);
-    if let Some((message, help)) = missed {
+    if let Some((message, help)) = names.missed(&chosen) {
         let problem = Problem::error(Code::UnknownName, node.span, message);
         report.add(problem.maybe_help(help));
     }

@@ -19,7 +19,7 @@ use super::encode;
 use super::header::{self, Header};
 use super::path::check_no_placeholder;
 use crate::catalog::definition::Context;
-use crate::catalog::file;
+use crate::catalog::{file, secrets};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
@@ -50,8 +50,8 @@ const UNNAMED: &str = "the API";
 /// The APIs of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Apis {
-    /// By their names; `None` for one with errors.
-    named: Vec<(String, Option<Arc<Api>>)>,
+    /// Those with errors included.
+    named: Vec<Arc<Api>>,
     /// Those of tools with a URL of their own, one for each server.
     unnamed: RefCell<Vec<Arc<Api>>>,
 }
@@ -61,8 +61,8 @@ impl Apis {
     pub(crate) fn read(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Self {
         let entries = reader::mapping(entry, report).unwrap_or_default();
         let apis = entries.iter().map(|entry| {
-            let api = read_api(entry, context, report).map(Arc::new);
-            (entry.key.text.clone(), api)
+            let api = read_api(entry, context, report);
+            Arc::new(api.unwrap_or_else(|| Api::unknown(entry.key.text.clone())))
         });
         Self {
             named: apis.collect(),
@@ -82,18 +82,20 @@ impl Apis {
         api
     }
 
-    /// The API that an entry names.
-    pub(super) fn named(&self, entry: &Entry, report: &mut Report) -> Option<Arc<Api>> {
-        let name = reader::text(entry, report)?;
-        if let Some((_, api)) = self.named.iter().find(|(known, _)| *known == name) {
-            return api.clone();
+    /// The API that an entry names, or one that stands for it: what refers to it is checked all the same.
+    pub(super) fn named(&self, entry: &Entry, report: &mut Report) -> Arc<Api> {
+        let Some(name) = reader::text(entry, report) else {
+            return Arc::new(Api::unknown(String::new()));
+        };
+        if let Some(api) = self.named.iter().find(|api| api.name == name) {
+            return Arc::clone(api);
         }
-        let names = self.named.iter().map(|(name, _)| name.as_str());
+        let names = self.named.iter().map(|api| api.name.as_str());
         let help = did_you_mean(&name, names)
             .unwrap_or_else(|| format!("define `{name}` under `apis`, with its `base_url`"));
         let message = format!("there is no api `{name}`");
         report.add(Problem::error(Code::UnknownName, entry.place(), message).help(help));
-        None
+        Arc::new(Api::unknown(name))
     }
 }
 
@@ -145,8 +147,16 @@ impl Api {
     /// An API without anything but its place.
     pub(super) fn at(name: String, base: &Url) -> Self {
         Self {
-            name,
             base: base.as_str().trim_end_matches('/').to_owned(),
+            ..Self::unknown(name)
+        }
+    }
+
+    /// An API of which nothing is known.
+    fn unknown(name: String) -> Self {
+        Self {
+            name,
+            base: String::new(),
             timeout: DEFAULT_API_TIMEOUT,
             auth: Auth::None,
             tls: Tls::default(),
@@ -411,7 +421,10 @@ fn member<'a>(entry: &'a Entry, key: &str, report: &mut Report) -> Option<&'a En
 
 /// A text that no message shows.
 fn secret(entry: &Entry, report: &mut Report) -> Option<String> {
-    report.hide(entry.value.span);
+    match entry.value.scalar() {
+        Some(scalar) => secrets::hide(scalar, report),
+        None => report.hide(entry.value.span),
+    }
     let text = reader::text(entry, report)?;
     if text.trim().is_empty() {
         reader::wrong_value(entry, "a secret", report);

@@ -1,4 +1,4 @@
-//! How much work a schema may be that its author writes as a whole, and that may contain itself.
+//! How much work a schema may be, which may contain itself.
 //!
 //! A value is looked at by every subschema that applies to it, and so are its parts. What is
 //! bounded is how often any one part is looked at: then the work grows with the size of a value
@@ -10,10 +10,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::limits::MAX_SUBSCHEMAS;
 use super::read::{Position, subschemas};
+use crate::catalog::params::Parameters;
 use crate::document::diagnostic::{Code, Problem, Span};
 
+/// How many subschemas a tool may have.
+const MAX_SUBSCHEMAS: usize = 1000;
 /// How deep subschemas may nest, references followed.
 const MAX_DEPTH: usize = 64;
 /// How deep values are that a schema can see, in levels: as deep as a message may nest.
@@ -23,20 +25,20 @@ const MAX_LOOKS: usize = 1000;
 
 /// Checks a whole schema: its references, its size, and its work.
 pub(super) fn check(root: &Value, subject: &str, span: Span) -> Result<(), Problem> {
-    let mut reach = Reach {
-        root,
-        anchors: anchors(root),
-        targets: HashMap::new(),
-        seen: HashSet::new(),
-    };
-    let bounded = reach.schema(root, 1).and_then(|()| {
-        let mut looks = Looks {
-            targets: &reach.targets,
-            known: HashMap::new(),
-        };
-        (0..=MAX_LEVELS).try_for_each(|levels| looks.at(root, levels, 1).map(drop))
-    });
-    bounded.map_err(|excess| excess.problem(subject, span))
+    let checked = Reach::new(root).check(root);
+    checked.map_err(|excess| excess.problem(subject, span))
+}
+
+/// Checks the schema of a tool's arguments, one parameter after the other.
+pub(super) fn check_each(root: &Value, parameters: &Parameters) -> Result<(), Problem> {
+    let mut reach = Reach::new(root);
+    for parameter in parameters.arguments() {
+        let schema = (root.get("properties")).and_then(|all| all.get(&parameter.name));
+        let checked = schema.map_or(Ok(()), |schema| reach.check(schema));
+        let subject = format!("the schema of `{}`", parameter.name);
+        checked.map_err(|excess| excess.problem(&subject, parameter.span))?;
+    }
+    Ok(())
 }
 
 enum Excess {
@@ -55,7 +57,7 @@ impl Excess {
                 "describe the values less exactly",
             ),
             Self::Count => (
-                format!("{subject} has more than {MAX_SUBSCHEMAS} subschemas"),
+                format!("{subject} leads to more than {MAX_SUBSCHEMAS} subschemas"),
                 "describe the values less exactly",
             ),
             Self::Looks => (
@@ -68,7 +70,8 @@ impl Excess {
             ),
             Self::Unresolved(reference) => (
                 format!("`$ref: {reference}` points to nothing"),
-                "a reference is `#/$defs/name`, or `#name` for an `$anchor`",
+                "a reference starts at the whole schema, for a parameter that of all arguments: \
+                 `#/$defs/name`, `#/properties/x/$defs/name`, or `#name` for an `$anchor`",
             ),
         };
         Problem::error(Code::Schema, span, message).help(help)
@@ -120,6 +123,31 @@ struct Reach<'a> {
 }
 
 impl<'a> Reach<'a> {
+    fn new(root: &'a Value) -> Self {
+        Self {
+            root,
+            anchors: anchors(root),
+            targets: HashMap::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Checks a schema within the root.
+    fn check(&mut self, schema: &'a Value) -> Result<(), Excess> {
+        self.schema(schema, 1)?;
+        let mut looks = Looks {
+            targets: &self.targets,
+            known: HashMap::new(),
+        };
+        for levels in 0..=MAX_LEVELS {
+            // What looks at no part looks at no part of one.
+            if looks.at(schema, levels, 1)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn schema(&mut self, schema: &'a Value, depth: usize) -> Result<(), Excess> {
         if !self.seen.insert(std::ptr::from_ref(schema)) {
             return Ok(());
@@ -347,7 +375,10 @@ mod tests {
             .chain([("d100".to_owned(), json!({}))])
             .collect();
         let cases = [
-            (json!({"properties": wide}), "more than 1000 subschemas"),
+            (
+                json!({"properties": wide}),
+                "leads to more than 1000 subschemas",
+            ),
             (
                 json!({"$ref": "#/$defs/d0", "$defs": chain}),
                 "deeper than 64 levels",

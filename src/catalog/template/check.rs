@@ -1,5 +1,7 @@
 //! What a template may say, given the parameters of its tool.
 
+use std::path::Path;
+
 use super::{Group, Item, Segment, Slot, Template, Word};
 use crate::catalog::exec::Files;
 use crate::catalog::interpreter;
@@ -14,6 +16,8 @@ pub(crate) struct Declared<'a> {
     pub(crate) tool: &'a str,
     pub(crate) parameters: &'a Parameters,
     pub(crate) files: &'a Files,
+    /// The folder that the program runs in, if it is not that of `files`.
+    pub(crate) workdir: Option<&'a Path>,
 }
 
 /// Checks every placeholder of a command against what is declared.
@@ -28,7 +32,7 @@ pub(crate) fn check(
     check_program(template, report);
     for word in template.words() {
         check_word(word, declared, report);
-        path_value::check(word, declared.parameters, report);
+        path_value::check(word, declared, report);
     }
     for item in &template.items {
         match item {
@@ -52,6 +56,14 @@ pub(crate) fn check(
 }
 
 impl Declared<'_> {
+    /// Whether there is such a folder where the program runs, as far as is known before a call.
+    pub(crate) fn has_folder(&self, folder: &str) -> bool {
+        match self.workdir {
+            Some(workdir) => workdir.join(folder).is_dir(),
+            None => (self.files.names()).any(|name| Path::new(name).starts_with(folder)),
+        }
+    }
+
     /// Checks a placeholder that may name a file; false if it is that of a parameter.
     pub(crate) fn is_file(&self, slot: &Slot, report: &mut Report) -> bool {
         let Some(name) = slot.file() else {
@@ -72,6 +84,13 @@ impl Declared<'_> {
         parameter.is_none_or(|parameter| {
             parameter.schema.get("enum").is_some() || parameter.schema.get("const").is_some()
         })
+    }
+
+    /// Whether what fills a place could be code: neither listed by the author nor a number.
+    pub(crate) fn may_be_code(&self, slot: &Slot) -> bool {
+        let kind = self.parameters.get(&slot.name).map(|found| found.kind);
+        let is_number = matches!(kind, Some(Kind::Integer | Kind::Number | Kind::Boolean));
+        !is_number && !self.is_chosen_by_author(slot)
     }
 
     /// Whether a valid call may leave a place empty, as far as is known.

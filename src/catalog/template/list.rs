@@ -1,6 +1,8 @@
 //! The list form of a command: every item is one word, a nested list is a group.
 
 use super::{Group, Item, Slot, Template, Word, segments};
+use crate::catalog::interpreter;
+use crate::catalog::secrets::in_word;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::yaml::{Content, Entry, Node, Scalar};
 
@@ -9,7 +11,14 @@ pub(crate) fn words_of_list(nodes: &[Node], report: &mut Report) -> Template {
     let errors = report.errors();
     let items = nodes.iter().filter_map(|node| item(node, report)).collect();
     let is_sound = report.errors() == errors;
-    Template::new(items, is_sound)
+    let template = Template::new(items, is_sound);
+    if !interpreter::is_shell(&template) {
+        let unexpanded = |word: &Word| in_word(word.prefix(), |_| word.span);
+        for warning in template.words().filter_map(unexpanded) {
+            report.add(warning);
+        }
+    }
+    template
 }
 
 fn item(node: &Node, report: &mut Report) -> Option<Item> {

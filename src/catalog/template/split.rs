@@ -4,30 +4,28 @@ use std::ops::Range;
 
 use super::{CallerFact, Group, Item, Segment, Slot, Template, Word, is_parameter_name};
 use crate::catalog::exec::{FILE_PREFIX, is_file_name};
+use crate::catalog::interpreter;
+use crate::catalog::secrets::in_word;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::yaml::Scalar;
 
 /// Splits a synopsis; what is wrong with it is reported, and the rest is split as well as it goes.
 pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
-    let mut splitter = Splitter {
-        cursor: Cursor::new(scalar.written()),
-        scalar,
-        report,
-        is_sound: true,
-    };
+    let mut splitter = Splitter::new(scalar, report);
     let items = splitter.items();
-    let is_sound = splitter.is_sound;
-    Template::new(items, is_sound)
+    let (is_sound, unexpanded) = (splitter.is_sound, splitter.unexpanded);
+    let template = Template::new(items, is_sound);
+    if !interpreter::is_shell(&template) {
+        for warning in unexpanded {
+            report.add(warning);
+        }
+    }
+    template
 }
 
 /// Reads a text as one word with placeholders, as inside `"…"`.
 pub(crate) fn segments(scalar: &Scalar, report: &mut Report) -> Word {
-    let mut splitter = Splitter {
-        cursor: Cursor::new(scalar.written()),
-        scalar,
-        report,
-        is_sound: true,
-    };
+    let mut splitter = Splitter::new(scalar, report);
     let mut word = Builder::default();
     while !splitter.cursor.rest.is_empty() {
         splitter.placeholder_or_character(&mut word);
@@ -116,6 +114,20 @@ struct Splitter<'a> {
     report: &'a mut Report,
     /// Whether quotes and brackets fit together so far.
     is_sound: bool,
+    /// Warnings of what only a shell would expand.
+    unexpanded: Vec<Problem>,
+}
+
+impl<'a> Splitter<'a> {
+    fn new(scalar: &'a Scalar, report: &'a mut Report) -> Self {
+        Self {
+            cursor: Cursor::new(scalar.written()),
+            scalar,
+            report,
+            is_sound: true,
+            unexpanded: Vec::new(),
+        }
+    }
 }
 
 impl Splitter<'_> {
@@ -201,6 +213,10 @@ impl Splitter<'_> {
         let start = self.cursor.offset;
         let mut word = Builder::default();
         let mut opened = 0_usize;
+        if self.cursor.rest.starts_with('~') {
+            let end = self.cursor.rest.find(char::is_whitespace);
+            self.check_unexpanded(end);
+        }
         while let Some(character) = self.cursor.peek() {
             let last = self.cursor.is_word_end_next();
             match character {
@@ -251,6 +267,7 @@ impl Splitter<'_> {
     fn double_quoted(&mut self, word: &mut Builder) {
         let start = self.cursor.offset;
         self.cursor.take_character();
+        self.check_unexpanded(self.cursor.rest.find('"'));
         loop {
             match self.cursor.peek() {
                 None => return self.unclosed_quote(start, word),
@@ -267,6 +284,16 @@ impl Splitter<'_> {
                 Some(_) => self.placeholder_or_character(word),
             }
         }
+    }
+
+    /// Looks for what a shell would expand in the text from here to there, or to the end.
+    fn check_unexpanded(&mut self, end: Option<usize>) {
+        let (start, rest) = (self.cursor.offset, self.cursor.rest);
+        let text = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        let warning = in_word(text, |range| {
+            self.span(start + range.start..start + range.end)
+        });
+        self.unexpanded.extend(warning);
     }
 
     fn unclosed_quote(&mut self, start: usize, word: &mut Builder) {
@@ -340,9 +367,20 @@ impl Splitter<'_> {
         };
         let help = match text.chars().next() {
             Some('\\') => "remove the backslash, or put the word inside '…'".to_owned(),
-            Some('$') => "a program gets it as it stands inside '…'; a value comes from a \
-                          parameter or from `env`"
-                .to_owned(),
+            Some('$') => match text.trim_matches(['$', '{', '}', '(']) {
+                "" => {
+                    "a program gets it as it stands inside '…'; a value comes from a parameter or \
+                       from `env`"
+                        .to_owned()
+                }
+                name if name.contains(|c: char| c.is_ascii_lowercase()) => {
+                    format!("write `{{{name}}}` for a parameter, or '{text}' to pass it literally")
+                }
+                name => format!(
+                    "write `${{env:{name}}}` for the variable of the server, or '{text}' to pass it \
+                     literally"
+                ),
+            },
             _ => format!("quote it to pass it literally, '{text}', or run a script that holds it"),
         };
         let span = self.span(start..start + text.trim_end().len());
@@ -398,7 +436,14 @@ fn shell_syntax(text: &str) -> Option<usize> {
         }
         '`' => Some(1),
         '$' => match second? {
-            '(' | '{' => Some(2),
+            '(' => Some(2),
+            '{' => {
+                let name = text.get(2..)?;
+                let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                let is_whole =
+                    end.filter(|end| name.get(*end..).is_some_and(|rest| rest.starts_with('}')));
+                Some(is_whole.map_or(2, |end| end + 3))
+            }
             c if c.is_ascii_alphabetic() || c == '_' => {
                 let name = text.get(1..)?;
                 let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');

@@ -2,6 +2,11 @@ use serde_json::json;
 
 use super::*;
 
+/// Reads a line of a tool without secrets.
+fn read(line: &[u8]) -> Line {
+    super::read(line, &Redactor::default())
+}
+
 fn number(text: &str) -> Number {
     serde_json::from_str(text).unwrap()
 }

@@ -8,12 +8,14 @@ use serde_json::Value;
 use super::Sent;
 use super::failure::Failure;
 use crate::catalog::{Form, Tool};
+use crate::execute::kept::{Beyond, Kept, Rest};
 use crate::execute::stdout::Printed;
 use crate::execute::{Outcome, output, report};
 use crate::protocol::content::{Content, Uri};
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::media::MediaType;
 use crate::protocol::plain::plain;
+use crate::redact::Redactor;
 
 /// How much of the body of an error is told, in bytes from its beginning.
 const MAX_ERROR_BODY: usize = 4096;
@@ -26,6 +28,8 @@ pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
     /// There was more than fits.
     is_cut: bool,
+    /// All of it, if that is kept.
+    rest: Rest,
 }
 
 /// A response that has arrived.
@@ -38,18 +42,24 @@ pub(super) struct Answer {
 }
 
 impl Body {
-    /// Reads a body, decoded, up to a limit.
-    pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Self, Failure> {
-        let mut body = Self::default();
+    /// Reads a body, decoded, as far as it is kept.
+    pub(super) async fn read(response: &mut Response, mut kept: Kept) -> Result<Self, Failure> {
+        let mut is_cut = false;
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            let room = limit.saturating_sub(body.bytes.len());
-            body.bytes.extend(chunk.iter().take(room));
-            if chunk.len() > room {
-                body.is_cut = true;
+            is_cut = kept.push(&chunk).is_err();
+            while let (false, Some(spill)) = (is_cut, kept.spill()) {
+                is_cut = spill.write().await.is_err();
+            }
+            if is_cut {
                 break;
             }
         }
-        Ok(body)
+        let (bytes, rest) = kept.into_output();
+        Ok(Self {
+            bytes,
+            is_cut,
+            rest,
+        })
     }
 }
 
@@ -61,27 +71,27 @@ fn broken(error: reqwest::Error) -> Failure {
 
 impl Answer {
     /// Reads a response: as much as the tool may give, or as is told of an error.
-    pub(super) async fn read(mut response: Response, limit: usize) -> Result<Self, Failure> {
+    pub(super) async fn read(mut response: Response, body: Kept) -> Result<Self, Failure> {
         let status = response.status();
         let text = |name| text_of(response.headers(), &name);
         let (media, retry_after) = (text(CONTENT_TYPE), text(RETRY_AFTER));
-        let limit = if status.is_success() {
-            limit
+        let body = if status.is_success() {
+            body
         } else {
-            MAX_ERROR_BODY
+            Kept::new(MAX_ERROR_BODY, Beyond::Nothing)
         };
         Ok(Self {
             status,
             media: media.as_deref().and_then(MediaType::parse),
             retry_after: retry_after.filter(|text| text.len() <= MAX_RETRY_AFTER),
-            body: Body::read(&mut response, limit).await?,
+            body: Body::read(&mut response, body).await?,
         })
     }
 
     /// What the call of a tool gives.
     pub(super) fn sent(self, tool: &Tool, api: &str, method: &Method) -> Sent {
         if !self.status.is_success() {
-            return Sent::Outcome(report::failed(self.error(api), "error response"));
+            return Sent::Outcome(report::failed(self.error(tool, api), "error response"));
         }
         Sent::Outcome(match tool.output.form {
             Form::Raw if self.body.is_cut => {
@@ -94,9 +104,24 @@ impl Answer {
                 result: self.cut(tool, api),
                 how: "too much output".into(),
             },
-            Form::Response => done(self.by_media(tool)),
-            _ => return Sent::Body(self.body.bytes),
+            Form::Response if self.is_whole() => done(self.by_media(tool)),
+            _ => return Sent::Body(Box::new(self.printed(tool))),
         })
+    }
+
+    /// Whether a result can hold it.
+    fn is_whole(&self) -> bool {
+        matches!(self.body.rest, Rest::Nothing)
+    }
+
+    /// A body that is handled as an output.
+    fn printed(self, tool: &Tool) -> Printed {
+        Printed {
+            output: self.body.bytes,
+            rest: self.body.rest,
+            media: self.media.filter(|_| tool.output.form == Form::Response),
+            ..Printed::default()
+        }
     }
 
     /// Whether there is nothing to make a result of.
@@ -107,7 +132,7 @@ impl Answer {
     }
 
     /// What is told of a response that is no success.
-    fn error(&self, api: &str) -> String {
+    fn error(&self, tool: &Tool, api: &str) -> String {
         let status = words(self.status);
         let redirected = if self.status.is_redirection() {
             ", and was not followed there"
@@ -120,14 +145,18 @@ impl Answer {
             format!("; try again after {retry_after}{unit}")
         });
         let wait = wait.unwrap_or_default();
-        let said = self.said().unwrap_or_default();
+        let said = self.said(tool.secrets()).unwrap_or_default();
         format!("{api} answered {status}{redirected}{wait}{said}")
     }
 
     /// The text that an error brings, on lines of its own.
-    fn said(&self) -> Option<String> {
+    fn said(&self, secrets: &Redactor) -> Option<String> {
         let is_text = self.media.as_ref().is_none_or(MediaType::is_text);
-        let body = String::from_utf8_lossy(&self.body.bytes);
+        let mut body = self.body.bytes.as_slice();
+        if self.body.is_cut {
+            body = secrets.cut_end(body);
+        }
+        let body = String::from_utf8_lossy(body);
         let body = plain(body.trim_end_matches('\u{fffd}').trim());
         let end = if self.body.is_cut { "…" } else { "" };
         (is_text && !body.is_empty()).then(|| format!(":\n{body}{end}"))

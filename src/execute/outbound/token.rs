@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::answer::Body;
 use super::failure::Failure;
 use crate::catalog::{ClientCredentials, Credential};
+use crate::execute::kept::{Beyond, Kept};
 
 /// How long a request for a token may take.
 const TOKEN_TIME: Duration = Duration::from_secs(10);
@@ -108,7 +109,7 @@ async fn fetch(client: &Client, credentials: &ClientCredentials) -> Result<Token
         no_token(failure)
     })?;
     let status = response.status();
-    let body = Body::read(&mut response, MAX_ANSWER);
+    let body = Body::read(&mut response, Kept::new(MAX_ANSWER, Beyond::Nothing));
     let body = body.await.map_err(no_token)?;
     if !status.is_success() {
         let mut refusal = refusal(status, &body.bytes);

@@ -5,11 +5,13 @@
 //! differs in case from one of ours is an error at the top level, and an id is an integer or a
 //! short string that is echoed byte for byte.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::fmt;
+use std::{fmt, mem};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
@@ -265,6 +267,52 @@ impl Envelope {
     }
 }
 
+/// The names of the members that were read.
+#[derive(Default)]
+struct Members {
+    /// One place for each of [`MEMBERS`].
+    known: [bool; MEMBERS.len()],
+    others: HashSet<String>,
+}
+
+impl Members {
+    /// Returns false for a name that was there already.
+    fn insert(&mut self, name: &str) -> bool {
+        let known = MEMBERS.iter().zip(&mut self.known);
+        match known.into_iter().find(|(member, _)| **member == name) {
+            Some((_, is_read)) => !mem::replace(is_read, true),
+            None => self.others.insert(name.to_owned()),
+        }
+    }
+}
+
+/// Reads a key, without a copy unless it has escapes.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
 /// What stands where a message should.
 enum Item {
     Object(Box<Envelope>),
@@ -318,14 +366,14 @@ impl<'de> Visitor<'de> for ItemSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
         let budget = self.budget;
         let mut envelope = Envelope::default();
-        let mut seen: HashSet<String> = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
+        let mut members = Members::default();
+        while let Some(key) = map.next_key_seed(Key)? {
             budget.count_key()?;
-            if seen.contains(&key) {
-                return Err(budget.refuse(Violation::DuplicateKey(key)));
+            if !members.insert(&key) {
+                return Err(budget.refuse(Violation::DuplicateKey(key.into_owned())));
             }
             let value = self.value();
-            match key.as_str() {
+            match &*key {
                 "jsonrpc" => envelope.jsonrpc = Some(map.next_value_seed(value)?),
                 "id" => envelope.id = Some(map.next_value()?),
                 "method" => envelope.method = Some(map.next_value_seed(value)?),
@@ -335,11 +383,10 @@ impl<'de> Visitor<'de> for ItemSeed<'_> {
                 _ => {
                     map.next_value_seed(value)?;
                     if MEMBERS.contains(&fold_case(&key).as_str()) {
-                        envelope.confusable = Some(key.clone());
+                        envelope.confusable = Some(key.into_owned());
                     }
                 }
             }
-            seen.insert(key);
         }
         Ok(Item::Object(Box::new(envelope)))
     }
@@ -459,11 +506,15 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             self.budget.count_key()?;
-            if object.contains_key(&key) {
-                return Err(self.budget.refuse(Violation::DuplicateKey(key)));
+            match object.entry(key) {
+                Entry::Occupied(twice) => {
+                    let key = twice.key().clone();
+                    return Err(self.budget.refuse(Violation::DuplicateKey(key)));
+                }
+                Entry::Vacant(member) => {
+                    member.insert(map.next_value_seed(self.deeper())?);
+                }
             }
-            let value = map.next_value_seed(self.deeper())?;
-            object.insert(key, value);
         }
         Ok(Value::Object(object))
     }

@@ -88,6 +88,11 @@ impl Client {
         self.stream.write_all(&self.request).unwrap();
     }
 
+    /// Sends a whole request, as it is, and does not wait for the answer.
+    pub(crate) fn send(&mut self, request: &[u8]) {
+        self.stream.write_all(request).unwrap();
+    }
+
     /// Reads an answer to its end.
     pub(crate) fn receive(&mut self) -> Answer {
         self.receive_with(|_| {})

@@ -52,7 +52,21 @@ pub(crate) struct Usage {
     pub(crate) threads: f64,
 }
 
-fn free_address() -> String {
+/// What is started.
+pub(crate) fn binary() -> &'static str {
+    BINARY.get_or_init(|| env!("CARGO_BIN_EXE_mcp-serve").to_owned())
+}
+
+/// Waits until something listens.
+pub(crate) fn await_listener(address: &str) {
+    let started = Instant::now();
+    while let Err(error) = TcpStream::connect(address) {
+        assert!(started.elapsed() < PATIENCE, "{error}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
@@ -60,11 +74,16 @@ fn free_address() -> String {
 impl Server {
     /// Starts a server without a limit of sessions per principal.
     pub(crate) fn start(options: &[&str]) -> Self {
+        Self::serve(TOOLS, options)
+    }
+
+    /// Starts a server with these definitions.
+    pub(crate) fn serve(definitions: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tools = folder.path().join("tools.yaml");
-        fs::write(&tools, TOOLS).unwrap();
+        fs::write(&tools, definitions).unwrap();
         let (address, monitor) = (free_address(), free_address());
-        let child = Command::new(BINARY.get_or_init(|| env!("CARGO_BIN_EXE_mcp-serve").to_owned()))
+        let child = Command::new(binary())
             .arg("--tools")
             .arg(&tools)
             .args(["--listen", &address, "--metrics-listen", &monitor])
@@ -82,11 +101,7 @@ impl Server {
             monitor,
             _folder: folder,
         };
-        let started = Instant::now();
-        while let Err(error) = TcpStream::connect(&server.address) {
-            assert!(started.elapsed() < PATIENCE, "{error}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        await_listener(&server.address);
         server
     }
 

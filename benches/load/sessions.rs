@@ -1,4 +1,4 @@
-//! What is measured.
+//! What sessions cost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;

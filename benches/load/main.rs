@@ -1,10 +1,10 @@
-//! What sessions cost, held against the goals of the project.
+//! What sessions and calls cost, held against the goals of the project.
 //!
 //! ```text
-//! cargo bench --bench sessions                      # every scenario: about a quarter of an hour
-//! cargo bench --bench sessions -- memory create     # some of them
-//! cargo bench --bench sessions -- flat scale=0.1    # with a tenth of the sessions
-//! cargo bench --bench sessions -- create server=PATH    # of another build
+//! cargo bench --bench load                      # every scenario: about half an hour
+//! cargo bench --bench load -- memory create     # some of them
+//! cargo bench --bench load -- flat scale=0.1    # with a tenth of the sessions, calls or time
+//! cargo bench --bench load -- create server=PATH    # of another build
 //! ```
 //!
 //! Each scenario starts the release binary, and talks to it over loopback from this process, which
@@ -24,21 +24,31 @@
     reason = "a benchmark starts processes, reads the clock, calculates and prints"
 )]
 
+mod calls;
 mod client;
-mod scenarios;
+mod instructions;
+mod overload;
+mod peers;
+mod programs;
 mod server;
+mod sessions;
 mod table;
 
-/// A name, and what runs for it with a factor for the number of sessions.
+/// A name, and what runs for it with a factor for how much it does.
 type Scenario = (&'static str, fn(f64));
 
-const SCENARIOS: [Scenario; 6] = [
-    ("memory", scenarios::memory),
-    ("streams", scenarios::streams),
-    ("create", scenarios::create),
-    ("flat", scenarios::flat),
-    ("flood", scenarios::flood),
-    ("expiry", scenarios::expiry),
+const SCENARIOS: [Scenario; 11] = [
+    ("memory", sessions::memory),
+    ("streams", sessions::streams),
+    ("create", sessions::create),
+    ("flat", sessions::flat),
+    ("flood", sessions::flood),
+    ("expiry", sessions::expiry),
+    ("calls", calls::calls),
+    ("instructions", instructions::instructions),
+    ("programs", programs::programs),
+    ("resident", programs::resident),
+    ("overload", overload::overload),
 ];
 
 fn main() {
