@@ -427,8 +427,8 @@ async fn drain(app: &App, connections: &TaskTracker, timeout: Duration) -> usize
         .sessions
         .as_ref()
         .map_or(0, |sessions| sessions.statistics().active_sessions);
-    tracing::info!(in_flight, sessions, "shutdown");
     app.draining.cancel();
+    tracing::info!(in_flight, sessions, "shutdown");
     app.unanswered.close();
     // A call whose client is gone finishes too: what it does may matter as much as its answer.
     let finished = async { tokio::join!(app.unanswered.wait(), app.executor.finished()) };

@@ -88,7 +88,7 @@ pub(super) async fn start(mut command: Command, start: Start) -> Result<Started,
 
 impl NotStarted {
     fn new(error: io::Error, program: &Path, workdir: &Path) -> Self {
-        let cause = match Errno::from_io_error(&error) {
+        let cause = match errno(&error) {
             Some(Errno::NOENT | Errno::NOTDIR) if !workdir.is_dir() => "its working folder is gone",
             Some(Errno::NOENT | Errno::NOTDIR) if !program.exists() => "its program is gone",
             Some(Errno::NOENT) => "the interpreter of its program is gone",
@@ -126,7 +126,7 @@ impl NotStarted {
     }
 
     fn without_folder(error: io::Error) -> Self {
-        let cause = match Errno::from_io_error(&error) {
+        let cause = match errno(&error) {
             Some(Errno::NOSPC | Errno::DQUOT) => {
                 "there is no room for its folder on this machine; try again later"
             }
@@ -139,6 +139,14 @@ impl NotStarted {
             error,
         }
     }
+}
+
+/// The number of an error, also of one that was wrapped to say which path it is about.
+fn errno(error: &io::Error) -> Option<Errno> {
+    Errno::from_io_error(error).or_else(|| {
+        let cause = error.get_ref()?.source()?.downcast_ref()?;
+        Errno::from_io_error(cause)
+    })
 }
 
 /// The name of an error, which stays the same whatever is said about it.
@@ -162,7 +170,7 @@ fn code(error: &io::Error) -> &'static str {
         (Errno::TOOBIG, "E2BIG"),
         (Errno::TXTBSY, "ETXTBSY"),
     ];
-    let errno = Errno::from_io_error(error);
+    let errno = errno(error);
     let named = codes.into_iter().find(|(known, _)| Some(*known) == errno);
     named.map_or("EUNKNOWN", |(_, name)| name)
 }
