@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// What many streams took together is given back when they end, and a stream takes less meanwhile;
-/// `benches/sessions` measures both.
+/// `benches/load` measures both.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -65,7 +65,7 @@ impl Contestant {
                 client.send(&self.request);
             }
             for (client, sent) in clients.iter_mut().zip(&sent) {
-                assert_eq!(client.receive().status, 200, "{}", self.name);
+                client.receive_result();
                 latencies.push(sent.elapsed().as_secs_f64() * 1e6);
             }
         }

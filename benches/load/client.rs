@@ -98,6 +98,15 @@ impl Client {
         self.receive_with(|_| {})
     }
 
+    /// Reads the answer to a call, whose tool must have done what it does.
+    pub(crate) fn receive_result(&mut self) {
+        let mut has_failed = false;
+        let answer = self.receive_with(|body| {
+            has_failed = find(body, b"\"isError\":true").is_some();
+        });
+        assert!(answer.status == 200 && !has_failed, "{answer:?}");
+    }
+
     fn receive_with(&mut self, look: impl FnOnce(&[u8])) -> Answer {
         let mut length = 0;
         let (head, body) = loop {

@@ -37,7 +37,7 @@ mod table;
 /// A name, and what runs for it with a factor for how much it does.
 type Scenario = (&'static str, fn(f64));
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 12] = [
     ("memory", sessions::memory),
     ("streams", sessions::streams),
     ("create", sessions::create),
@@ -47,6 +47,7 @@ const SCENARIOS: [Scenario; 11] = [
     ("calls", calls::calls),
     ("instructions", instructions::instructions),
     ("programs", programs::programs),
+    ("sandbox", programs::sandbox),
     ("resident", programs::resident),
     ("overload", overload::overload),
 ];

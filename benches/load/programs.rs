@@ -14,6 +14,7 @@ const TOOLS: &str = "
 tools:
   'true': {description: Does nothing., exec: /bin/true}
   echo: {description: Says hello., exec: /bin/echo hello}
+  confined: {description: Does nothing., exec: /bin/true, sandbox: true, if_missing: hide}
 ";
 
 /// How often each contestant is measured.
@@ -71,7 +72,7 @@ fn call(server: &Server, tool: &str, parallel: usize, time: Duration) -> f64 {
         let request = &request;
         move || {
             client.send(request);
-            assert_eq!(client.receive().status, 200);
+            client.receive_result();
         }
     })
 }
@@ -96,6 +97,28 @@ pub(crate) fn programs(scale: f64) {
             let ratio = median(&mut ours) / median(&mut bare);
             above(&format!("{what} / the loop"), ratio, "", 0.95);
         }
+    }
+}
+
+/// What a sandbox costs a program that is over at once.
+pub(crate) fn sandbox(scale: f64) {
+    title(&format!(
+        "sandbox: calls per second of /bin/true in a sandbox, beside the same without, {RUNS} times in turn; median (least to most)"
+    ));
+    let server = Server::serve(TOOLS, &["--json-response"]);
+    for parallel in [1, 2, 16] {
+        let (mut free, mut confined) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let time = RUN.mul_f64(scale);
+            free.push(call(&server, "true", parallel, time));
+            confined.push(call(&server, "confined", parallel, time));
+        }
+        let ratio = median(&mut confined) / median(&mut free);
+        let (with, without) = (spread(&mut confined), spread(&mut free));
+        row(
+            &format!("{parallel} in parallel"),
+            &format!("{with}/s, without {without}/s, ratio {ratio:.2}"),
+        );
     }
 }
 
