@@ -141,11 +141,15 @@ impl NotStarted {
     }
 }
 
-/// The number of an error, also of one that was wrapped to say which path it is about.
+/// The number of an error. One that was wrapped to say which path it is about has only its kind left.
 fn errno(error: &io::Error) -> Option<Errno> {
-    Errno::from_io_error(error).or_else(|| {
-        let cause = error.get_ref()?.source()?.downcast_ref()?;
-        Errno::from_io_error(cause)
+    Errno::from_io_error(error).or(match error.kind() {
+        io::ErrorKind::NotFound => Some(Errno::NOENT),
+        io::ErrorKind::PermissionDenied => Some(Errno::ACCESS),
+        io::ErrorKind::StorageFull => Some(Errno::NOSPC),
+        io::ErrorKind::QuotaExceeded => Some(Errno::DQUOT),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Errno::ROFS),
+        _ => None,
     })
 }
 

@@ -91,9 +91,13 @@ fn daemon(how: &str, file: &Path) {
     println!("started");
 }
 
+/// Waits for a file, but not longer than any test.
 fn wait_for(file: &Path) {
-    while !file.exists() {
-        thread::sleep(Duration::from_millis(5));
+    const LOOK: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    while !file.exists() && waited < LONG {
+        thread::sleep(LOOK);
+        waited += LOOK;
     }
 }
 

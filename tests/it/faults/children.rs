@@ -205,7 +205,10 @@ fn a_program_that_cannot_start_says_why_and_costs_nothing() {
     assert!(!watched.text(&client, "homeless", &json!({})).1);
     let texts = vec!["x".repeat(100 << 10); 30];
     let (told, is_error) = watched.text(&client, "long", &json!({"texts": texts}));
-    assert!(is_error && told.contains("too long"), "{told:.300}");
+    assert!(
+        is_error && told.contains("larger than 1 MiB in all"),
+        "{told:.300}"
+    );
     watched.check("no start");
 }
 
