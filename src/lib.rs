@@ -151,7 +151,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
-    logging::start(&parsed.cli.log, environment.allows_color());
+    let _flush = logging::start(&parsed.cli.log, environment.allows_color())
+        .context("cannot start the log")?;
     for warning in cli::unknown_variables(environment.names()) {
         tracing::warn!("{warning}");
     }

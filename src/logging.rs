@@ -1,7 +1,9 @@
 //! The log: text or JSON lines on standard error.
 
+mod sink;
+
 use std::fmt;
-use std::io::{self, IsTerminal as _, Stderr, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
@@ -16,6 +18,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{Log, LogFormat, LogLevel};
 use crate::redact::Redactor;
+use sink::Sink;
+
+pub use sink::{Flush, lost};
 
 /// The field whose text is JSON already.
 const STATISTICS: &str = "statistics";
@@ -56,13 +61,14 @@ impl<W: Write> Write for Discreet<W> {
     }
 }
 
-fn writer() -> Discreet<Stderr> {
-    Discreet(io::stderr())
-}
-
 /// Starts the log, in color on a terminal unless that is not wanted. Called once; a second call
-/// changes nothing.
-pub fn start(options: &Log, allows_color: bool) {
+/// changes nothing. Lines that standard error does not take are lost, and counted.
+///
+/// # Errors
+///
+/// The operating system's, when there can be no thread that writes.
+pub fn start(options: &Log, allows_color: bool) -> io::Result<Flush> {
+    let (sink, flush) = Sink::start(io::stderr())?;
     let level = match options.log_level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -73,7 +79,7 @@ pub fn start(options: &Log, allows_color: bool) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
-        .with_writer(writer);
+        .with_writer(move || Discreet(sink.clone()));
     let started = match options.log_format {
         LogFormat::Text => builder
             .with_ansi(allows_color && io::stderr().is_terminal())
@@ -83,6 +89,7 @@ pub fn start(options: &Log, allows_color: bool) {
     if started.is_err() {
         tracing::debug!("the log was started already");
     }
+    Ok(flush)
 }
 
 /// One JSON object per event: `timestamp`, `level`, then its fields.

@@ -9,6 +9,7 @@ mod change_metrics;
 mod connections;
 mod descriptors;
 mod listener;
+mod log_metrics;
 mod output_metrics;
 mod page;
 mod reload;
@@ -141,6 +142,7 @@ impl Server {
         });
         output_metrics::register(&mut metrics, executor.outputs());
         call_metrics::register(&mut metrics, executor.load());
+        log_metrics::register(&mut metrics);
         let app = App {
             catalog: Current::new(catalog),
             sessions,

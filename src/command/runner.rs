@@ -40,6 +40,7 @@ pub(super) struct Runner {
     limits: Limits,
     /// The signals, also those that come between two calls.
     events: Box<dyn Stream<Item = Event> + Send + Unpin>,
+    _flush: logging::Flush,
 }
 
 impl Runner {
@@ -49,7 +50,7 @@ impl Runner {
         if !parsed.settings.is_chosen("--log-level") {
             log.log_level = cli::LogLevel::Warn;
         }
-        logging::start(&log, allows_color);
+        let flush = logging::start(&log, allows_color).context("cannot start the log")?;
         execute::prepare_children().context("cannot set the limits of the tools")?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -63,6 +64,7 @@ impl Runner {
         Ok(Self {
             runtime,
             events: Box::new(events),
+            _flush: flush,
             limits: Limits {
                 max_calls: 1,
                 max_calls_per_principal: None,

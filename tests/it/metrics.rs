@@ -192,6 +192,7 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("calls_in_flight", "gauge"),
         ("calls_limit", "gauge"),
         ("calls_stuck", "gauge"),
+        ("log_lines_lost", "counter"),
         ("tasks", "gauge"),
         ("tasks_limit", "gauge"),
         ("task_results_bytes", "gauge"),
@@ -1028,4 +1029,24 @@ fn the_kernel_watches_the_connections_of_a_server() {
         assert_eq!(interval, Duration::from_secs(2));
         assert!(sockopt::tcp_nodelay(&theirs).unwrap());
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let tools = "tools:\n  fixed: {description: d, content: a}\n";
+    let mut server = TestServer::start(tools, &["--metrics-listen", "127.0.0.1:0"]);
+    let address = monitor_of(&server);
+    let ignored = server.ignore_log();
+    let client = server.client(Era::Modern);
+    let lost = eventually(|| {
+        for _ in 0..200 {
+            assert_eq!(client.call_text("fixed", &json!({})), "a");
+        }
+        (value(&scrape(&address), "log_lines_lost_total") > 0.0).then_some(())
+    });
+    assert!(lost.is_some(), "there is room for every line");
+    drop(ignored);
+    server.wait_for_log("the log has lost lines");
+    server.signal("TERM");
+    assert!(server.wait().success());
 }

@@ -151,6 +151,11 @@ impl TestServer {
         self.log.lines.lock().unwrap().clone()
     }
 
+    /// Nobody reads the log while this lives.
+    pub(crate) fn ignore_log(&self) -> impl Sized + '_ {
+        self.log.lines.lock().unwrap()
+    }
+
     /// Waits for a log line that holds a text, and returns it.
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
