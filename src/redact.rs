@@ -114,32 +114,48 @@ impl Redactor {
 
     /// The beginning of an output that goes on, without what can be the first part of a secret: the
     /// rest of it is not there any more, so that nothing else would find it.
-    pub fn cut_end<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
-        let part = |bytes: &[u8], secret: &str| {
-            let secret = secret.as_bytes();
-            let lengths = (1..secret.len().min(bytes.len() + 1)).rev();
-            let mut parts = lengths.filter_map(|length| secret.get(..length));
-            parts.find(|part| bytes.ends_with(part)).map(<[u8]>::len)
-        };
-        // What is left ends at a cut again.
-        while let Some(part) = self.patterns.iter().find_map(|secret| part(bytes, secret)) {
-            bytes = bytes.get(..bytes.len() - part).unwrap_or_default();
+    pub fn cut_end<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let starts = self.needles().filter_map(|secret| {
+            let parts = (1..secret.len().min(bytes.len() + 1)).rev();
+            let mut parts = parts.filter_map(|length| secret.get(..length));
+            let part = parts.find(|part| bytes.ends_with(part))?;
+            Some(bytes.len() - part.len())
+        });
+        let mut end = starts.min().unwrap_or(bytes.len());
+        // A whole secret must not be cut instead.
+        while let Some((start, _)) = self.around(bytes, end).min() {
+            end = start;
         }
-        bytes
+        bytes.get(..end).unwrap_or_default()
     }
 
     /// The end of an output whose beginning is left out, without what can be the last part of a secret.
-    pub fn cut_start<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
-        let part = |bytes: &[u8], secret: &str| {
-            let secret = secret.as_bytes();
-            let lengths = (1..secret.len().min(bytes.len() + 1)).rev();
-            let mut parts = lengths.filter_map(|length| secret.get(secret.len() - length..));
-            parts.find(|part| bytes.starts_with(part)).map(<[u8]>::len)
-        };
-        while let Some(part) = self.patterns.iter().find_map(|secret| part(bytes, secret)) {
-            bytes = bytes.get(part..).unwrap_or_default();
+    pub fn cut_start<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let ends = self.needles().filter_map(|secret| {
+            let parts = (1..secret.len().min(bytes.len() + 1)).rev();
+            let mut parts = parts.filter_map(|length| secret.get(secret.len() - length..));
+            Some(parts.find(|part| bytes.starts_with(part))?.len())
+        });
+        let mut start = ends.max().unwrap_or(0);
+        while let Some((_, end)) = self.around(bytes, start).max_by_key(|(_, end)| *end) {
+            start = end;
         }
-        bytes
+        bytes.get(start..).unwrap_or_default()
+    }
+
+    /// Where secrets begin and end that a cut at this place would go through.
+    fn around(&self, bytes: &[u8], at: usize) -> impl Iterator<Item = (usize, usize)> {
+        self.needles().filter_map(move |secret| {
+            let from = (at + 1).saturating_sub(secret.len());
+            let until = (at + secret.len()).saturating_sub(1).min(bytes.len());
+            let near = bytes.get(from..until)?;
+            let found = near.windows(secret.len()).position(|part| part == secret)?;
+            Some((from + found, from + found + secret.len()))
+        })
+    }
+
+    fn needles(&self) -> impl Iterator<Item = &[u8]> {
+        self.patterns.iter().map(String::as_bytes)
     }
 
     /// Returns whether there is nothing to look for.
@@ -259,6 +275,15 @@ mod tests {
         }
         assert_eq!(redactor.cut("a hunter2 b".to_owned(), 4), "a **…");
         assert_eq!(Redactor::default().cut_end(b"say hunt"), b"say hunt");
+        let alike = Redactor::new(["xyxyxy", "zzzzzz"]).unwrap();
+        assert_eq!(
+            alike.cut_end(b"xxxxxx"),
+            b"xxxxx",
+            "only what can be a part"
+        );
+        assert_eq!(alike.cut_start(b"yyyyyy"), b"yyyyy");
+        assert_eq!(alike.cut_end(b"a zzzzzz zzz"), b"a zzzzzz ");
+        assert_eq!(alike.cut_end(b"a zzzzzzz"), b"a ", "nor a part of another");
     }
 
     #[test]

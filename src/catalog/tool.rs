@@ -188,6 +188,11 @@ impl Tool {
         !self.parts.questions.is_empty()
     }
 
+    /// True if a call may ask its client for something, before its program runs or while it does.
+    pub fn may_ask(&self) -> bool {
+        self.asks() || self.messages
+    }
+
     /// True if a call gets values from what the user answers.
     pub fn asks_for_values(&self) -> bool {
         self.parts.questions.give_values()

@@ -75,13 +75,18 @@ pub(super) fn client(
             retry: None,
         }),
         Era::Modern => {
-            let caller = &context.caller.principal;
-            let place = Place::of(caller, &request.method, (name, tool.digest), arguments);
+            // A call that asks nothing needs no place to come back to, which costs a digest.
+            let comes_back = tool.may_ask() || params.contains_key("requestState");
+            let retry = comes_back.then(|| {
+                let caller = &context.caller.principal;
+                let place = Place::of(caller, &request.method, (name, tool.digest), arguments);
+                read((context.seal, context.now), place, params)
+            });
             Ok(Client {
                 capabilities: modern::client_capabilities(params),
                 log_level: modern::log_level(params)?,
                 trace,
-                retry: Some(read((context.seal, context.now), place, params)?),
+                retry: retry.transpose()?,
             })
         }
     }

@@ -23,14 +23,12 @@ use super::stderr::Stderr;
 use super::stdin::Input;
 use super::stdout::Stdout;
 use super::stuck::Stuck;
-use super::{Listener, Outcome, Said};
+use super::{Listener, Outcome, Said, orphans};
 use crate::redact::Redactor;
 use crate::{reexec, select};
 
 /// How long a filter may take.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// The number that no call has.
-const NO_CALL: u64 = 0;
 /// How much is told of what a filter complains about, in bytes.
 const MAX_COMPLAINT: usize = 1024;
 
@@ -85,7 +83,7 @@ pub(super) async fn select(
 
 fn start(filter: String, input: Vec<u8>) -> io::Result<Process> {
     Process::start(&mut Spawn {
-        call: NO_CALL,
+        call: orphans::NO_CALL,
         program: Path::new(reexec::THIS_PROGRAM),
         arguments: &[OsString::from(filter)],
         environment: &[],

@@ -4,7 +4,7 @@
 //! the server, also one with a session of its own, or one that was forked twice. So nothing of a call
 //! gets away. What such an orphan came from nobody says any more. It belongs to the call whose process
 //! group it is in; else to the one whose number is in its environment; else, since it hides that, to the
-//! next call to end that it is not older than.
+//! call that ends when no other call is left that could have started it.
 //!
 //! A process that is no child of ours any more may be a stranger the next moment. So whoever takes the
 //! exit status of a child, or signals one, holds [`CHILDREN`].
@@ -35,6 +35,12 @@ const REST: Duration = Duration::from_millis(50);
 
 /// How long is waited for a process that cannot be waited for, for want of a descriptor.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How long a look waits for processes that are just being started.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+
+/// The number of no call, for a process that leaves nothing behind.
+pub(super) const NO_CALL: u64 = 0;
 
 /// The most of an environment that is looked at, in bytes: what a process can be started with.
 const MAX_ENVIRONMENT: u64 = 6 << 20;
@@ -119,6 +125,11 @@ impl Leader {
         Ok(())
     }
 
+    /// Gives up a process that was killed: it is reaped as what is left behind.
+    pub(super) fn abandon(&self) {
+        LEADERS.lock().remove(&self.pid.as_raw_pid());
+    }
+
     /// Kills the orphans of the call, whose first process has ended; true if there are none.
     pub(super) fn kill_orphans(&self) -> bool {
         look(Some(self)).is_empty()
@@ -164,7 +175,11 @@ fn look(ended: Option<&Leader>) -> Vec<Dying> {
     if adopted().is_some_and(|orphans| orphans.is_empty()) {
         return Vec::new();
     }
-    let _guard = CHILDREN.write();
+    // A program on a file system that does not answer takes for ever to start. Nobody waits for that
+    // here: what is left then is found by the next look.
+    let Some(_guard) = CHILDREN.try_write_for(MAX_WAIT) else {
+        return Vec::new();
+    };
     let leaders = LEADERS.lock();
     let children = adopted().unwrap_or_else(children);
     let mut dying = Vec::new();
@@ -177,25 +192,28 @@ fn look(ended: Option<&Leader>) -> Vec<Dying> {
         if !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None)) {
             continue;
         }
-        if ended.is_some_and(|ended| is_of(pid, ended, &leaders)) {
-            kill(pid);
+        if ended.is_some_and(|ended| is_of(pid, ended, &leaders)) && kill(pid) {
             dying.push(open_pidfd(pid));
         }
     }
     dying
 }
 
-fn kill(pid: Pid) {
-    if let Err(error) = rustix::process::kill_process(pid, Signal::KILL) {
+/// Returns false for a process that cannot be killed, such as one of another user: nobody waits for it.
+fn kill(pid: Pid) -> bool {
+    let killed = rustix::process::kill_process(pid, Signal::KILL);
+    if let Err(error) = killed {
         let pid = pid.as_raw_pid();
         tracing::warn!(pid, %error, "what a call left behind could not be killed");
     }
+    killed.is_ok()
 }
 
 /// True for an orphan that a call has left behind which has ended.
 fn is_of(pid: Pid, ended: &Leader, leaders: &BTreeMap<RawPid, u64>) -> bool {
+    // What is not known now is looked at again when the next call ends.
     let Some(stat) = Stat::of(pid) else {
-        return true;
+        return false;
     };
     if stat.group == ended.pid.as_raw_pid() {
         return true;
@@ -203,10 +221,18 @@ fn is_of(pid: Pid, ended: &Leader, leaders: &BTreeMap<RawPid, u64>) -> bool {
     if leaders.contains_key(&stat.group) {
         return false;
     }
-    match call_of(pid) {
-        Some(call) => call == ended.call || !leaders.values().any(|running| *running == call),
-        None => Stat::of(ended.pid).is_none_or(|leader| stat.started >= leader.started),
+    if let Some(call) = call_of(pid) {
+        return call == ended.call || !leaders.values().any(|running| *running == call);
     }
+    let may_be_of = |(leader, call): (&RawPid, &u64)| {
+        let leader = Pid::from_raw(*leader).and_then(Stat::of);
+        *call != NO_CALL && leader.is_none_or(|leader| leader.started <= stat.started)
+    };
+    // While another call may be its own, it is left alone: that one's end is another look.
+    let (own, others): (Vec<_>, Vec<_>) = leaders
+        .iter()
+        .partition(|(leader, _)| **leader == ended.pid.as_raw_pid());
+    own.into_iter().any(may_be_of) && !others.into_iter().any(may_be_of)
 }
 
 /// The number of the call that a process says it belongs to.

@@ -17,6 +17,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::BufMut as _;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt as _;
@@ -384,8 +385,13 @@ struct Rest {
 fn rest(pipe: &pipe::Receiver) -> io::Result<Rest> {
     let mut bytes = Vec::with_capacity(MAX_REST);
     let is_open = loop {
-        match pipe.try_read_buf(&mut bytes) {
-            Ok(0) => break bytes.len() == MAX_REST,
+        // One byte more tells a full pipe that is closed from one that goes on.
+        let room = (MAX_REST + 1).saturating_sub(bytes.len());
+        if room == 0 {
+            break true;
+        }
+        match pipe.try_read_buf(&mut (&mut bytes).limit(room)) {
+            Ok(0) => break false,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
             Err(error) => return Err(error),
@@ -406,6 +412,7 @@ impl Drop for Process {
         if self.state != State::Gone {
             signal_group(self.leader.pid, Signal::KILL);
             self.leader.kill_orphans();
+            self.leader.abandon();
         }
     }
 }

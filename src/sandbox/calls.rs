@@ -77,11 +77,24 @@ fn sockets(net: Net) -> Result<Rules, Error> {
         }
     };
     // A ring makes sockets by a call that no filter sees.
-    Ok(Rules::from([
+    let mut rules = Rules::from([
         (libc::SYS_socket, families),
         (libc::SYS_io_uring_setup, Vec::new()),
-    ]))
+    ]);
+    if net == Net::None {
+        // One of a pair that has no connection can send to any other socket.
+        let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW].map(|kind| {
+            let is = SeccompCmpOp::MaskedEq(SOCKET_KIND);
+            rule(1, is, u64::from(kind.unsigned_abs()))
+        });
+        let kinds = kinds.into_iter().collect::<Result<_, _>>()?;
+        rules.insert(libc::SYS_socketpair, kinds);
+    }
+    Ok(rules)
 }
+
+/// The bits of the type of a socket that say its kind; the others are flags.
+const SOCKET_KIND: u64 = 0xf;
 
 /// Refuses a call when one of its numbers is, or is not, this.
 fn rule(place: u8, is: SeccompCmpOp, number: u64) -> Result<SeccompRule, Error> {

@@ -207,6 +207,8 @@ def send(kind, address):
     socket.socket(kind, socket.SOCK_DGRAM).sendto(b"READY=1", address)
 attempt("udp message", lambda: send(socket.AF_INET, ("127.0.0.1", int(os.environ["INPUT_UDP"]))))
 attempt("unix message", lambda: send(socket.AF_UNIX, os.environ["INPUT_NOTIFY"]))
+def pair(): socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b"READY=1", os.environ["INPUT_NOTIFY"])
+attempt("message of a pair", pair)
 def connect(): socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect("\0" + os.environ["INPUT_ABSTRACT"])
 attempt("abstract", connect)
 import ctypes
@@ -266,7 +268,7 @@ attempt("ring", ring)
             // A machine may have no such addresses.
             assert_eq!(is_denied, internet == denied, "{net} {name}");
         }
-        for name in ["unix", "unix message"] {
+        for name in ["unix", "unix message", "message of a pair"] {
             assert_eq!(outcome(name), unix, "{net} {name}");
         }
         assert_eq!(outcome("pair"), "ok", "{net}");
