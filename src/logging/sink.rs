@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -111,11 +111,10 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut target: impl Write, waiting: &Wait
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        let until = Instant::now() + MAX_FLUSH;
         let mut bytes = self.0.bytes.lock();
         self.0
             .is_empty
-            .wait_while_until(&mut bytes, |bytes| *bytes > 0, until);
+            .wait_while_for(&mut bytes, |bytes| *bytes > 0, MAX_FLUSH);
     }
 }
 
