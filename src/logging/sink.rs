@@ -120,6 +120,8 @@ impl Drop for Flush {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     /// Takes a line when the test lets it.
