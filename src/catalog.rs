@@ -260,6 +260,13 @@ impl Catalog {
 
     /// Returns what runs a program without a sandbox, each as a person would name it.
     pub fn unconfined(&self) -> impl Iterator<Item = &str> {
+        (self.all_tools())
+            .filter(|tool| tool.runs_unconfined())
+            .map(|tool| tool.identity())
+    }
+
+    /// Returns the tools, and those that stand behind prompts, resources, templates and completions.
+    pub(crate) fn all_tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
         let prompts = self.prompts.iter();
         let templates = self.templates.iter();
         let completions = (prompts.clone().map(|prompt| &prompt.completions))
@@ -269,8 +276,6 @@ impl Catalog {
             .chain(self.resources.iter().map(|resource| &resource.tool))
             .chain(templates.map(|template| &template.tool))
             .chain(completions.flat_map(Completions::programs))
-            .filter(|tool| tool.runs_unconfined())
-            .map(|tool| tool.identity())
     }
 
     /// Returns the tools in the order of the file.

@@ -198,8 +198,10 @@ impl Changes {
 
     /// Marks this moment, for who listens later and wants to know what changes from now on.
     pub fn mark(&self, view: &impl View) -> Mark {
+        // On its own line: the lock is not held while the lists are digested.
+        let told = self.0.said.lock().last;
         Mark {
-            told: self.0.said.lock().last,
+            told,
             // Before the look, so that no replacement after it is missed.
             replaced: self.0.replaced.load(Ordering::Relaxed),
             seen: view.lists(),

@@ -151,8 +151,11 @@ pub fn log(diagnostics: &[Diagnostic]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     use std::{fs, thread};
+
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -183,21 +186,31 @@ mod tests {
         let many = (0..100).map(|n| format!("  t{n}: {{description: d, exec: /bin/true}}\n"));
         let many: String = many.collect();
         fs::write(&path, format!("include: [part]\ntools:\n{many}")).unwrap();
+        let (mut overlaps, mut took) = (0_u32, Duration::ZERO);
         for round in 0..25 {
             let title = |when| format!("tools: {{x: {{description: {when}, exec: /bin/true}}}}");
             fs::write(&part, title("before")).unwrap();
             fs::write(&fresh, title("after")).unwrap();
             let mut definitions = Definitions::new(path.clone(), Environment::default());
-            let catalog = thread::scope(|scope| {
+            let is_changed = AtomicBool::new(false);
+            let began = Instant::now();
+            let (catalog, was_changed) = thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(Duration::from_millis(round * 3));
+                    // Spread over the time that a load takes here.
+                    thread::sleep(took * round / 25);
                     fs::rename(&fresh, &part).unwrap();
+                    is_changed.store(true, Ordering::Release);
                 });
-                definitions.load().unwrap()
+                let catalog = definitions.load().unwrap();
+                (catalog, is_changed.load(Ordering::Acquire))
             });
+            took = began.elapsed();
             let is_old = catalog.tool("x").unwrap().description == "before";
             let is_noticed = definitions.seen != definitions.seen.again();
             assert!(is_noticed || !is_old, "round {round}");
+            overlaps += u32::from(is_old && was_changed);
         }
+        // Else nothing was seen of what this is about.
+        assert!(overlaps > 0);
     }
 }

@@ -104,6 +104,11 @@ impl View for Eyes {
     }
 
     fn sees(&self, tool: &str) -> bool {
+        // Who saw a tool that is served no more is not known any more.
+        let whole = self.current.whole();
+        if !whole.all_tools().any(|served| served.identity() == tool) {
+            return true;
+        }
         let caller = self.caller.as_ref();
         let catalog = self.current.at(&self.endpoint, caller);
         catalog.is_some_and(|catalog| {

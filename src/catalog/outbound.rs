@@ -126,6 +126,11 @@ impl Http {
         }
     }
 
+    /// The API that the request goes to.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// What the definition says that the body is.
     fn content_type(&self) -> String {
         let mut headers = self.headers.iter().chain(&self.api.headers);

@@ -11,7 +11,7 @@ use super::question::Fallback;
 use super::sandbox::Sandbox;
 use super::tags;
 use super::template::{Word, segments};
-use super::tool::{Effect, ExitRules, Signal, Stdin};
+use super::tool::{Effect, ExitRules, Signal, Stdin, ToolDigest};
 use super::variable;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
@@ -88,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) rate: Option<Rate>,
     pub(crate) progress: Option<ProgressLines>,
+    /// Of all `defaults` that are among them.
+    pub(crate) digest: ToolDigest,
 }
 
 impl Settings {
@@ -168,6 +170,7 @@ impl Settings {
             concurrency: self.concurrency.or_else(|| defaults.concurrency.clone()),
             rate: self.rate.or(defaults.rate),
             progress: self.progress.or_else(|| defaults.progress.clone()),
+            digest: self.digest.and(defaults.digest),
         }
     }
 

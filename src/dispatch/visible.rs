@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Context, prompts, resources, tools};
 use crate::auth::Caller;
 use crate::catalog::{
-    Catalog, Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate, Tool,
+    Catalog, Completions, Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate, Tool,
 };
 
 /// A list as a caller sees it.
@@ -64,11 +64,14 @@ impl<'a> Sight<'a> {
     /// Whether the caller can use the tool of this identity, or what it stands behind.
     pub fn has_tool(self, identity: &str) -> bool {
         let Self { catalog, .. } = self;
-        let is_it = |tool: &Tool| tool.identity() == identity;
-        self.see(catalog.tools()).iter().any(|tool| is_it(tool))
-            || (self.see(catalog.prompts()).iter()).any(|prompt| is_it(&prompt.tool))
+        let is_it = |tool: &Arc<Tool>| tool.identity() == identity;
+        let completes = |completions: &Completions| completions.programs().any(is_it);
+        self.see(catalog.tools()).iter().any(is_it)
+            || (self.see(catalog.prompts()).iter())
+                .any(|prompt| is_it(&prompt.tool) || completes(&prompt.completions))
             || (self.see(catalog.resources()).iter()).any(|resource| is_it(&resource.tool))
-            || (self.see(catalog.templates()).iter()).any(|template| is_it(&template.tool))
+            || (self.see(catalog.templates()).iter())
+                .any(|template| is_it(&template.tool) || completes(&template.completions))
     }
 
     pub(super) fn see<T>(self, list: &'a List<T>) -> Visible<'a, T> {

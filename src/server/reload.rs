@@ -104,8 +104,9 @@ impl Reloading {
     async fn check_credentials(&self) {
         let seen = self.credentials.clone();
         let look = tokio::task::spawn_blocking(move || seen.again());
-        let changed = look.await.is_ok_and(|now| now != self.credentials);
-        for file in self.credentials.paths().filter(|_| changed) {
+        // It fails only where the runtime ends.
+        let Ok(now) = look.await else { return };
+        for file in self.credentials.changed(&now) {
             let file = file.display();
             tracing::warn!(%file, "the file that says who may call has changed; restart to use it");
         }
@@ -116,16 +117,18 @@ impl Reloading {
         let file = self.definitions.path().display();
         match loaded {
             Ok(catalog) => {
+                self.serve(catalog).await;
+                self.reloads.succeeded();
+                // Whoever reads this is served by the new definitions.
+                let served = self.app.catalog.whole();
                 tracing::info!(
-                    tools = catalog.tools().len(),
-                    prompts = catalog.prompts().len(),
-                    resources = catalog.resources().len(),
-                    templates = catalog.templates().len(),
+                    tools = served.tools().len(),
+                    prompts = served.prompts().len(),
+                    resources = served.resources().len(),
+                    templates = served.templates().len(),
                     %file,
                     "reloaded"
                 );
-                self.serve(catalog).await;
-                self.reloads.succeeded();
             }
             Err(error) => {
                 let reason = match error {

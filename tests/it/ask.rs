@@ -1009,6 +1009,49 @@ fn what_nobody_can_confirm_runs_only_if_the_definition_says_so() {
     assert_eq!(asked.json()["result"]["resultType"], "input_required");
 }
 
+/// What a tool does stands in its own entry, in `defaults` and in its api.
+#[test]
+fn a_consent_counts_for_the_defaults_and_the_api_that_it_was_given_to() {
+    let definitions = |[target, used, other]: [&str; 3]| {
+        format!(
+            "defaults: {{env: {{TARGET: {target}}}}}\n\
+             apis:\n  used: {{base_url: 'http://127.0.0.1:1/{used}'}}\n  \
+             other: {{base_url: 'http://127.0.0.1:1/{other}'}}\n\
+             tools:\n  run: {{description: d, exec: printenv TARGET, confirm: Deploy?}}\n  \
+             send: {{description: d, http: {{api: used, GET: /}}, confirm: Deploy?}}\n"
+        )
+    };
+    let yes = json!({"confirm": {"action": "accept", "content": {}}});
+    let cases = [
+        ("run", ["production", "a", "a"], false),
+        ("run", ["staging", "b", "b"], true),
+        ("send", ["staging", "b", "a"], false),
+        ("send", ["staging", "a", "b"], true),
+    ];
+    for (tool, after, counts) in cases {
+        let server = TestServer::start(&definitions(["staging", "a", "a"]), &[]);
+        let first = round(&server, tool, &Value::Null, &json!({}));
+        server.replace("tools.yaml", &definitions(after));
+        server.wait_for_log("\"message\":\"reloaded\"");
+        let state = &first["requestState"];
+        let params = json!({"name": tool, "requestState": state, "inputResponses": yes});
+        let answer = modern(&server, &everything(), &params);
+        if counts {
+            let result = &answer.json()["result"];
+            assert_eq!(
+                result["resultType"], "complete",
+                "{tool} {after:?}: {result}"
+            );
+        } else {
+            assert_eq!(
+                answer.error_code(),
+                Some(-32602),
+                "{tool} {after:?}: {answer:?}"
+            );
+        }
+    }
+}
+
 /// What a user agreed to is what was shown.
 #[test]
 fn a_consent_counts_for_the_definition_that_it_was_given_to() {

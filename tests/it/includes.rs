@@ -78,6 +78,37 @@ fn what_files_include_is_served_in_their_order() {
     assert_eq!(loaded.inputs.paths().collect::<Vec<_>>(), at(&inputs));
 }
 
+/// Logs, locks and what editors leave are no change of the definitions.
+#[test]
+fn what_a_pattern_does_not_mean_is_no_change() {
+    let tool = |name: &str| format!("tools: {{{name}: {{description: d, content: c}}}}\n");
+    let folder = folder(&[
+        ("tools.yaml", "include: ['*.yml', 'none.d/*.yml']\n"),
+        ("a.yml", &tool("a")),
+    ]);
+    let seen = load(folder.path()).expect("it is valid").inputs;
+    let touch = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("it is below the folder")).expect("it can be made");
+        fs::write(path, tool("b")).expect("a file can be written");
+    };
+    for other in ["x.log", ".b.yml", "none.d/x.log"] {
+        touch(other);
+        assert_eq!(seen.again(), seen, "{other}");
+    }
+    fs::remove_file(folder.path().join("x.log")).expect("it is there");
+    assert_eq!(seen.again(), seen);
+    let mut last = seen;
+    for found in ["b.yml", "none.d/c.yml"] {
+        touch(found);
+        let now = last.again();
+        assert_ne!(now, last, "{found}");
+        last = now;
+    }
+    fs::remove_file(folder.path().join("b.yml")).expect("it is there");
+    assert_ne!(last.again(), last);
+}
+
 #[test]
 fn paths_start_at_the_folder_of_the_file_that_names_them() {
     let folder = folder(&[

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -779,6 +779,20 @@ pub(crate) fn descriptors(server: &TestServer) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
+/// How many connections to an address are open at their other end too, accepted or not, as the kernel
+/// knows it.
+fn established(address: &str) -> usize {
+    let address: SocketAddr = address.parse().unwrap();
+    let port = format!(":{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_ours = |line: &&str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let local = columns.next().is_some_and(|local| local.ends_with(&port));
+        local && columns.nth(1) == Some("01")
+    };
+    table.lines().filter(is_ours).count()
+}
+
 /// Has clients send `initialize` and leave at once, and checks that they leave no session.
 fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
     const CLIENTS: usize = 50;
@@ -799,6 +813,7 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
     };
     let before = counts(&scrape(&address));
     let idle = descriptors(server);
+    let known = established(server.address());
     if stopped {
         // The kernel takes the connections while the server cannot run.
         server.freeze();
@@ -819,6 +834,10 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
         }
     }
     if stopped {
+        // A process that another test starts holds the sockets of this one until it runs its program,
+        // and a connection is closed with its last holder.
+        let left = eventually(|| (established(server.address()) <= known).then_some(()));
+        assert!(left.is_some(), "{name}: a client has not left");
         server.signal("CONT");
     }
     let left = Instant::now();

@@ -425,23 +425,23 @@ fn what_changed_before_a_session_listens_is_told_then() {
     assert_eq!(told(&mut late, 1), "prompts/list_changed");
 }
 
-#[test]
-fn a_tool_is_heard_by_those_who_may_use_it() {
+/// A script that says that a list has changed.
+fn says(what: &str) -> String {
+    let run = format!("echo '{{\"mcp\":\"list_changed\",\"what\":\"{what}\"}}'");
+    format!("{{run: {}}}", json!(run))
+}
+
+/// Has what is hidden from a clerk say that the tools have changed, and then what is shown say so of the
+/// prompts, and checks who hears of what.
+fn check_who_hears(definitions: &str, say: impl Fn(&Client, &str)) {
     let auth = format!(
         "tokens:\n  - {{sha256: {}, subject: dan, roles: [dba]}}\n  \
          - {{sha256: {}, subject: cleo, roles: [clerk]}}\n",
         sha256(DBA),
         sha256(CLERK)
     );
-    let says = |what: &str| format!("echo '{{\"mcp\":\"list_changed\",\"what\":\"{what}\"}}'");
-    let definitions = format!(
-        "defaults: {{messages: true}}\ntools:\n  \
-         hidden: {{description: d, script: {{run: {}}}, allow: [role:dba]}}\n  \
-         shown: {{description: d, script: {{run: {}}}}}\n\
-         toolsets:\n  part: {{match: [shown]}}\n",
-        json!(says("tools")),
-        json!(says("prompts"))
-    );
+    let toolsets = "toolsets:\n  part: {match: [shown]}\n";
+    let definitions = format!("defaults: {{messages: true}}\n{definitions}{toolsets}");
     let server = TestServer::with_auth(&definitions, &auth, &[]);
     let session = |path, token| Client::at(&server, path, Era::Legacy, Some(token));
     let dba = session("/mcp", DBA);
@@ -454,13 +454,71 @@ fn a_tool_is_heard_by_those_who_may_use_it() {
             1,
         ),
     ];
-    for tool in ["hidden", "shown"] {
-        dba.call_text(tool, &json!({}));
+    for name in ["hidden", "shown"] {
+        say(&dba, name);
     }
     for (name, stream, count) in &mut streams {
         let expected = ["prompts/list_changed", "tools/list_changed"];
         assert_eq!(told(stream, *count), expected[..*count].join(" "), "{name}");
     }
+}
+
+#[test]
+fn a_tool_is_heard_by_those_who_may_use_it() {
+    let definitions = format!(
+        "tools:\n  \
+         hidden: {{description: d, script: {}, allow: [role:dba]}}\n  \
+         shown: {{description: d, script: {}}}\n",
+        says("tools"),
+        says("prompts")
+    );
+    check_who_hears(&definitions, |client, name| {
+        client.call_text(name, &json!({}));
+    });
+}
+
+#[test]
+fn a_completion_is_heard_by_those_who_may_use_its_prompt() {
+    let definitions = format!(
+        "prompts:\n  \
+         hidden: {{description: d, text: '{{n}}', params: {{n: string}}, allow: [role:dba], \
+         complete: {{n: {{script: {}}}}}}}\n  \
+         shown: {{description: d, text: '{{n}}', params: {{n: string}}, \
+         complete: {{n: {{script: {}}}}}}}\n",
+        says("tools"),
+        says("prompts")
+    );
+    check_who_hears(&definitions, |client, name| {
+        let argument = json!({"name": "n", "value": ""});
+        let params = json!({"ref": {"type": "ref/prompt", "name": name}, "argument": argument});
+        let answer = client.request("completion/complete", &params);
+        assert_eq!(
+            answer.json()["result"]["completion"]["total"],
+            0,
+            "{answer:?}"
+        );
+    });
+}
+
+#[test]
+fn a_tool_that_is_gone_is_heard_by_everybody() {
+    let run = "touch \"$INPUT_PATH.started\"; until [ -e \"$INPUT_PATH.open\" ]; do sleep 0.02; done; \
+               echo '{\"mcp\":\"list_changed\",\"what\":\"prompts\"}'";
+    let server = start(&format!(
+        "tools:\n  late: {{description: d, script: {{run: {}}}, params: {{path: string}}, \
+         messages: true}}\n",
+        json!(run)
+    ));
+    let client = server.client(Era::Legacy);
+    let gate = Gate::new(&server, "gate");
+    let mut call = client.start_call(1, "late", &gate.arguments());
+    gate.wait();
+    let mut stream = stream(&client, "/mcp");
+    server.replace("tools.yaml", &tools(&["one"]));
+    assert_eq!(told(&mut stream, 1), "tools/list_changed");
+    gate.open();
+    assert_eq!(told(&mut stream, 1), "prompts/list_changed");
+    assert_eq!(call.read().status, 200);
 }
 
 #[test]
@@ -480,12 +538,12 @@ fn who_asks_for_a_reload_is_told_what_is_not_read_again() {
     assert!(line.contains("auth.yaml"), "{line}");
 }
 
-/// How many reloads must fail in [`a_thousand_broken_reloads_fail_no_call`].
-const RELOADS: f64 = 1000.0;
+/// How many reloads must fail in [`hundreds_of_broken_reloads_fail_no_call`]: those of some ten seconds.
+const RELOADS: f64 = 400.0;
 
 /// C09 of the threat model: what serves must not depend on what cannot be read.
 #[test]
-fn a_thousand_broken_reloads_fail_no_call() {
+fn hundreds_of_broken_reloads_fail_no_call() {
     let server = start(&tools(&["one"]));
     let done = AtomicBool::new(false);
     let calls = thread::scope(|scope| {

@@ -189,12 +189,22 @@ fn warnings(folder: &Path, text: &str) -> Vec<String> {
 #[test]
 fn a_secret_file_is_judged() {
     let large = vec![b'x'; 70_000];
+    let unsafe_mode = |mode: &str| {
+        format!(
+            "warning[E041]: `secret` is not safe: its mode is {mode}, but others must have no \
+             access and the group may not write; run chmod 0600 on it\n \
+             --> FOLDER/tools.yaml:1:40\n  |\n\
+             1 | tools: {{t: {{description: d, content: 'x${{file:secret}}'}}}}\n  \
+             |                                        ^^^^^^^^^^^^^^"
+        )
+    };
+    let (open, writable) = (unsafe_mode("0604"), unsafe_mode("0620"));
     let cases: [(&str, &[u8], u32, &str); 9] = [
         ("fine", b"secret", 0o600, ""),
         ("short", b"12345\n", 0o600, "E046"),
         ("readable by the group", b"secret", 0o640, ""),
-        ("open", b"secret", 0o604, "E041"),
-        ("writable by the group", b"secret", 0o620, "E041"),
+        ("open", b"hunter2", 0o604, &open),
+        ("writable by the group", b"hunter2", 0o620, &writable),
         ("empty", b"\n", 0o600, "`${file:secret}` is empty"),
         ("NUL", b"a\0b", 0o600, "`${file:secret}` holds NUL"),
         ("bytes", b"\xff", 0o600, "it is not UTF-8 text"),
@@ -208,7 +218,8 @@ fn a_secret_file_is_judged() {
         let text = "tools: {t: {description: d, content: 'x${file:secret}'}}\n";
         let found = warnings(folder.path(), text);
         assert_eq!(found.is_empty(), expected.is_empty(), "{name}: {found:?}");
-        assert!(found.concat().contains(expected), "{name}: {found:?}");
+        let found = (found.concat()).replace(&folder.path().display().to_string(), "FOLDER");
+        assert!(found.contains(expected), "{name}: {found}");
     }
 }
 

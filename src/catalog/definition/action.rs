@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use super::scope::Scope;
 use super::source::Source;
+use crate::catalog::allow::Allow;
 use crate::catalog::binding::Bindings;
 use crate::catalog::content::Piece;
 use crate::catalog::output::Output;
@@ -16,7 +17,6 @@ use crate::catalog::schema::InputSchema;
 use crate::catalog::settings::{self, Settings};
 use crate::catalog::tool::{
     Annotations, Cancel, DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Effect, Kind, Parts, Stdin, Tool,
-    ToolDigest,
 };
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
@@ -210,6 +210,12 @@ impl<'a> Action<'a> {
         report.add(Problem::error(Code::Value, entry.key.span, message).help(help));
     }
 
+    /// Who may use this.
+    pub(super) fn allow(&self, defaults: &Settings) -> Allow {
+        let allow = self.settings.allow.as_ref().or(defaults.allow.as_ref());
+        allow.cloned().unwrap_or_default()
+    }
+
     /// Reads what the caller of this brings.
     pub(super) fn parameters(&self, name: &str, report: &mut Report) -> Parameters {
         match (self.params, self.input_schema) {
@@ -228,6 +234,10 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
+    let digest = match &parts.kind {
+        Kind::Http(http) => settings.digest.and(http.api().digest),
+        Kind::Exec(_) | Kind::Content(_) | Kind::File(_) => settings.digest,
+    };
     let (effect, output) = match &parts.kind {
         Kind::Exec(_) => (Effect::Destructive, settings.output),
         Kind::Http(http) => {
@@ -247,7 +257,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
     let effect = settings.effect.unwrap_or(effect);
     Tool {
         identity: format!("tool `{name}`"),
-        digest: ToolDigest::default(),
+        digest,
         name,
         title: None,
         description: String::new(),

@@ -205,7 +205,7 @@ impl<'a> Definition<'a> {
             .action
             .build_with(parameters, key, defaults, context, report)?;
         Some(Arc::new(Tool {
-            digest,
+            digest: tool.digest.and(digest),
             ..raw(tool, identity)
         }))
     }

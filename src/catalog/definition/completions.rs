@@ -8,6 +8,8 @@ use super::about::Subject;
 use super::action::Action;
 use super::backed::{NOT_OF_TOOLS, OF_ARGUMENTS, raw};
 use super::source;
+use crate::catalog::Tool;
+use crate::catalog::allow::Allow;
 use crate::catalog::completions::{CandidateProgram, Candidates, Completions, TYPED};
 use crate::catalog::params::{Parameter, Parameters};
 use crate::catalog::settings::{ACCESS_KEYS, Settings};
@@ -20,6 +22,8 @@ use crate::document::yaml::{Content, Entry, Node};
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) subject: Subject<'a>,
+    /// Who may use the subject, and so its completions.
+    pub(super) allow: &'a Allow,
     pub(super) parameters: &'a Parameters,
     pub(super) defaults: &'a Settings,
     pub(super) context: &'a Context<'a>,
@@ -100,10 +104,12 @@ impl Scope<'_> {
         let key = self.subject.key;
         let tool = action.build_with(parameters, key, self.defaults, self.context, report)?;
         let identity = format!("completion of `{}` of {}", entry.key.text, self.subject);
-        let tool = raw(tool, identity);
         Some(CandidateProgram {
             ignores_typed: !tool.uses(TYPED),
-            tool: Arc::new(tool),
+            tool: Arc::new(Tool {
+                allow: self.allow.clone(),
+                ..raw(tool, identity)
+            }),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Context;
+use crate::catalog::ToolDigest;
 use crate::catalog::settings::{self, Settings};
 use crate::document::diagnostic::{Report, Span};
 use crate::document::reader;
@@ -62,7 +63,10 @@ fn file(place: Span, context: &Context<'_>) -> usize {
 
 /// Reads the entry of one file.
 pub(super) fn read(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Settings {
-    let mut settings = Settings::default();
+    let mut settings = Settings {
+        digest: ToolDigest::of(entry),
+        ..Settings::default()
+    };
     for entry in reader::mapping(entry, report).unwrap_or_default() {
         if !settings.read(entry, report) {
             reader::unknown_key(entry, "`defaults`", settings::KEYS, report);

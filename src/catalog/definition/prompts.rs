@@ -45,6 +45,7 @@ fn read_prompt(
     let parameters = definition.parameters(report);
     let scope = completions::Scope {
         subject: definition.subject,
+        allow: &definition.action.allow(defaults),
         parameters: &parameters,
         defaults,
         context,

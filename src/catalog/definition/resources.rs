@@ -133,6 +133,7 @@ fn read_template(
     let parameters = arguments(&definition, uri.as_ref(), report);
     let scope = completions::Scope {
         subject: definition.subject,
+        allow: &definition.action.allow(defaults),
         parameters: &parameters,
         defaults,
         context,

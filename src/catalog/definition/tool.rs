@@ -49,7 +49,7 @@ pub(super) fn read(
         description: about.description?,
         icons: about.icons,
         task: definition.task,
-        digest: ToolDigest::of(entry),
+        digest: tool.digest.and(ToolDigest::of(entry)),
         ..tool
     })
 }

@@ -1,21 +1,11 @@
 //! Which files an item of `include` names.
 
-use std::ffi::OsString;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use glob::{MatchOptions, Pattern};
+use glob::Pattern;
 
 use crate::document::diagnostic::{Code, Problem, Report, Span};
-use crate::snapshot::Snapshot;
-
-/// Files that begin with a dot are those of editors and of mounts, and none that a `*` means.
-const OPTIONS: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+use crate::snapshot::{Search, Snapshot};
 
 /// The files that an item means, in the order of their names; a relative one starts at `folder`.
 ///
@@ -48,8 +38,14 @@ pub(super) fn files(item: &str, place: Span, folder: &Path, report: &mut Report)
     } else {
         folder.join(above)
     };
-    report.depends_on(Snapshot::of(&folder));
-    let names = match names(&folder, &pattern) {
+    let search = Search {
+        folder: folder.clone(),
+        pattern,
+    };
+    let names = search.names();
+    let seen = names.as_ref().ok().cloned();
+    report.depends_on(Snapshot::found(search, seen));
+    let names = match names {
         Ok(names) => names,
         Err(error) => {
             let message = format!("`{}` cannot be read: {error}", folder.display());
@@ -66,21 +62,4 @@ pub(super) fn files(item: &str, place: Span, folder: &Path, report: &mut Report)
 
 fn is_special(character: char) -> bool {
     matches!(character, '*' | '?' | '[')
-}
-
-/// The names in a folder that a pattern matches, in order; none if there is no such folder.
-fn names(folder: &Path, pattern: &Pattern) -> std::io::Result<Vec<OsString>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        if pattern.matches_with(&name.to_string_lossy(), OPTIONS) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
 }

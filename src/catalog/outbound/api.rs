@@ -9,6 +9,7 @@ use url::Url;
 
 use super::address::{self, Reach};
 use super::header::Header;
+use crate::catalog::ToolDigest;
 use crate::redact::Redactor;
 
 /// How long an API may take until its response begins, when its definition says nothing.
@@ -36,6 +37,8 @@ pub struct Api {
     pub reach: AllowedReach,
     /// What every request has.
     pub(super) headers: Vec<Header>,
+    /// That of its entry under `apis`.
+    pub(crate) digest: ToolDigest,
 }
 
 /// Where the names of an API may lead.

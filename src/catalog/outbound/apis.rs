@@ -19,7 +19,7 @@ use super::encode;
 use super::header::{self, Header};
 use super::path::check_no_placeholder;
 use crate::catalog::definition::Context;
-use crate::catalog::{file, secrets};
+use crate::catalog::{ToolDigest, file, secrets};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
@@ -134,6 +134,7 @@ fn read_api(entry: &Entry, context: &Context<'_>, report: &mut Report) -> Option
         reach: AllowedReach {
             allow_private: allow_private.unwrap_or(false),
         },
+        digest: ToolDigest::of(entry),
         ..Api::at(name.clone(), &base)
     };
     check_headers(&api, report);
@@ -163,6 +164,7 @@ impl Api {
             redirects: Redirects::Never,
             reach: AllowedReach::default(),
             headers: Vec::new(),
+            digest: ToolDigest::default(),
         }
     }
 }
