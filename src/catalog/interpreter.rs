@@ -1,182 +1,57 @@
 //! Interpreters that would run a caller's text as a program.
 //!
 //! Passing values word by word is no protection where the word itself is code: after `sh -c`, in
-//! an `awk` program, after `eval`. The list names what people reach for, not everything that can
+//! an `awk` program, after `eval`. The table names what people reach for, not everything that can
 //! execute; it guards against the slip, and a sandbox guards against the rest.
+
+mod program;
+#[cfg(test)]
+mod tests;
 
 use super::template::{Declared, Slot, Template, Word};
 use crate::document::diagnostic::{Code, Problem, Report};
+use program::{Found, Means, Operands, Program};
 
-/// Where an interpreter takes its code from.
-#[derive(Clone, Copy)]
-enum Takes {
-    /// The word after one of these options, or the rest of the option's own word. A single
-    /// letter may also end a cluster, as in `bash -lc`.
-    After(&'static [&'static str]),
-    /// The word after this option, which is `name=value` and stands before the first operand. Some names
-    /// decide what is run. The list names options that take a word of their own.
-    Setting(&'static str, &'static [&'static str]),
-    /// The first operand, unless one of these options brings the code from a file. The second
-    /// list names options that take a word of their own.
-    FirstOperand {
-        file: &'static [&'static str],
-        code: &'static [&'static str],
-        with_value: &'static [&'static str],
-    },
-    /// Every word that follows.
-    Everything,
-    /// Every word after the first operand. The list names options that take a word of their own.
-    AfterFirstOperand(&'static [&'static str]),
-}
-
-/// Programs that run a script of the shell's language, or one like it.
-const SHELLS: &[&str] = &[
-    "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh",
+/// How names of settings end whose values are programs or files of code, for git and ssh.
+const RUNNING_SETTINGS: &[&str] = &[
+    "askpass",
+    "browser",
+    "clean",
+    "cmd",
+    "command",
+    "driver",
+    "editor",
+    "external",
+    "filter",
+    "fsmonitor",
+    "gitproxy",
+    "helper",
+    "hook",
+    "hookspath",
+    "pager",
+    "path",
+    "process",
+    "program",
+    "provider",
+    "receivepack",
+    "smudge",
+    "textconv",
+    "uploadpack",
+    "xauthlocation",
 ];
-
-/// Other programs whose first operand is a script to run.
-const LANGUAGES: &[&str] = &[
-    "Rscript", "lua", "luajit", "node", "nodejs", "perl", "php", "pypy", "python", "ruby",
-];
-
-/// Programs that run another program named in their arguments.
-const WRAPPERS: &[&str] = &[
-    "busybox",
-    "bwrap",
-    "cargo",
-    "chroot",
-    "chrt",
-    "doas",
-    "docker",
-    "env",
-    "find",
-    "flock",
-    "ionice",
-    "kubectl",
-    "nerdctl",
-    "nice",
-    "nohup",
-    "npm",
-    "npx",
-    "nsenter",
-    "oc",
-    "podman",
-    "runuser",
-    "setpriv",
-    "setsid",
-    "stdbuf",
-    "strace",
-    "su",
-    "sudo",
-    "systemd-run",
-    "taskset",
-    "time",
-    "timeout",
-    "unshare",
-    "uv",
-    "uvx",
-    "xargs",
-];
-
-/// The options of `ssh` that take a word of their own.
-const SSH_WITH_VALUE: &[&str] = &[
-    "-B", "-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O", "-o", "-P",
-    "-p", "-R", "-S", "-W", "-w",
-];
-
-/// Wrappers that run another program by some of their subcommands only.
-const WITH_SUBCOMMANDS: &[&str] = &[
-    "cargo", "docker", "find", "kubectl", "nerdctl", "npm", "oc", "podman", "uv",
-];
-
-/// Those subcommands.
-const RUNNING: &[&str] = &[
-    "compose", "debug", "exec", "run", "x", "-exec", "-execdir", "-ok", "-okdir",
-];
-
-/// The most letters that are taken for a cluster of options.
-const MAX_CLUSTER: usize = 5;
-
-/// The name of a program without its folder and version: `python` for `/usr/bin/python3.12`.
-fn family(program: &str) -> &str {
-    base_name(program).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-')
-}
-
-fn takes(program: &str) -> &'static [Takes] {
-    match family(program) {
-        "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "tcsh" | "zsh"
-        | "su" | "runuser" | "flock" | "script" | "psql" => &[Takes::After(&["-c", "--command"])],
-        "pwsh" | "powershell" => &[Takes::After(&[
-            "-c",
-            "-Command",
-            "-command",
-            "-e",
-            "-EncodedCommand",
-        ])],
-        "env" => &[Takes::After(&["-S", "--split-string"])],
-        "python" | "pypy" | "ipython" | "expect" => &[Takes::After(&["-c"])],
-        "perl" => &[Takes::After(&["-e", "-E"])],
-        "ruby" | "lua" | "luajit" | "Rscript" | "osascript" | "groovy" | "dc" => {
-            &[Takes::After(&["-e"])]
-        }
-        "julia" | "elixir" => &[Takes::After(&["-e", "-E", "--eval", "--print"])],
-        "node" | "nodejs" | "bun" => &[Takes::After(&["-e", "--eval", "-p", "--print"])],
-        "deno" => &[Takes::After(&["eval"])],
-        "php" => &[Takes::After(&["-r", "-B", "-R", "-E"])],
-        "nix-shell" => &[Takes::After(&["--run", "--command"])],
-        "vi" | "vim" | "nvim" | "ex" => &[Takes::After(&["-c", "--cmd"])],
-        "gdb" => &[Takes::After(&[
-            "-ex",
-            "-iex",
-            "--eval-command",
-            "--init-eval-command",
-        ])],
-        // A client of a database runs programs too: `\!`, `.shell`, `COPY … TO PROGRAM`.
-        "mysql" | "mariadb" => &[Takes::After(&["-e", "--execute"])],
-        "mongo" | "mongosh" => &[Takes::After(&["--eval"])],
-        "sqlite" => &[
-            Takes::After(&["-cmd"]),
-            Takes::AfterFirstOperand(&["-cmd", "-init", "-newline", "-nullvalue", "-separator"]),
-        ],
-        "awk" | "gawk" | "mawk" | "nawk" => &[Takes::FirstOperand {
-            file: &["-f", "--file"],
-            code: &["-e", "--source"],
-            with_value: &["-v", "-F", "--assign", "--field-separator"],
-        }],
-        "sed" | "gsed" => &[Takes::FirstOperand {
-            file: &["-f", "--file"],
-            code: &["-e", "--expression"],
-            with_value: &["-l", "--line-length"],
-        }],
-        "find" => &[Takes::After(&["-exec", "-execdir", "-ok", "-okdir"])],
-        "git" => &[Takes::Setting(
-            "-c",
-            &["-c", "-C", "--git-dir", "--namespace", "--work-tree"],
-        )],
-        // A variable of `make` is expanded, and `$(shell …)` in it is run.
-        "eval" | "watch" | "parallel" | "make" | "gmake" => &[Takes::Everything],
-        // A shell at the other end reads the words again.
-        "ssh" => &[
-            Takes::Setting("-o", SSH_WITH_VALUE),
-            Takes::AfterFirstOperand(SSH_WITH_VALUE),
-        ],
-        _ => &[],
-    }
-}
-
-/// True for a program that runs another one named in its arguments.
-fn is_wrapper(program: &str) -> bool {
-    WRAPPERS.contains(&base_name(program))
-}
+/// Sections of git whose settings are all such.
+const RUNNING_SECTIONS: &[&str] = &["alias.", "filter.", "pager."];
 
 /// Whether a command runs a shell.
 pub(crate) fn is_shell(template: &Template) -> bool {
     let mut programs = template.words().filter_map(Word::literal);
-    programs.any(|program| SHELLS.contains(&base_name(program)))
+    programs.any(program::is_shell)
 }
 
-fn base_name(program: &str) -> &str {
-    program.rsplit('/').next().unwrap_or(program)
+/// Whether a shell may expand words of a command, there or elsewhere.
+pub(crate) fn runs_a_shell(template: &Template) -> bool {
+    let mut programs = template.words().filter_map(Word::literal);
+    programs.any(program::runs_a_shell)
 }
 
 /// How many `--` must stand in a command before what follows cannot be an option: one, and one for
@@ -184,60 +59,18 @@ fn base_name(program: &str) -> &str {
 /// Words that only look like a wrapper are counted too, which errs on the safe side.
 pub(crate) fn separators(template: &Template) -> usize {
     let literals = || template.words().filter_map(Word::literal);
-    let runs = literals().any(|word| RUNNING.contains(&word));
-    let wraps = |word: &&str| {
-        let name = base_name(word);
-        WRAPPERS.contains(&name) && (runs || !WITH_SUBCOMMANDS.contains(&name))
-    };
-    1 + literals().filter(wraps).count()
+    let programs = literals().filter_map(Program::named);
+    1 + programs.filter(|program| program.wraps(literals())).count()
 }
 
 /// Reports each placeholder that an interpreter would run.
 pub(crate) fn check(template: &Template, declared: Declared<'_>, report: &mut Report) {
     let words: Vec<&Word> = template.words().collect();
-    let Some((first, rest)) = words.split_first() else {
-        return;
-    };
-    let Some(program) = first.literal() else {
-        return;
-    };
-    let mut check = Check { declared, report };
-    check.interpreter(program, rest);
-    if is_wrapper(program) {
-        check.wrapped(program, rest);
-        check.behind_wrapper(rest);
+    if let Some((first, rest)) = words.split_first()
+        && let Some(program) = first.literal()
+    {
+        Check { declared, report }.program(program, rest);
     }
-}
-
-/// The options of a wrapper that take a word of their own, and how many operands stand before the
-/// program; `None` for a wrapper that names it in other ways.
-fn before_program(wrapper: &str) -> Option<(&'static [&'static str], usize)> {
-    Some(match base_name(wrapper) {
-        "chroot" | "taskset" => (&[], 1),
-        "chrt" => (&["-T", "-P", "-D"], 1),
-        "doas" => (&["-C", "-u"], 0),
-        "env" => (
-            &["-C", "-S", "-u", "--chdir", "--split-string", "--unset"],
-            0,
-        ),
-        "flock" => (&["-w", "-E", "--timeout", "--conflict-exit-code"], 1),
-        "ionice" => (&["-c", "-n", "-t", "--class", "--classdata"], 0),
-        "nice" => (&["-n", "--adjustment"], 0),
-        "nohup" | "setsid" | "time" => (&[], 0),
-        "npx" => (&["-p", "--package"], 0),
-        "stdbuf" => (&["-i", "-o", "-e", "--input", "--output", "--error"], 0),
-        "sudo" => (
-            &[
-                "-C", "-D", "-g", "-h", "-p", "-R", "-r", "-T", "-t", "-U", "-u", "--user",
-                "--group",
-            ],
-            0,
-        ),
-        "timeout" => (&["-k", "-s", "--kill-after", "--signal"], 1),
-        "uvx" => (&["-p", "--from", "--python", "--with"], 0),
-        "xargs" => (&["-a", "-d", "-E", "-I", "-L", "-n", "-P", "-s"], 0),
-        _ => return None,
-    })
 }
 
 /// What is checked, and where it is reported.
@@ -246,68 +79,171 @@ struct Check<'a> {
     report: &'a mut Report,
 }
 
+/// Which values are no code, apart from those that the author listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Harmless {
+    /// Numbers.
+    Numbers,
+    /// Also those of letters and digits alone, which mean nothing to a shell.
+    Plain,
+}
+
 impl Check<'_> {
-    /// Reports code that an interpreter would run, or else a script.
-    fn interpreter(&mut self, program: &str, words: &[&Word]) {
-        let errors = self.report.errors();
-        for takes in takes(program) {
-            self.code(program, *takes, words);
-        }
-        if self.report.errors() == errors {
-            self.script(program, words);
-        }
-    }
-
-    /// Reports what interpreters would run that a wrapper starts, wherever it names them.
-    fn behind_wrapper(&mut self, words: &[&Word]) {
-        let errors = self.report.errors();
-        let mut rest = words;
-        while let Some((word, after)) = rest.split_first() {
-            if let Some(inner) = word.literal().filter(|text| !takes(text).is_empty()) {
-                self.interpreter(inner, after);
-            }
-            if self.report.errors() > errors {
-                return;
-            }
-            rest = after;
-        }
-    }
-
-    /// Reports a program that the caller chooses for a wrapper to run.
-    fn wrapped(&mut self, wrapper: &str, words: &[&Word]) {
-        let Some((with_value, mut operands)) = before_program(wrapper) else {
+    /// Reports what a program would run of its words.
+    fn program(&mut self, name: &str, words: &[&Word]) {
+        let Some(program) = Program::named(name) else {
             return;
         };
-        let mut rest = words;
+        if matches!(program.operands, Operands::Expanded) {
+            return self.refuse_all(words, name, Harmless::Plain);
+        }
+        let mut operands = program.operands;
+        let mut code = None;
+        let (mut rest, mut may_be_option) = (words, true);
         while let Some((word, after)) = rest.split_first() {
-            rest = match word.literal() {
-                Some(text) if with_value.contains(&text) => after.get(1..).unwrap_or_default(),
-                _ if word.prefix().starts_with('-') || word.prefix().contains('=') => after,
-                _ if operands > 0 => {
-                    operands -= 1;
-                    after
-                }
-                Some(inner) => return self.wrapped(inner, after),
-                None => {
-                    let by_caller = |slot: &&Slot| !self.declared.is_chosen_by_author(slot);
-                    if let Some(slot) = word.slots().find(by_caller) {
-                        self.report.add(chosen_by_caller(wrapper, slot));
+            rest = after;
+            let option = program.option(word.prefix(), word.literal().is_some());
+            if may_be_option && word.literal() == Some("--") {
+                may_be_option = false;
+            } else if let Some(option) = option.filter(|_| may_be_option) {
+                let next = self.option(name, &option, word, rest);
+                (operands, rest) = match (option.means, next) {
+                    (_, None) => return,
+                    (Means::Command, Some(rest)) => (Operands::Command, rest),
+                    (Means::Code | Means::Stdin | Means::File, Some(rest)) => {
+                        (without_code(operands), rest)
                     }
-                    return;
+                    (_, Some(rest)) => (operands, rest),
+                };
+            } else if let (Operands::Code, None) = (operands, code) {
+                code = Some(*word);
+            } else if let Some(next) = self.operand(name, operands, word, rest) {
+                operands = next;
+            } else {
+                return;
+            }
+        }
+        if let (Operands::Code, Some(word)) = (operands, code) {
+            self.refuse(word, name, Harmless::Numbers);
+        }
+    }
+
+    /// Reports what an option would run; returns the words after it and its value, and `None` if they
+    /// are not the program's.
+    fn option<'w>(
+        &mut self,
+        program: &str,
+        option: &Found<'w>,
+        word: &'w Word,
+        after: &'w [&'w Word],
+    ) -> Option<&'w [&'w Word]> {
+        let place = format!("{program} {}", option.name);
+        match option.means {
+            Means::Flag | Means::Attached | Means::Stdin => return Some(after),
+            Means::Command if option.attached.is_none_or(|_| word.literal().is_some()) => {
+                return Some(after);
+            }
+            Means::Rest => {
+                self.refuse(word, &place, Harmless::Numbers);
+                self.refuse_all(after, &place, Harmless::Numbers);
+                return None;
+            }
+            Means::Program => {
+                let is_end = |word: &&Word| matches!(word.literal(), Some(";" | "+"));
+                let end = after.iter().position(is_end).unwrap_or(after.len());
+                let (inner, rest) = after.split_at_checked(end)?;
+                if let Some((first, words)) = inner.split_first() {
+                    self.wrapped(&place, first, words);
                 }
-            };
+                return Some(rest);
+            }
+            _ => {}
+        }
+        let (value, begins, rest) = match (option.attached, after.split_first()) {
+            (Some(begins), _) => (word, begins, after),
+            (None, Some((value, rest))) => (*value, value.prefix(), rest),
+            (None, None) => return None,
+        };
+        match option.means {
+            Means::Code | Means::Prelude | Means::Command => {
+                self.refuse(value, &place, Harmless::Numbers);
+            }
+            Means::Setting if may_run(begins) => self.refuse(value, &place, Harmless::Numbers),
+            Means::Script => {
+                self.script(program, value);
+                return None;
+            }
+            _ => {}
+        }
+        Some(rest)
+    }
+
+    /// Reports what would be run of an operand; returns what those after it are, and `None` if all is said.
+    fn operand(
+        &mut self,
+        program: &str,
+        operands: Operands,
+        word: &Word,
+        after: &[&Word],
+    ) -> Option<Operands> {
+        match operands {
+            Operands::Data | Operands::Code => return Some(operands),
+            Operands::Other | Operands::Expanded => {}
+            Operands::Script => self.script(program, word),
+            Operands::Command => {
+                self.refuse(word, &format!("{program} -c"), Harmless::Numbers);
+            }
+            Operands::Statements(0) => {
+                self.refuse(word, program, Harmless::Numbers);
+                self.refuse_all(after, program, Harmless::Numbers);
+            }
+            Operands::Statements(before) => return Some(Operands::Statements(before - 1)),
+            Operands::ShellWords(0) => {
+                let harmless = match word.prefix() {
+                    "" => Harmless::Numbers,
+                    _ => Harmless::Plain,
+                };
+                self.refuse(word, program, harmless);
+                self.refuse_all(after, program, Harmless::Plain);
+            }
+            Operands::ShellWords(before) => return Some(Operands::ShellWords(before - 1)),
+            // A variable for the program.
+            Operands::Program(_) if word.prefix().contains('=') => return Some(operands),
+            Operands::Program(0) => self.wrapped(program, word, after),
+            Operands::Program(before) => return Some(Operands::Program(before - 1)),
+            Operands::Somewhere => {
+                let inner = word.literal().filter(|text| Program::named(text).is_some());
+                let Some(inner) = inner else {
+                    return Some(operands);
+                };
+                self.program(inner, after);
+            }
+            Operands::Subcommand(sub) => {
+                let name = word.literal()?;
+                if sub.groups.contains(&name) {
+                    return Some(operands);
+                }
+                if sub.runs.contains(&name) {
+                    return Some(Operands::Program(sub.before));
+                }
+            }
+        }
+        None
+    }
+
+    /// Reports a program that the caller chooses for a wrapper to run, or what a fixed one would run.
+    fn wrapped(&mut self, wrapper: &str, word: &Word, after: &[&Word]) {
+        if let Some(inner) = word.literal() {
+            return self.program(inner, after);
+        }
+        let by_caller = |slot: &&Slot| !self.declared.is_chosen_by_author(slot);
+        if let Some(slot) = word.slots().find(by_caller) {
+            self.report.add(chosen_by_caller(wrapper, slot));
         }
     }
 
     /// Reports a script that the caller names, or that holds what the caller says.
-    fn script(&mut self, program: &str, words: &[&Word]) {
-        let family = family(program);
-        if !SHELLS.contains(&family) && !LANGUAGES.contains(&family) {
-            return;
-        }
-        let Some((word, _)) = first_operand(words, &[]) else {
-            return;
-        };
+    fn script(&mut self, program: &str, word: &Word) {
         for slot in word.slots() {
             let of_file = slot.file().and_then(|name| self.declared.files.get(name));
             let says = match (slot.file(), of_file) {
@@ -325,88 +261,54 @@ impl Check<'_> {
         }
     }
 
-    fn code(&mut self, program: &str, takes: Takes, words: &[&Word]) {
-        match takes {
-            Takes::After(options) => self.after_option(program, options, words),
-            Takes::Setting(option, with_value) => self.setting(program, option, with_value, words),
-            Takes::Everything => words.iter().for_each(|word| self.refuse(word, program)),
-            Takes::FirstOperand {
-                file,
-                code,
-                with_value,
-            } => {
-                self.after_option(program, code, words);
-                let named = |options: &[&str], word: &Word| {
-                    let prefix = word.prefix();
-                    options.iter().any(|option| prefix.starts_with(option))
-                };
-                if words
-                    .iter()
-                    .any(|word| named(file, word) || named(code, word))
-                {
-                    return;
-                }
-                if let Some((word, _)) = first_operand(words, with_value) {
-                    self.refuse(word, program);
-                }
-            }
-            Takes::AfterFirstOperand(with_value) => {
-                if let Some((_, rest)) = first_operand(words, with_value) {
-                    for word in rest {
-                        self.refuse(word, program);
-                    }
-                }
-            }
-        }
-    }
-
-    fn after_option(&mut self, program: &str, options: &[&str], words: &[&Word]) {
-        let mut waiting = None;
+    fn refuse_all(&mut self, words: &[&Word], place: &str, harmless: Harmless) {
         for word in words {
-            if let Some(option) = waiting {
-                // More options may stand between `-c` and its code.
-                if word.literal().is_some_and(|text| text.starts_with('-')) {
-                    continue;
-                }
-                return self.refuse(word, &format!("{program} {option}"));
-            }
-            let option = options.iter().find(|option| is_option(word, option));
-            let Some(option) = option else { continue };
-            if word.slots().next().is_some() {
-                return self.refuse(word, &format!("{program} {option}"));
-            }
-            if !word.prefix().contains('=') {
-                waiting = Some(*option);
-            }
+            self.refuse(word, place, harmless);
         }
     }
 
-    /// Reports settings whose name is the caller's.
-    fn setting(&mut self, program: &str, option: &str, with_value: &[&str], words: &[&Word]) {
-        let after = first_operand(words, with_value).map_or(0, |(_, after)| after.len() + 1);
-        let options = words.get(..words.len() - after).unwrap_or_default();
-        for pair in options.windows(2) {
-            if let [name, value] = pair
-                && name.literal() == Some(option)
-                && !value.prefix().contains('=')
-            {
-                self.refuse(value, &format!("{program} {option}"));
+    fn refuse(&mut self, word: &Word, place: &str, harmless: Harmless) {
+        let help = match harmless {
+            Harmless::Numbers => {
+                "pass the value as data, as an argument of a script or through `env`, or list \
+                 the values in an `enum`; `unsafe_code: true` to insist"
             }
-        }
-    }
-
-    fn refuse(&mut self, word: &Word, where_from: &str) {
-        for slot in word.slots().filter(|slot| self.declared.may_be_code(slot)) {
+            Harmless::Plain => {
+                "add a `pattern` such as \"^[A-Za-z0-9_-]+$\", or list the values in an `enum`; \
+                 `unsafe_code: true` to insist"
+            }
+        };
+        for slot in word.slots() {
+            let is_plain = harmless == Harmless::Plain && self.declared.is_plain(slot);
+            if is_plain || !self.declared.may_be_code(slot) {
+                continue;
+            }
             let message = format!(
-                "`{where_from}` would run the caller's text in `{}` as code",
+                "`{place}` would run the caller's text in `{}` as code",
                 slot.name
             );
-            let help = "pass the value as data, as an argument of a script or through `env`, or list \
-                        the values in an `enum`; `unsafe_code: true` to insist";
             self.report
                 .add(Problem::error(Code::InterpreterCode, slot.span, message).help(help));
         }
     }
+}
+
+/// What operands are when an option brings the code.
+fn without_code(operands: Operands) -> Operands {
+    match operands {
+        Operands::Script | Operands::Code => Operands::Data,
+        _ => operands,
+    }
+}
+
+/// Whether a setting that begins so may decide what is run.
+fn may_run(begins: &str) -> bool {
+    let Some((name, _)) = begins.split_once(['=', ' ']) else {
+        return true;
+    };
+    let name = name.to_ascii_lowercase();
+    RUNNING_SETTINGS.iter().any(|known| name.ends_with(known))
+        || RUNNING_SECTIONS.iter().any(|known| name.starts_with(known))
 }
 
 fn chosen_by_caller(wrapper: &str, slot: &Slot) -> Problem {
@@ -417,42 +319,4 @@ fn chosen_by_caller(wrapper: &str, slot: &Slot) -> Problem {
     let help =
         "write the program, or list the programs in an `enum`; `unsafe_code: true` to insist";
     Problem::error(Code::ProgramPlaceholder, slot.span, message).help(help)
-}
-
-/// Skips options, and the words that belong to them; also returns what follows the operand.
-fn first_operand<'a>(
-    words: &'a [&'a Word],
-    with_value: &[&str],
-) -> Option<(&'a Word, &'a [&'a Word])> {
-    let mut rest = words;
-    while let Some((word, after)) = rest.split_first() {
-        rest = match word.literal() {
-            Some("--") => return after.split_first().map(|(word, after)| (*word, after)),
-            Some(text) if with_value.contains(&text) => after.get(1..).unwrap_or_default(),
-            _ if word.prefix().starts_with('-') => after,
-            _ => return Some((word, after)),
-        };
-    }
-    None
-}
-
-/// Whether a word starts as this option: itself, `--option=…`, `-c…`, or a cluster such as `-lc`.
-fn is_option(word: &Word, option: &str) -> bool {
-    let prefix = word.prefix();
-    if prefix == option {
-        return true;
-    }
-    if option.starts_with("--") {
-        return prefix
-            .strip_prefix(option)
-            .is_some_and(|rest| rest.starts_with('='));
-    }
-    let Some(letter) = option.strip_prefix('-').filter(|rest| rest.len() == 1) else {
-        return false;
-    };
-    let cluster = prefix.strip_prefix('-').unwrap_or_default();
-    // `-hlocalhost` is an option with its value.
-    let is_cluster = word.literal().is_none_or(|_| cluster.len() <= MAX_CLUSTER);
-    let mut letters = cluster.chars().take_while(char::is_ascii_alphabetic);
-    is_cluster && !cluster.starts_with('-') && letters.any(|c| c.to_string() == letter)
 }

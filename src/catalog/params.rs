@@ -2,6 +2,7 @@
 
 mod kind;
 mod path;
+mod plain;
 mod shorthand;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry, Key, Scalar};
 pub(crate) use kind::Kind;
+pub(crate) use plain::is_plain;
 
 /// A parameter of a tool.
 #[derive(Clone, Debug)]

@@ -2,10 +2,13 @@
 //!
 //! A value that may hold `/` or be `..` leads out of the folder that the template names. What is a
 //! path is decided by its looks: text that starts at `/`, `./`, `../` or `~/`, and a file with an
-//! ending below a folder; also anything below a folder that is there. A URL is none, and neither is a
-//! value that is a whole word or follows `--opt=`.
+//! ending below a folder; also anything below a folder of the call's own files. Where only an ending tells, it
+//! may be the path of a request as well, and is a warning. A URL is none, and neither is a value that is a
+//! whole word or follows `--opt=`. The disk is not asked: what a tool writes there would change the definition.
 
 mod pattern;
+
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -33,9 +36,14 @@ pub(crate) fn check(word: &Word, declared: Declared<'_>, report: &mut Report) {
         if let Segment::Value(slot) | Segment::Spread(slot) = segment {
             let after = word.segments.get(at + 1..).unwrap_or_default();
             let after: String = after.iter().map(text).collect();
-            let parameter = (declared.parameters.get(&slot.name))
-                .filter(|_| is_in_path(&before, &after, |folder| declared.has_folder(folder)));
-            if let Some(problem) = parameter.and_then(|parameter| problem(slot, parameter)) {
+            let of_files = |folder: &str| {
+                let mut names = declared.files.names();
+                names.any(|name| Path::new(name).starts_with(folder))
+            };
+            if let Some(parameter) = declared.parameters.get(&slot.name)
+                && let Some(looks) = looks(&before, &after, of_files)
+                && let Some(problem) = problem(slot, parameter, looks)
+            {
                 report.add(problem);
             }
         }
@@ -43,8 +51,16 @@ pub(crate) fn check(word: &Word, declared: Declared<'_>, report: &mut Report) {
     }
 }
 
-/// Whether a value between these texts is part of a path; `is_there` says so of a relative folder.
-fn is_in_path(before: &str, after: &str, is_there: impl Fn(&str) -> bool) -> bool {
+/// How sure it is that a value is part of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looks {
+    Path,
+    /// Only by the ending of a name.
+    Ending,
+}
+
+/// What a value between these texts looks like; `is_folder` says which relative folders are known.
+fn looks(before: &str, after: &str, is_folder: impl Fn(&str) -> bool) -> Option<Looks> {
     let is_url = before.contains("://") && !before.contains("file://");
     let start = before.rfind(AROUND_PATHS).map_or(0, |at| at + 1);
     let path = before.get(start..).unwrap_or_default();
@@ -52,7 +68,13 @@ fn is_in_path(before: &str, after: &str, is_there: impl Fn(&str) -> bool) -> boo
     let fixed = path.split(HOLE).next().unwrap_or_default();
     let folder = fixed.rsplit_once('/').map(|(folder, _)| folder);
     let rest = after.split(AROUND_PATHS).next().unwrap_or_default();
-    !is_url && (is_anchored || folder.is_some_and(|folder| has_ending(rest) || is_there(folder)))
+    if is_url {
+        None
+    } else if is_anchored || folder.is_some_and(is_folder) {
+        Some(Looks::Path)
+    } else {
+        (folder.is_some() && has_ending(rest)).then_some(Looks::Ending)
+    }
 }
 
 /// Whether the rest of a path ends as the name of a file does.
@@ -62,7 +84,7 @@ fn has_ending(rest: &str) -> bool {
     ending.is_some_and(|ending| ending.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
-fn problem(slot: &Slot, parameter: &Parameter) -> Option<Problem> {
+fn problem(slot: &Slot, parameter: &Parameter, looks: Looks) -> Option<Problem> {
     let name = &slot.name;
     let (message, help) = if parameter.root.is_some() {
         (
@@ -79,7 +101,11 @@ fn problem(slot: &Slot, parameter: &Parameter) -> Option<Problem> {
                 .to_owned(),
         )
     };
-    Some(Problem::error(Code::PathValue, slot.span, message).help(help))
+    let problem = match looks {
+        Looks::Path => Problem::error(Code::PathValue, slot.span, message),
+        Looks::Ending => Problem::warning(Code::PathValue, slot.span, message),
+    };
+    Some(problem.help(help))
 }
 
 /// Whether each value is surely a single name, without `/`, and not `.` or `..`.
@@ -113,11 +139,14 @@ mod tests {
             ("DEF:x=/var/lib/rrd/", ".rrd:load:AVERAGE"),
             ("--volume=/srv/", ":/data"),
             ("host:/srv/", ""),
+            ("file:///srv/", ""),
+        ];
+        let by_an_ending = [
             ("data/", ".json"),
             ("data/", "/a.txt"),
             ("data/", "/\u{fffc}.txt"),
             ("data/x-", ".tar.gz"),
-            ("file:///srv/", ""),
+            ("repos/\u{fffc}/", "/contents/README.md"),
         ];
         let with_a_folder = [
             ("deployment/", ""),
@@ -137,13 +166,14 @@ mod tests {
             ("data/x:", ".txt"),
         ];
         let cases = [
-            (&always[..], [true, true]),
-            (&with_a_folder[..], [false, true]),
-            (&never[..], [false, false]),
+            (&always[..], [Some(Looks::Path); 2]),
+            (&by_an_ending[..], [Some(Looks::Ending), Some(Looks::Path)]),
+            (&with_a_folder[..], [None, Some(Looks::Path)]),
+            (&never[..], [None; 2]),
         ];
         for (words, expected) in cases {
             for (before, after) in words {
-                let found = [false, true].map(|is_there| is_in_path(before, after, |_| is_there));
+                let found = [false, true].map(|is_known| looks(before, after, |_| is_known));
                 assert_eq!(found, expected, "{before}{{x}}{after}");
             }
         }

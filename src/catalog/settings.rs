@@ -271,7 +271,6 @@ fn env(entry: &Entry, report: &mut Report) -> Vec<Variable> {
         };
         if let Some(value) = value(scalar, report).filter(|_| named) {
             let name = entry.key.clone();
-            variable::check_value(&name, &value, report);
             variables.push(Variable { name, value });
         }
     }

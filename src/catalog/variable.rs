@@ -1,6 +1,6 @@
 //! Names of environment variables, and those that no caller may set.
 
-use super::template::Word;
+use super::template::{Declared, Slot, Word};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::yaml::Key;
 
@@ -99,17 +99,25 @@ pub(crate) fn check_name(name: &str, span: Span, report: &mut Report) -> bool {
     valid && !reserved
 }
 
+/// Whether the author has not listed what fills a place, which is no number either.
+fn is_free(slot: &Slot, declared: Declared<'_>) -> bool {
+    declared.parameters.get(&slot.name).is_none() || declared.may_be_code(slot)
+}
+
 /// Refuses a caller's value in a variable that changes what a program does.
-pub(crate) fn check_value(name: &Key, value: &Word, report: &mut Report) {
+pub(crate) fn check_value(name: &Key, value: &Word, declared: Declared<'_>, report: &mut Report) {
     let dangerous = DANGEROUS.contains(&name.text.as_str())
         || (DANGEROUS_PREFIXES.iter()).any(|prefix| name.text.starts_with(prefix));
-    let Some(slot) = value.slots().next().filter(|_| dangerous) else {
+    let Some(slot) = value
+        .slots()
+        .find(|slot| dangerous && is_free(slot, declared))
+    else {
         return;
     };
     let message = format!(
         "`{}` decides what programs run, and `{{{}}}` would let the caller set it",
         name.text, slot.name
     );
-    let help = "write a fixed value, or use a variable of your own";
+    let help = "write a fixed value, list the values in an `enum`, or use a variable of your own";
     report.add(Problem::error(Code::DangerousEnvironment, name.span, message).help(help));
 }

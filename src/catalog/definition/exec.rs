@@ -14,7 +14,7 @@ use crate::catalog::program::{self, Missing};
 use crate::catalog::settings::{Variable, Workdir};
 use crate::catalog::template::{self, Declared, Slot, Template, Word};
 use crate::catalog::tool::Stdin;
-use crate::catalog::{interpreter, path_value};
+use crate::catalog::{interpreter, path_value, variable};
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
 use crate::document::yaml::{Content, Entry};
@@ -35,8 +35,7 @@ impl Scope<'_> {
     ) -> Option<Exec> {
         let template = words(entry, report)?;
         let files = files::read(self, report);
-        let workdir = self.workdir();
-        let declared = self.declared(&files, workdir.as_deref());
+        let declared = self.declared(&files);
         template::check(&template, declared, unsafe_code, report);
         self.check_variables(declared, report);
         if self.settings.stdin != Some(Stdin::Json) {
@@ -50,8 +49,7 @@ impl Scope<'_> {
     /// Reads a script and what goes with it. It gets every parameter.
     pub(super) fn script(self, entry: &Entry, report: &mut Report) -> Option<Exec> {
         let files = files::read(self, report);
-        let workdir = self.workdir();
-        self.check_variables(self.declared(&files, workdir.as_deref()), report);
+        self.check_variables(self.declared(&files), report);
         let (shell, script) = script::read(entry, self, report)?;
         Some(Exec {
             script: Some(script),
@@ -59,12 +57,11 @@ impl Scope<'_> {
         })
     }
 
-    fn declared<'f>(&'f self, files: &'f Files, workdir: Option<&'f Path>) -> Declared<'f> {
+    fn declared<'f>(&'f self, files: &'f Files) -> Declared<'f> {
         Declared {
             tool: self.name,
             parameters: self.parameters,
             files,
-            workdir,
         }
     }
 
@@ -92,8 +89,9 @@ impl Scope<'_> {
     }
 
     fn check_variables(self, declared: Declared<'_>, report: &mut Report) {
-        for variable in self.variables() {
-            path_value::check(&variable.value, declared, report);
+        for Variable { name, value } in self.variables() {
+            path_value::check(value, declared, report);
+            variable::check_value(name, value, declared, report);
         }
         let slots = self.variables().flat_map(|variable| variable.value.slots());
         for slot in slots.filter(|slot| slot.caller().is_none()) {
@@ -212,7 +210,10 @@ fn in_quotes(template: &Template, name: &str) -> Option<String> {
     let mut literals = template.words().flat_map(Word::literals);
     literals.any(|text| text.contains(&placeholder)).then(|| {
         let instead = if interpreter::is_shell(template) {
-            format!("for a shell, write \"$1\" there and `{placeholder}` as a word after it")
+            format!(
+                "for a shell, write \"$1\" there, and after it a word `sh` (for $0) and then \
+                 `{placeholder}`"
+            )
         } else {
             "write \"…\"".to_owned()
         };

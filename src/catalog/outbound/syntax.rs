@@ -4,16 +4,10 @@
 //! its own place and begin another: that is what `json` and `form` are for. Where there is no such
 //! key, only values that mean nothing in any syntax may stand.
 
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
-use serde_json::Value;
-
-use crate::catalog::params::{Kind, Parameter, Parameters};
+use crate::catalog::params::{Parameters, is_plain};
 use crate::catalog::template::Word;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::protocol::media::MediaType;
-
-/// Formats of texts without anything that means something.
-const PLAIN_FORMATS: [&str; 3] = ["date", "ipv4", "uuid"];
 
 /// Reports the values of a body that could mean something to whoever reads its media type.
 pub(super) fn check(word: &Word, content_type: &str, parameters: &Parameters, report: &mut Report) {
@@ -63,69 +57,9 @@ fn syntax(media: &MediaType) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Whether no value of a parameter means anything in any syntax.
-fn is_plain(parameter: &Parameter) -> bool {
-    let schema = &parameter.schema;
-    let text = |keyword: &str| schema.get(keyword).and_then(Value::as_str);
-    matches!(parameter.kind, Kind::Integer | Kind::Number | Kind::Boolean)
-        || ["enum", "const"]
-            .iter()
-            .any(|keyword| schema.get(keyword).is_some())
-        || text("format").is_some_and(|format| PLAIN_FORMATS.contains(&format))
-        || text("pattern").is_some_and(is_plain_pattern)
-}
-
-/// Whether all texts that a pattern accepts are letters and digits, `_`, `-` and `.`.
-fn is_plain_pattern(pattern: &str) -> bool {
-    regex_syntax::parse(pattern).is_ok_and(|hir| {
-        let properties = hir.properties();
-        properties.look_set_prefix().contains(Look::Start)
-            && properties.look_set_suffix().contains(Look::End)
-            && holds_plain(&hir)
-    })
-}
-
-fn holds_plain(hir: &Hir) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => true,
-        HirKind::Literal(literal) => literal.0.iter().all(|byte| is_plain(char::from(*byte))),
-        HirKind::Class(Class::Unicode(class)) => class
-            .iter()
-            .all(|range| range.end().is_ascii() && (range.start()..=range.end()).all(is_plain)),
-        HirKind::Class(Class::Bytes(_)) => false,
-        HirKind::Repetition(repetition) => holds_plain(&repetition.sub),
-        HirKind::Capture(capture) => holds_plain(&capture.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().all(holds_plain),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_of_plain_letters_are_known() {
-        let cases = [
-            ("^[A-Za-z0-9_-]+$", true),
-            ("^(?:EUR|USD)$", true),
-            ("^[a-z]{2}(-[A-Z]{2})?$", true),
-            ("^$", true),
-            ("^EUR|USD$", false),
-            ("[a-z]+", false),
-            ("^[a-z]+", false),
-            ("(?m)^[a-z]+$", false),
-            (r"^\d+$", false),
-            (r"^[0-9.]+$", true),
-            ("^.*$", false),
-            ("^[^<]*$", false),
-            ("^a&b$", false),
-            ("(", false),
-        ];
-        for (pattern, expected) in cases {
-            assert_eq!(is_plain_pattern(pattern), expected, "{pattern}");
-        }
-    }
 
     #[test]
     fn what_has_a_syntax_is_known_by_its_media_type() {

@@ -23,14 +23,13 @@ const PREFIXES: &[&str] = &[
     "ghu_",
     "github_pat_",
     "glpat-",
-    "hf_",
-    "npm_",
-    "sk-",
     "xoxa-",
     "xoxb-",
     "xoxp-",
     "xoxs-",
 ];
+/// How tokens begin whose beginnings other words have, too; the rest of a token looks random.
+const COMMON_PREFIXES: &[&str] = &["hf_", "npm_", "sk-"];
 /// The shortest of such tokens, in bytes.
 const MIN_TOKEN: usize = 20;
 /// The shortest word under a key for secrets that may be one, in bytes.
@@ -276,10 +275,21 @@ fn is_token(word: &str) -> bool {
     if has_prefix {
         return word.len() >= MIN_TOKEN && word.contains(|c: char| c.is_ascii_digit());
     }
+    let rest = COMMON_PREFIXES
+        .iter()
+        .find_map(|prefix| word.strip_prefix(prefix));
+    if let Some(rest) = rest {
+        let is_mixed = rest.contains(|c: char| c.is_ascii_uppercase()) || is_hexadecimal(rest);
+        return word.len() >= MIN_TOKEN && is_mixed && is_random(rest);
+    }
     // A JSON Web Token: the header and the claims both begin with `{"` in Base64.
     let mut parts = word.split('.');
     let mut is_object = || parts.next().is_some_and(|part| part.starts_with("eyJ"));
     is_object() && is_object() && word.len() >= MIN_TOKEN
+}
+
+fn is_hexadecimal(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_random(word: &str) -> bool {
@@ -351,6 +361,16 @@ mod tests {
                 vec!["AKIAIOSFODNN7EXAMPLE"],
             ),
             ("x", "sk-learn is a library".to_owned(), vec![]),
+            (
+                "x",
+                "npm_config_cache_folder_2 hf_transformers_cache_v4".to_owned(),
+                vec![],
+            ),
+            (
+                "x",
+                "npm_a0B1c2D3e4F5g6H7i8J9".to_owned(),
+                vec!["npm_a0B1c2D3e4F5g6H7i8J9"],
+            ),
             ("x", "ghp_ is a prefix".to_owned(), vec![]),
             ("x", "a0b1c2d3e4f5g6h7i8j9".to_owned(), vec![]),
             (

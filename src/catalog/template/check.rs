@@ -1,11 +1,9 @@
 //! What a template may say, given the parameters of its tool.
 
-use std::path::Path;
-
 use super::{Group, Item, Segment, Slot, Template, Word};
 use crate::catalog::exec::Files;
 use crate::catalog::interpreter;
-use crate::catalog::params::{Kind, Parameter, Parameters};
+use crate::catalog::params::{Kind, Parameter, Parameters, is_plain};
 use crate::catalog::path_value;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::suggest::did_you_mean;
@@ -16,8 +14,6 @@ pub(crate) struct Declared<'a> {
     pub(crate) tool: &'a str,
     pub(crate) parameters: &'a Parameters,
     pub(crate) files: &'a Files,
-    /// The folder that the program runs in, if it is not that of `files`.
-    pub(crate) workdir: Option<&'a Path>,
 }
 
 /// Checks every placeholder of a command against what is declared.
@@ -56,14 +52,6 @@ pub(crate) fn check(
 }
 
 impl Declared<'_> {
-    /// Whether there is such a folder where the program runs, as far as is known before a call.
-    pub(crate) fn has_folder(&self, folder: &str) -> bool {
-        match self.workdir {
-            Some(workdir) => workdir.join(folder).is_dir(),
-            None => (self.files.names()).any(|name| Path::new(name).starts_with(folder)),
-        }
-    }
-
     /// Checks a placeholder that may name a file; false if it is that of a parameter.
     pub(crate) fn is_file(&self, slot: &Slot, report: &mut Report) -> bool {
         let Some(name) = slot.file() else {
@@ -91,6 +79,11 @@ impl Declared<'_> {
         let kind = self.parameters.get(&slot.name).map(|found| found.kind);
         let is_number = matches!(kind, Some(Kind::Integer | Kind::Number | Kind::Boolean));
         !is_number && !self.is_chosen_by_author(slot)
+    }
+
+    /// Whether what fills a place means nothing in any syntax.
+    pub(crate) fn is_plain(&self, slot: &Slot) -> bool {
+        self.parameters.get(&slot.name).is_none_or(is_plain)
     }
 
     /// Whether a valid call may leave a place empty, as far as is known.

@@ -12,7 +12,7 @@ pub(crate) fn words_of_list(nodes: &[Node], report: &mut Report) -> Template {
     let items = nodes.iter().filter_map(|node| item(node, report)).collect();
     let is_sound = report.errors() == errors;
     let template = Template::new(items, is_sound);
-    if !interpreter::is_shell(&template) {
+    if !interpreter::runs_a_shell(&template) {
         let unexpanded = |word: &Word| in_word(word.prefix(), |_| word.span);
         for warning in template.words().filter_map(unexpanded) {
             report.add(warning);

@@ -15,7 +15,7 @@ pub(crate) fn split(scalar: &Scalar, report: &mut Report) -> Template {
     let items = splitter.items();
     let (is_sound, unexpanded) = (splitter.is_sound, splitter.unexpanded);
     let template = Template::new(items, is_sound);
-    if !interpreter::is_shell(&template) {
+    if !interpreter::runs_a_shell(&template) {
         for warning in unexpanded {
             report.add(warning);
         }
@@ -420,7 +420,9 @@ fn is_file(name: &str) -> bool {
 
 /// Whether a text that is taken as it stands looks as if it had a placeholder.
 pub(crate) fn has_placeholder(text: &str) -> bool {
-    let mut starts = text.match_indices('{');
+    // `${NAME}` is none of ours.
+    let mut starts = (text.match_indices('{'))
+        .filter(|(at, _)| !text.get(..*at).is_some_and(|before| before.ends_with('$')));
     starts.any(|(at, _)| text.get(at..).and_then(placeholder).is_some())
 }
 

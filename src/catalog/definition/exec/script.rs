@@ -151,7 +151,15 @@ fn check_placeholders(scalar: &Scalar, shell: &Template, inputs: &[Input], repor
                 format!("read the variable `{variable}`"),
             )
         };
-        report.add(Problem::error(Code::ScriptPlaceholder, span, message).help(help));
+        // Between '…' the braces may be those of another language, such as jq.
+        let is_quoted = is_shell && before.matches('\'').count() % 2 == 1;
+        let problem = if is_quoted {
+            let message = format!("nothing fills `{{{name}}}` in a script");
+            Problem::warning(Code::ScriptPlaceholder, span, message)
+        } else {
+            Problem::error(Code::ScriptPlaceholder, span, message)
+        };
+        report.add(problem.help(help));
     }
 }
 
