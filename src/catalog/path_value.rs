@@ -2,8 +2,8 @@
 //!
 //! A value that may hold `/` or be `..` leads out of the folder that the template names. What is a
 //! path is decided by its looks: text that starts at `/`, `./`, `../` or `~/`, and a file with an
-//! ending below a folder; also anything below a folder of the call's own files. Where only an ending tells, it
-//! may be the path of a request as well, and is a warning. A URL is none, and neither is a value that is a
+//! ending below a folder; also anything below a folder of the call's own files. Where only the ending of
+//! a name further on tells, it may be the path of a request as well, and is a warning. A URL is none, and neither is a value that is a
 //! whole word or follows `--opt=`. The disk is not asked: what a tool writes there would change the definition.
 
 mod pattern;
@@ -55,7 +55,7 @@ pub(crate) fn check(word: &Word, declared: Declared<'_>, report: &mut Report) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Looks {
     Path,
-    /// Only by the ending of a name.
+    /// Only by the ending of a name further on.
     Ending,
 }
 
@@ -72,8 +72,15 @@ fn looks(before: &str, after: &str, is_folder: impl Fn(&str) -> bool) -> Option<
         None
     } else if is_anchored || folder.is_some_and(is_folder) {
         Some(Looks::Path)
+    } else if folder.is_some() && has_ending(rest) {
+        let is_own_name = !rest.contains('/');
+        Some(if is_own_name {
+            Looks::Path
+        } else {
+            Looks::Ending
+        })
     } else {
-        (folder.is_some() && has_ending(rest)).then_some(Looks::Ending)
+        None
     }
 }
 
@@ -140,12 +147,12 @@ mod tests {
             ("--volume=/srv/", ":/data"),
             ("host:/srv/", ""),
             ("file:///srv/", ""),
+            ("data/", ".json"),
+            ("data/x-", ".tar.gz"),
         ];
         let by_an_ending = [
-            ("data/", ".json"),
             ("data/", "/a.txt"),
             ("data/", "/\u{fffc}.txt"),
-            ("data/x-", ".tar.gz"),
             ("repos/\u{fffc}/", "/contents/README.md"),
         ];
         let with_a_folder = [

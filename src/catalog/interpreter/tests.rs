@@ -7,12 +7,12 @@ use crate::catalog::{Catalog, Environment};
 /// Whether a command line is refused as code, a script or a program of the caller's.
 fn is_refused(line: &str) -> bool {
     let names = ["x", "y"].map(|name| (name, "string"));
-    let named = [
+    let parameters = [
         ("plain", "{type: string, pattern: '^[a-z-]+$'}"),
         ("listed", "{enum: [a, b]}"),
         ("number", "integer"),
     ];
-    let params: Vec<_> = (names.into_iter().chain(named))
+    let params: Vec<_> = (names.into_iter().chain(parameters))
         .filter(|(name, _)| line.contains(&format!("{{{name}}}")))
         .map(|(name, schema)| format!("{name}: {schema}"))
         .collect();
