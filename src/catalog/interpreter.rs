@@ -211,6 +211,12 @@ impl Check<'_> {
             Operands::Program(_) if word.prefix().contains('=') => return Some(operands),
             Operands::Program(0) => self.wrapped(program, word, after),
             Operands::Program(before) => return Some(Operands::Program(before - 1)),
+            Operands::OfImage(0) => {
+                if let Some(inner) = word.literal() {
+                    self.program(inner, after);
+                }
+            }
+            Operands::OfImage(before) => return Some(Operands::OfImage(before - 1)),
             Operands::Somewhere => {
                 let inner = word.literal().filter(|text| Program::named(text).is_some());
                 let Some(inner) = inner else {
@@ -225,6 +231,9 @@ impl Check<'_> {
                 }
                 if sub.runs.contains(&name) {
                     return Some(Operands::Program(sub.before));
+                }
+                if sub.images.contains(&name) {
+                    return Some(Operands::OfImage(sub.before));
                 }
             }
         }

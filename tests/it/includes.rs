@@ -67,13 +67,13 @@ fn what_files_include_is_served_in_their_order() {
         names.iter().map(|name| folder.path().join(name)).collect()
     };
     let inputs = [
-        "none.d",
-        "tools.d",
         "tools.d/a.yaml",
         "tools.d/b.yaml",
         "tools.d/more/c.yaml",
         "tools.yaml",
         "z.yaml",
+        "none.d",
+        "tools.d",
     ];
     assert_eq!(loaded.inputs.paths().collect::<Vec<_>>(), at(&inputs));
 }

@@ -59,6 +59,8 @@ pub(super) enum Operands {
     Expanded,
     /// A program stands after so many.
     Program(usize),
+    /// After so many stands a program, or what an image with a program of its own gets as its words.
+    OfImage(usize),
     /// A program stands somewhere.
     Somewhere,
     /// A program stands behind some subcommands.
@@ -72,6 +74,8 @@ pub(super) struct Subcommands {
     pub(super) groups: &'static [&'static str],
     /// Those that run the program named after them.
     pub(super) runs: &'static [&'static str],
+    /// Those that run an image, with a program of it or its own.
+    pub(super) images: &'static [&'static str],
     /// Those that run a program which the project names.
     own: &'static [&'static str],
     /// How many operands stand before the program.
@@ -135,7 +139,8 @@ const CONTAINERS: Program = Program {
     others: Means::Value,
     operands: Operands::Subcommand(Subcommands {
         groups: &["compose", "container"],
-        runs: &["exec", "run"],
+        runs: &["exec"],
+        images: &["run"],
         own: &[],
         before: 1,
     }),
@@ -165,7 +170,8 @@ const CLUSTERS: Program = Program {
     others: Means::Value,
     operands: Operands::Subcommand(Subcommands {
         groups: &[],
-        runs: &["debug", "exec", "run"],
+        runs: &["exec"],
+        images: &["debug", "run"],
         own: &[],
         before: 1,
     }),
@@ -437,9 +443,13 @@ impl Program {
     pub(super) fn wraps<'a>(&self, mut words: impl Iterator<Item = &'a str>) -> bool {
         match self.operands {
             Operands::Program(_) | Operands::Somewhere => true,
-            Operands::Subcommand(Subcommands { runs, own, .. }) => {
-                words.any(|word| runs.contains(&word) || own.contains(&word))
-            }
+            Operands::Subcommand(Subcommands {
+                runs, images, own, ..
+            }) => words.any(|word| {
+                [runs, images, own]
+                    .iter()
+                    .any(|names| names.contains(&word))
+            }),
             _ => words.any(|word| {
                 self.listed(word)
                     .is_some_and(|(_, means)| means == Means::Program)
@@ -507,6 +517,7 @@ impl Subcommands {
         Self {
             groups: &[],
             runs,
+            images: &[],
             own,
             before: 0,
         }

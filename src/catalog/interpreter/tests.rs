@@ -51,6 +51,8 @@ fn values_that_are_data_are_accepted() {
         "kubectl get pods -n psql -c {x}",
         "docker logs mysql -e {x}",
         "docker run --name flock --rm -it alpine tar -c {x}",
+        "docker run --rm -v /srv:/data report {x}",
+        "kubectl run once --image=report -- {x}",
         "python3 /opt/report.py -c {x}",
         "node /srv/cli.js -e {x}",
         "bash /opt/deploy.sh -c {x}",
