@@ -5,7 +5,7 @@
 //! and calls ([`calls`], seccomp), and becomes the tool. In the server all of that would need code
 //! between `fork` and `exec`, which costs more the more memory the server has.
 //!
-//! What a definition asks for is enforced or the tool does not run: [`probe`] tries it when
+//! What a definition asks for is enforced or the tool does not run: [`mod@probe`] tries it when
 //! definitions are loaded, and the step itself gives up when anything fails.
 
 mod calls;
