@@ -100,11 +100,16 @@ impl Client {
 
     /// Reads the answer to a call, whose tool must have done what it does.
     pub(crate) fn receive_result(&mut self) {
+        assert!(self.has_result(), "the call failed");
+    }
+
+    /// Reads the answer to a call; false if it was refused or its tool failed.
+    pub(crate) fn has_result(&mut self) -> bool {
         let mut has_failed = false;
         let answer = self.receive_with(|body| {
             has_failed = find(body, b"\"isError\":true").is_some();
         });
-        assert!(answer.status == 200 && !has_failed, "{answer:?}");
+        answer.status == 200 && !has_failed
     }
 
     fn receive_with(&mut self, look: impl FnOnce(&[u8])) -> Answer {
