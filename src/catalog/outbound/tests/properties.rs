@@ -464,7 +464,7 @@ fn hostile_values_never_leave_their_place_in_a_url() {
         query: fields(random),
         ..Template::default()
     });
-    assert!(sent > 1000 && refused > 1000, "{sent} {refused}");
+    assert!(sent > 100 && refused > 100, "{sent} {refused}");
 }
 
 #[test]
@@ -475,7 +475,7 @@ fn hostile_values_add_no_header() {
             .collect(),
         ..Template::default()
     });
-    assert!(sent > 1000 && refused > 1000, "{sent} {refused}");
+    assert!(sent > 100 && refused > 100, "{sent} {refused}");
 }
 
 #[test]
@@ -489,5 +489,5 @@ fn hostile_values_keep_their_type_and_place_in_a_body() {
         }),
         ..Template::default()
     });
-    assert!(sent > 1000 && refused > 100, "{sent} {refused}");
+    assert!(sent > 100 && refused > 100, "{sent} {refused}");
 }
