@@ -17,6 +17,10 @@ use sha2::{Digest as _, Sha256};
 /// How long a test waits for what must happen, on a slow and busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How much later than it should a thing may happen on a slow and busy machine. It is less than a
+/// heartbeat and a drain take by default, so that a test can tell that nobody waited for one.
+pub(crate) const ALLOWANCE: Duration = Duration::from_secs(10);
+
 /// A token that is long enough.
 pub(crate) const TOKEN: &str = "test-token-mfZ3b1mXk0Qy7h2Vn5cR8w";
 
@@ -355,6 +359,14 @@ impl Http {
     /// Connects.
     pub(crate) fn connect(address: &str) -> Self {
         Self::over(TcpStream::connect(address).unwrap(), address)
+    }
+
+    /// Connects as a client that will not read much: four megabytes are more than the sockets between
+    /// it and a server hold.
+    pub(crate) fn connect_narrow(address: &str) -> Self {
+        let http = Self::connect(address);
+        rustix::net::sockopt::set_socket_recv_buffer_size(http.socket(), 4096).unwrap();
+        http
     }
 
     /// Talks over a connection to this address.

@@ -78,7 +78,7 @@ fn calls_that_wait_come_in_order_and_hold_nothing() {
         "backup",
         "    concurrency: {max: 1, queue: 2}\n    timeout: 30s\n",
     );
-    let late = gate("late", "    concurrency: {max: 1}\n    timeout: 300ms\n");
+    let late = gate("late", "    concurrency: {max: 1}\n    timeout: 2s\n");
     let tools = format!("tools:{backup}{late}\n  echo: {{description: d, exec: echo hello}}\n");
     let server = TestServer::start(&tools, &["--max-calls", "2", "--log-level", "debug"]);
     let client = server.client(Era::Modern);
@@ -129,8 +129,8 @@ fn calls_that_wait_come_in_order_and_hold_nothing() {
     let said = text(&waited["content"][0]["text"]);
     let expected = [
         // The first was stopped at its own time limit before, and so it is the second's turn.
-        "the tool was stopped after its time limit of 300ms",
-        "the tool is busy, and this call waited for its whole time limit of 300ms; nothing was run; try \
+        "the tool was stopped after its time limit of 2s",
+        "the tool is busy, and this call waited for its whole time limit of 2s; nothing was run; try \
          again later",
     ];
     assert!(expected.contains(&said.as_str()), "{said}");
