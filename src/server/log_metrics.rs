@@ -1,17 +1,13 @@
 //! The metrics of the log, read from it at each scrape.
 
-use std::fmt;
-
-use super::page::{self, Page};
+use super::page;
 use crate::logging;
 use crate::metrics::Metrics;
 
 /// Registers what the log has lost.
 pub(super) fn register(metrics: &mut Metrics) {
-    page::register(metrics, (), write);
-}
-
-fn write((): &(), page: &mut Page<'_>) -> fmt::Result {
-    let help = "Lines of the log that were lost since standard error took none";
-    page.counter("log_lines_lost", help, logging::lost())
+    page::register(metrics, (), |(), page| {
+        let help = "Lines of the log that were lost since standard error took none";
+        page.counter("log_lines_lost", help, logging::lost())
+    });
 }

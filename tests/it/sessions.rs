@@ -167,7 +167,7 @@ fn a_call_at_the_expiry_runs_once_or_finds_no_session() {
                     let (server, template) = (&server, &template);
                     let mark = format!("{round}-{racer}");
                     let early = earliest(round);
-                    let when = IDLE - early + early * 2 * racer / (RACERS - 1);
+                    let when = IDLE.saturating_sub(early) + early * 2 * racer / (RACERS - 1);
                     scope.spawn(move || {
                         let ran = call_at_expiry(server, template, when, &mark, streamed);
                         (mark, ran)
