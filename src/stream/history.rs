@@ -377,10 +377,10 @@ mod tests {
         }
 
         fn reply(&self, text: &'static str) {
-            self.outbox.reply(Reply {
-                status: http::StatusCode::OK,
-                data: Bytes::from_static(text.as_bytes()),
-            });
+            self.outbox.reply(Reply::new(
+                http::StatusCode::OK,
+                Bytes::from_static(text.as_bytes()),
+            ));
         }
     }
 
@@ -406,10 +406,7 @@ mod tests {
         other.say("of another");
         one.say("two");
         drop(one.reader);
-        one.outbox.reply(Reply {
-            status: http::StatusCode::OK,
-            data: "end".into(),
-        });
+        one.outbox.reply(Reply::new(http::StatusCode::OK, "end"));
         let after_first = rest(history.resume(&first.to_string(), &nobody())).await;
         assert_eq!(after_first.unwrap(), ["two", "end"]);
         let all = rest(history.resume(&one.beginning.to_string(), &nobody())).await;
