@@ -42,8 +42,21 @@ pub struct Event {
 pub struct Reply {
     /// The HTTP status, should the reply be the whole response.
     pub status: StatusCode,
+    /// When the request may be sent again, in seconds, should the reply be the whole response.
+    pub retry_after: Option<u64>,
     /// The JSON text, without line breaks.
     pub data: Bytes,
+}
+
+impl Reply {
+    /// A reply under this status.
+    pub fn new(status: StatusCode, data: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            retry_after: None,
+            data: data.into(),
+        }
+    }
 }
 
 /// What a reader gets next.
@@ -345,10 +358,7 @@ mod tests {
     }
 
     fn reply(text: &'static str) -> Reply {
-        Reply {
-            status: StatusCode::OK,
-            data: Bytes::from_static(text.as_bytes()),
-        }
+        Reply::new(StatusCode::OK, text)
     }
 
     fn say(outbox: &Outbox, text: &'static str) {

@@ -454,6 +454,18 @@ impl Http {
         }
     }
 
+    /// Reads the next message of an event stream, whose chunks are whole events.
+    pub(crate) fn read_message(&mut self) -> Value {
+        loop {
+            let line = self.read_line().expect("a message");
+            if let Some(data) = line.strip_prefix("data: ")
+                && let Ok(message) = serde_json::from_str(data)
+            {
+                return message;
+            }
+        }
+    }
+
     /// Reads one chunk of a chunked body; `None` at its clean end.
     pub(crate) fn read_chunk(&mut self) -> Option<Vec<u8>> {
         let size = self.read_line().expect("a chunk size, not a broken body");
@@ -658,6 +670,17 @@ impl Client {
         let result = self.call(name, arguments);
         assert_eq!(result["isError"], false, "{result}");
         text(&result["content"][0]["text"])
+    }
+
+    /// Calls a tool that must be refused under this status; returns why, and after how many seconds
+    /// it may be called again.
+    pub(crate) fn call_refused(&self, status: u16, name: &str, arguments: &Value) -> (String, u64) {
+        let response = self.start_call(1, name, arguments).read();
+        let found = (response.status, response.error_code());
+        assert_eq!(found, (status, Some(-32603)), "{response:?}");
+        let seconds = response.header("retry-after").expect("Retry-After");
+        let message = text(&response.json()["error"]["message"]);
+        (message, seconds.parse().unwrap())
     }
 
     /// Calls a tool that must fail, and returns what the model is told.

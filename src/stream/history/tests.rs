@@ -38,10 +38,10 @@ impl Stage {
     }
 
     fn reply(&self, text: &'static str) {
-        self.outbox.reply(Reply {
-            status: http::StatusCode::OK,
-            data: Bytes::from_static(text.as_bytes()),
-        });
+        self.outbox.reply(Reply::new(
+            http::StatusCode::OK,
+            Bytes::from_static(text.as_bytes()),
+        ));
     }
 }
 
@@ -67,10 +67,7 @@ async fn a_client_gets_what_it_missed_of_its_stream_only() {
     other.say("of another");
     one.say("two");
     drop(one.reader);
-    one.outbox.reply(Reply {
-        status: http::StatusCode::OK,
-        data: "end".into(),
-    });
+    one.outbox.reply(Reply::new(http::StatusCode::OK, "end"));
     let after_first = rest(history.resume(&first.to_string(), &nobody())).await;
     assert_eq!(after_first.unwrap(), ["two", "end"]);
     let all = rest(history.resume(&one.beginning.to_string(), &nobody())).await;
