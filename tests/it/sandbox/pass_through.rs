@@ -111,7 +111,11 @@ echo "pipe $(( 0x$(grep '^SigIgn' /proc/self/status | cut -f 2) >> 12 & 1 ))"
     let expected = [
         "leader yes".to_owned(),
         "terminal 0".to_owned(),
-        "nice 0".to_owned(),
+        // As that of the server, which it has from this test.
+        format!(
+            "nice {}",
+            rustix::process::getpriority_process(None).unwrap()
+        ),
         "umask 0077".to_owned(),
         "files 256".to_owned(),
         // In blocks of 512 bytes.
