@@ -59,7 +59,7 @@ tools:
     exec:
       - sh
       - -c
-      - 'touch "$1.started"; until [ -e "$1.open" ]; do sleep 0.02; done; touch "$1.done"'
+      - 'touch "$1.started"; until [ -e "$1.open" ] || [ ! -e "$1.started" ]; do sleep 0.02; done; touch "$1.done"'
       - sh
       - '{path}'
     params: {path: string}

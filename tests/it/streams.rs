@@ -58,7 +58,7 @@ fn serve(options: &[&str]) -> TestServer {
             ("five.sh", "for n in 1 2 3 4 5; do step $n n$n; done; printf done".to_owned()),
             (
                 "steps.sh",
-                "step 1 one; touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done
+                "step 1 one; touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done
                  step 2 two; printf through; touch \"$1.over\""
                     .to_owned(),
             ),

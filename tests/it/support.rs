@@ -799,7 +799,7 @@ pub(crate) const GATE: &str = "
     exec:
       - sh
       - -c
-      - 'touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done; printf through'
+      - 'touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done; printf through'
       - sh
       - '{path}'
     params: {path: string}
