@@ -4,9 +4,12 @@
 
 mod children;
 mod clients;
+mod crash;
 mod drain;
 mod machine;
+mod peers;
 mod soak;
+mod starts;
 
 use std::cell::Cell;
 use std::fmt::Write as _;

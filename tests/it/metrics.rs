@@ -1078,3 +1078,22 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     server.signal("TERM");
     assert!(server.wait().success());
 }
+
+#[test]
+fn a_log_that_cannot_be_read_any_more_is_tried_once_for_each_line() {
+    let tools = "tools:\n  fixed: {description: d, content: a}\n";
+    let server = TestServer::start(tools, &["--metrics-listen", "127.0.0.1:0"]);
+    let address = monitor_of(&server);
+    let client = server.client(Era::Modern);
+    server.close_log();
+    // One line each, of which the first are read.
+    let lost = || value(&scrape(&address), "log_lines_lost_total");
+    let first = eventually(|| {
+        assert_eq!(client.call_text("fixed", &json!({})), "a");
+        Some(lost()).filter(|lost| *lost > 0.0)
+    });
+    let first = first.expect("a line that nobody can read");
+    for _ in 0..100 {
+        assert!(lost() <= first + 1.0, "the loss of a line is no line");
+    }
+}

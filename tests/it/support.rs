@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,7 @@ pub(crate) struct TestServer {
 struct Log {
     lines: Mutex<Vec<String>>,
     grown: Condvar,
+    is_closed: AtomicBool,
 }
 
 impl TestServer {
@@ -116,6 +118,9 @@ impl TestServer {
             for line in stderr.lines().map_while(Result::ok) {
                 filled.lines.lock().unwrap().push(line);
                 filled.grown.notify_all();
+                if filled.is_closed.load(Ordering::Relaxed) {
+                    break;
+                }
             }
         });
         let mut server = Self {
@@ -158,6 +163,11 @@ impl TestServer {
     /// Nobody reads the log while this lives.
     pub(crate) fn ignore_log(&self) -> impl Sized + '_ {
         self.log.lines.lock().unwrap()
+    }
+
+    /// Nobody can read the log any more once its next line was read.
+    pub(crate) fn close_log(&self) {
+        self.log.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// Waits for a log line that holds a text, and returns it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mcp_serve::protocol::version::Era;
 use serde_json::json;
 
+use super::machine::under;
 use super::{Watched, fault_program, tool};
 use crate::support::{ALLOWANCE, ERAS, Http, eventually, wait_for_line};
 
@@ -127,6 +128,32 @@ fn orphans_are_reaped_while_their_call_runs() {
     http.read();
     drop(http);
     watched.check("orphans");
+}
+
+/// More of them than the server may have descriptors.
+#[test]
+fn a_crowd_of_daemons_ends_with_its_call() {
+    const CROWD: usize = 200;
+    let script = format!(
+        "'for i in $(seq {CROWD}); do setsid sleep 300 >/dev/null 2>&1 & done; touch runs; until [ -e go ]; do sleep 0.02; done'"
+    );
+    let tools = format!(
+        "  crowd:\n    description: Leaves a crowd.\n    exec: sh -c {script}\n    workdir: .\n    timeout: 2m\n"
+    );
+    let watched = Watched::start_with(&tools, &[], |prepare| under(prepare, "ulimit -n 64"));
+    let client = watched.client(Era::Modern);
+    let mut http = watched.start_call(&client, "crowd", &json!({}));
+    let runs = eventually(|| watched.file("runs").exists().then_some(()));
+    assert!(runs.is_some(), "it does not start");
+    // They are of a call that runs: the end of another is not theirs.
+    watched.good(Era::Legacy);
+    assert!(watched.server.descendants().len() > CROWD);
+    fs::write(watched.file("go"), "").unwrap();
+    http.read();
+    drop(http);
+    watched.check("a crowd");
+    let log = watched.server.log().join("\n");
+    assert!(!log.contains("an orphan cannot be waited for"), "{log}");
 }
 
 #[test]
