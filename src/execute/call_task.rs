@@ -28,7 +28,8 @@ use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::stuck::Stuck;
 use super::{
-    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin,
+    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, refusal, report,
+    stdin,
 };
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Overflow, Request, Signal, Tool, Work};
@@ -164,7 +165,7 @@ impl CallTask {
         let mut question = None;
         if self.tool.asks() && conversation.is_live() {
             let taken = self.questions.take(&self.caller.principal);
-            question = Some(taken.map_err(report::not_asked)?);
+            question = Some(taken.map_err(refusal::too_many_questions)?);
             permit = None;
         }
         let asked = tokio::select! {
@@ -192,7 +193,7 @@ impl CallTask {
         let now = Instant::now();
         let principal = &self.caller.principal;
         let entered = (self.gates).enter(key, principal, &tool.concurrency, tool.rate, now);
-        let entered = entered.map_err(|refused| report::not_let_in(tool, &refused, now))?;
+        let entered = entered.map_err(|refused| refusal::not_let_in(tool, &refused, now))?;
         let (entered, permit) = match (entered, permit) {
             (Entered::Now(place), Some(permit)) => return Ok(self.turn_with(permit, place)),
             (entered, permit) => (entered, permit),
@@ -211,7 +212,7 @@ impl CallTask {
                 Entered::Later(waiting) => waiting
                     .turn()
                     .await
-                    .map_err(|refused| report::not_let_in(tool, &refused, Instant::now()))?,
+                    .map_err(|refused| refusal::not_let_in(tool, &refused, Instant::now()))?,
             };
             let permit = Arc::clone(&self.permits).acquire_owned().await;
             let permit = permit.map_err(|_| Outcome::Lost)?;
