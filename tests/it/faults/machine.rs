@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
+use rustix::thread::CpuSet;
 use serde_json::json;
 
 use super::{ALLOWANCE, Watched, tool};
@@ -142,7 +143,9 @@ impl Drop for Neighbours {
 #[test]
 fn a_server_with_a_sixth_of_a_processor_keeps_its_times() {
     let processors = rustix::thread::sched_getaffinity(None).unwrap();
-    let processor = (0..).find(|number| processors.is_set(*number)).unwrap();
+    let processor = (0..CpuSet::MAX_CPU)
+        .find(|number| processors.is_set(*number))
+        .unwrap();
     let tools = tool("sleep", "sleep", "    timeout: 300ms\n");
     let watched = Watched::start_with(&tools, &["--keep-alive", "1s"], |prepare| {
         under(prepare, &format!("taskset -cp {processor} $$ > /dev/null"));

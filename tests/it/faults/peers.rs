@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
+use rustix::net::sockopt;
 
 use super::{ALLOWANCE, Watched};
 use crate::support::{ERAS, PATIENCE};
@@ -68,9 +69,7 @@ fn a_storm_of_connections_is_neither_logged_nor_felt() {
                 // It may be closed at once.
                 1 => drop(stream.write_all(HELLO)),
                 2 => drop(stream.shutdown(Shutdown::Both)),
-                _ => {
-                    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap()
-                }
+                _ => sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap(),
             }
         }
     };
