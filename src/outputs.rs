@@ -24,6 +24,7 @@ use crate::auth::{Caller, Permission, Principal};
 use crate::catalog::{MAX_FILE_BYTES, Tool};
 use crate::protocol::content::Uri;
 use crate::protocol::media::MediaType;
+use crate::redact::Redactor;
 
 /// What every address begins with.
 pub const ADDRESS: &str = "mcp-serve://outputs/";
@@ -333,12 +334,17 @@ impl Writer {
         self.file.write(bytes).await
     }
 
-    /// Keeps the output of a call of this tool for its principal, and returns where it stands.
+    /// Keeps the output of a call of this tool for its principal, who reads it without these secrets, and
+    /// returns where it stands.
     ///
     /// # Errors
     ///
     /// The operating system's, when it could not be written.
-    pub async fn keep(mut self, tool: &Arc<Tool>, media: MediaType) -> io::Result<Uri> {
+    pub async fn keep(
+        mut self,
+        (tool, secrets): (&Arc<Tool>, Arc<Redactor>),
+        media: MediaType,
+    ) -> io::Result<Uri> {
         self.file.flush().await?;
         let uri = address()?;
         let Some(file) = self.path.take() else {
@@ -354,7 +360,7 @@ impl Writer {
             principal: self.principal.clone(),
             permission,
             reading: Reading {
-                tool: Arc::new(tool.reading(file.to_path_buf(), &media)),
+                tool: Arc::new(tool.reading(file.to_path_buf(), &media, secrets)),
                 media,
             },
             // From here on they are those of the output.

@@ -26,7 +26,9 @@ async fn keep(outputs: &Arc<Outputs>, subject: &str, bytes: &[u8]) -> Uri {
         let written = writer.write(rest).await.unwrap();
         rest = &rest[written..];
     }
-    writer.keep(&tool(), MediaType::text()).await.unwrap()
+    let tool = tool();
+    let of = (&tool, Arc::clone(tool.secrets()));
+    writer.keep(of, MediaType::text()).await.unwrap()
 }
 
 /// The file of an output that this caller can find.
