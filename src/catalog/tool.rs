@@ -253,7 +253,7 @@ impl Tool {
     /// A tool that reads what a call of this one has left in a file. It tells the same secrets apart,
     /// and is for the same callers.
     #[must_use]
-    pub fn reading(&self, file: PathBuf, media: &MediaType) -> Self {
+    pub fn reading(&self, file: PathBuf, media: &MediaType, secrets: Arc<Redactor>) -> Self {
         Self {
             name: self.name.clone(),
             title: None,
@@ -287,7 +287,7 @@ impl Tool {
                 input: Arc::clone(&self.parts.input),
                 bindings: Bindings::default(),
                 questions: Questions::default(),
-                secrets: Arc::clone(&self.parts.secrets),
+                secrets,
             },
         }
     }
