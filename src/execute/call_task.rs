@@ -31,7 +31,8 @@ use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::stuck::Stuck;
 use super::{
-    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin,
+    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, refusal, report,
+    stdin,
 };
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Command, Overflow, Request, Signal, Tool, Work};
@@ -169,7 +170,7 @@ impl CallTask {
         };
         let (question, permit) = if conversation.waits_for(&ask) {
             let taken = self.questions.take(&self.caller.principal);
-            (Some(taken.map_err(report::not_asked)?), None)
+            (Some(taken.map_err(refusal::too_many_questions)?), None)
         } else {
             (None, Some(permit))
         };

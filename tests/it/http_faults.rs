@@ -249,8 +249,8 @@ fn connections_that_died_in_the_pool_cost_one_quiet_retry() {
 
 #[test]
 fn an_outage_costs_neither_time_nor_connections() {
-    // A call that is refused at once takes 5 ms; three in four do, since the machine has more to do.
-    const AT_ONCE: f64 = 0.005;
+    // Half of what a try takes; three in four do, since the machine has more to do.
+    const AT_ONCE: f64 = 0.05;
     let down = Upstream::silent();
     let up = Upstream::start(|_, to| respond(to, "200 OK", &[], b"fine"));
     let (down_url, up_url) = (down.url(), up.url());
@@ -265,18 +265,19 @@ tools:
     let server = TestServer::start(&definitions, &[]);
     let client = server.client(Era::Modern);
     let none = json!({});
+    let mut opened = Instant::now();
     for _ in 0..5 {
+        opened = Instant::now();
         let told = client.call_error("down", &none);
         assert_eq!(told, "down did not answer within 100ms");
     }
-    let opened = Instant::now();
     let (mut refused, mut probes) = (0, 0);
     // For five seconds nobody tries, then one does.
     while probes == 0 {
         let told = client.call_error("down", &none);
         if told == "down did not answer within 100ms" {
             probes += 1;
-            assert!(opened.elapsed() > Duration::from_millis(4500), "too early");
+            assert!(opened.elapsed() > Duration::from_secs(5), "too early");
         } else {
             let expected =
                 "down could not be reached several times in a row and was not tried again";

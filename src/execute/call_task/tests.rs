@@ -15,7 +15,7 @@ const TOOLS: &str = "
 tools:
   wipe:
     description: Asks first if it can.
-    exec: 'true'
+    exec: /bin/true
     confirm: Wipe it?
     confirm_fallback: allow
 ";

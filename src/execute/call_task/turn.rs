@@ -11,7 +11,7 @@ use crate::execute::deadline::Deadline;
 use crate::execute::gate::{Entered, Key, Place};
 use crate::execute::reporter::Reporter;
 use crate::execute::shares::Share;
-use crate::execute::{Outcome, report};
+use crate::execute::{Outcome, refusal, report};
 
 /// What a call that runs takes from others, until it is dropped.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl CallTask {
         let now = Instant::now();
         let principal = &self.caller.principal;
         let entered = (self.gates).enter(key, principal, &tool.concurrency, tool.rate, now);
-        let entered = entered.map_err(|refused| report::not_let_in(tool, &refused, now))?;
+        let entered = entered.map_err(|refused| refusal::not_let_in(tool, &refused, now))?;
         let (entered, permit) = match (entered, permit) {
             (Entered::Now(place), Some(permit)) => {
                 return Ok(self.turn_with(permit, place, false));
@@ -62,7 +62,7 @@ impl CallTask {
                 Entered::Later(waiting) => waiting
                     .turn()
                     .await
-                    .map_err(|refused| report::not_let_in(tool, &refused, Instant::now()))?,
+                    .map_err(|refused| refusal::not_let_in(tool, &refused, Instant::now()))?,
             };
             let permit = Arc::clone(&self.permits).acquire_owned().await;
             let permit = permit.map_err(|_| Outcome::Lost)?;
