@@ -28,6 +28,7 @@ mod refusal;
 mod report;
 mod reporter;
 mod shares;
+mod signals;
 mod spill;
 mod starting;
 mod stderr;
@@ -47,7 +48,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -65,6 +66,7 @@ use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
 use call_task::{CallTask, or_lost};
 use conversation::Conversation;
+use folder::Spares;
 use gate::Gates;
 use outbound::Outbound;
 use shares::{Full, Share, Shares};
@@ -78,6 +80,11 @@ pub use refusal::{Limit, Refusal};
 const MAX_QUESTIONS: usize = 1024;
 /// The most of them that are calls of one principal.
 const MAX_QUESTIONS_OF_ONE: usize = 32;
+
+/// How long is waited from one look to the next for what died after its parent, in a call that goes on,
+/// and for what no call needs any more. A signal would tell of each death, also of those that every call
+/// waits for anyway, and wake two threads for each.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +109,7 @@ pub struct Executor {
     gates: Gates,
     outbound: Arc<Outbound>,
     outputs: Arc<Outputs>,
+    spares: Arc<Spares>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -260,6 +268,7 @@ impl Executor {
             gates: Gates::new(limits.max_calls),
             outbound: Arc::new(Outbound::new()),
             outputs: Arc::default(),
+            spares: Arc::default(),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -311,6 +320,7 @@ impl Executor {
             caller: request.caller,
             outbound: Arc::clone(&self.outbound),
             outputs: Arc::clone(&self.outputs),
+            spares: Arc::clone(&self.spares),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
@@ -366,6 +376,19 @@ impl Executor {
         self.load.in_flight()
     }
 
+    /// Takes note of what dies after its parent, for a process that has called [`prepare_children`], and
+    /// removes folders that no call needs, until `closing`.
+    pub async fn keep_order(&self, closing: CancellationToken) {
+        while timeout(LOOK_INTERVAL, closing.cancelled()).await.is_err() {
+            orphans::reap();
+            let unneeded = self.spares.unneeded();
+            if !unneeded.is_empty() {
+                // A panic was logged, and there is nothing else to tell.
+                drop(tokio::task::spawn_blocking(move || drop(unneeded)).await);
+            }
+        }
+    }
+
     /// Ends every call, for the end of the drain. Each still gets its outcome.
     pub fn stop_all(&self) {
         self.stop.cancel();
@@ -415,9 +438,10 @@ fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome:
 }
 
 /// Sets on the server what every process that it starts inherits: no descriptor that the server
-/// was started with, files that are private to its user, and no core dumps, which could hold
-/// secrets. What they start in turn becomes a child of the server when it loses its parent; none of
-/// them can look into the server. To be called in the main thread, before the first process is started.
+/// was started with, files that are private to its user, no core dumps, which could hold
+/// secrets, and no signals that are ignored. What they start in turn becomes a child of the server
+/// when it loses its parent; none of them can look into the server. To be called in the main thread,
+/// before the first process is started.
 ///
 /// # Errors
 ///
@@ -432,20 +456,8 @@ pub fn prepare_children() -> io::Result<()> {
     };
     rustix::process::setrlimit(Resource::Core, none)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    signals::handle_ignored()?;
     orphans::adopt()
-}
-
-/// Takes note of what dies after its parent, until `closing`. For a process that has called
-/// [`prepare_children`].
-///
-/// # Errors
-///
-/// The operating system's, when it does not tell of deaths.
-pub fn reap_orphans(
-    closing: CancellationToken,
-) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let deaths = orphans::deaths()?;
-    Ok(orphans::reap(deaths, closing))
 }
 
 #[cfg(test)]

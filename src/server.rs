@@ -194,7 +194,6 @@ impl Server {
         let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        reap_orphans(&tasks, &closing);
         let connections = Connections::new(
             http::router(Arc::clone(&self.app)),
             self.timeouts,
@@ -276,16 +275,6 @@ impl Server {
     }
 }
 
-/// Takes note of what dies after its parent.
-fn reap_orphans(tasks: &TaskTracker, closing: &CancellationToken) {
-    match execute::reap_orphans(closing.clone()) {
-        Ok(reaping) => drop(tasks.spawn(reaping)),
-        Err(error) => {
-            tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
-        }
-    }
-}
-
 /// Starts what keeps in order what requests and calls leave behind, until `closing`.
 fn tend(
     app: &Arc<App>,
@@ -299,7 +288,8 @@ fn tend(
             tokio::join!(
                 app.histories.keep_young(closing.clone()),
                 app.tasks.keep_young(closing.clone()),
-                app.executor.outputs().keep_young(closing),
+                app.executor.outputs().keep_young(closing.clone()),
+                app.executor.keep_order(closing),
             );
         }
     });

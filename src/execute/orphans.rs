@@ -19,19 +19,12 @@ use std::process::{Child, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use parking_lot::{Mutex, RwLock};
 use rustix::process::{Pid, PidfdFlags, RawPid, Signal, WaitId, WaitIdOptions};
-use signal_hook::consts::SIGCHLD;
-use signal_hook_tokio::Signals;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio_util::sync::CancellationToken;
 
 use super::identity;
-
-/// How long is waited at least from one look for dead orphans to the next.
-const REST: Duration = Duration::from_millis(50);
 
 /// How long is waited for a process that cannot be waited for, for want of a descriptor.
 const RETRY: Duration = Duration::from_millis(50);
@@ -83,20 +76,9 @@ pub(super) fn adopt() -> io::Result<()> {
     Ok(())
 }
 
-/// Says when children die.
-pub(super) fn deaths() -> io::Result<Signals> {
-    Signals::new([SIGCHLD])
-}
-
-/// Takes note of the orphans that die while their calls run, until `closing`.
-pub(super) async fn reap(mut deaths: Signals, closing: CancellationToken) {
-    let reaping = async {
-        while deaths.next().await.is_some() {
-            look(None);
-            tokio::time::sleep(REST).await;
-        }
-    };
-    closing.run_until_cancelled(reaping).await;
+/// Takes note of the orphans that are dead.
+pub(super) fn reap() {
+    look(None);
 }
 
 impl Leader {
