@@ -36,13 +36,14 @@ use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, 
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::subscriptions::Filter;
 use crate::protocol::trace::TraceContext;
-use crate::protocol::version::{Era, Served};
+use crate::protocol::version::{Era, ProtocolVersion, Served};
 use crate::seal::Seal;
 
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
 pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
+use tools::Called;
 pub use visible::{Digests, Sight};
 
 /// What to do about a request.
@@ -50,8 +51,15 @@ pub use visible::{Digests, Sight};
 pub enum Plan {
     /// Answer at once.
     Reply(Result<Box<RawValue>, ErrorObject>),
-    /// Answer at once for a tool whose arguments break its rules: the model can correct them.
-    Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
+    /// Answer at once for a tool.
+    Answered {
+        /// The tool.
+        tool: Arc<Tool>,
+        /// Its result says that it failed.
+        is_error: bool,
+        /// The reply.
+        outcome: Result<Box<RawValue>, ErrorObject>,
+    },
     /// Run a tool, and answer with its outcome.
     Call(Box<Call>),
     /// Look after a task.
@@ -181,8 +189,8 @@ pub fn initialize(
 /// What a request is read against.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The era of the request.
-    pub era: Era,
+    /// The version of the protocol that the request speaks.
+    pub version: ProtocolVersion,
     /// The versions that are served.
     pub served: Served,
     /// What is served.
@@ -213,8 +221,7 @@ pub struct Context<'a> {
 /// Plans a request of either era, other than a legacy `initialize`.
 /// Takes the arguments of a call out of the request.
 pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
-    let Context { era, catalog, .. } = *context;
-    match (era, request.method.as_str()) {
+    match (context.era(), request.method.as_str()) {
         (Era::Legacy, "ping") => Plan::Reply(empty()),
         (Era::Legacy, "logging/setLevel") => planned(subscriptions::set_level(request)),
         (Era::Legacy, "resources/subscribe") => planned(subscriptions::subscribe(context, request)),
@@ -223,8 +230,8 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
-            Ok(Ok(call)) => Plan::Call(Box::new(call)),
-            Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
+            Ok(Called::Runs(call)) => Plan::Call(call),
+            Ok(Called::Answered(tool, result)) => answered(context, tool, result),
             Err(error) => Plan::Reply(Err(error)),
         },
         (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
@@ -258,6 +265,17 @@ pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
     raw(&json!({}))
 }
 
+/// The plan to answer a call with a result that is known.
+fn answered(context: &Context<'_>, tool: Arc<Tool>, result: CallToolResult) -> Plan {
+    let is_error = result.is_error;
+    let answer = Answer::Result(result);
+    Plan::Answered {
+        tool,
+        is_error,
+        outcome: finish(context.version, &Purpose::Tool, answer, context.catalog),
+    }
+}
+
 /// An error is a plan too: to answer with it.
 fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
     plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
@@ -271,7 +289,7 @@ fn perform(
     arguments: Arguments,
     (purpose, client): (Purpose, Client),
 ) -> Result<Plan, ErrorObject> {
-    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+    if let Some(missing) = input::missing(context.era(), &tool.needs, &client)? {
         return Err(ErrorObject::new(INVALID_REQUEST, missing));
     }
     let progress_token = ProgressToken::read(&request.params)?;
@@ -281,12 +299,8 @@ fn perform(
     let work = work.transpose();
     match work.map_err(|error| invalid_arguments(&error))? {
         Some(Work::Answer(pieces)) => {
-            let answer = Answer::Result(CallToolResult {
-                content: pieces,
-                structured_content: None,
-                is_error: false,
-            });
-            let reply = finish(context.era, &purpose, answer, context.catalog);
+            let answer = Answer::Result(CallToolResult::of(pieces));
+            let reply = finish(context.version, &purpose, answer, context.catalog);
             Ok(Plan::Reply(reply))
         }
         None | Some(Work::Run(_) | Work::Send(_) | Work::Read(_)) => {
@@ -354,7 +368,7 @@ fn cacheable(
     result: &impl Serialize,
     caching: Caching,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    encode(context.era, result, Some(caching), context.catalog)
+    encode(context.era(), result, Some(caching), context.catalog)
 }
 
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
@@ -372,6 +386,10 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
 }
 
 impl Context<'_> {
+    fn era(&self) -> Era {
+        self.version.era()
+    }
+
     /// How long what a definition says may be kept.
     fn list_caching(&self) -> Caching {
         self.caching(LIST_TTL_MS)
@@ -391,21 +409,21 @@ impl Context<'_> {
     }
 }
 
-fn implementation(catalog: &Catalog) -> Implementation {
+fn implementation(catalog: &Catalog) -> Implementation<'_> {
     let server = catalog.server();
     Implementation {
-        name: server.name.clone(),
-        title: server.title.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        icons: Vec::new(),
+        name: &server.name,
+        title: server.title.as_deref(),
+        version: env!("CARGO_PKG_VERSION"),
+        icons: &[],
     }
 }
 
 /// The implementation with its icons, where a client gets to know the server. They may be large,
 /// so that not every result repeats them.
-fn introduction(catalog: &Catalog) -> Implementation {
+fn introduction(catalog: &Catalog) -> Implementation<'_> {
     Implementation {
-        icons: catalog.server().icons.clone(),
+        icons: &catalog.server().icons,
         ..implementation(catalog)
     }
 }

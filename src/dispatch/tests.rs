@@ -36,7 +36,10 @@ fn context<'a>(era: Era, catalog: &'a Arc<Catalog>, caller: &'a Arc<Caller>) -> 
     static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
     static OUTPUTS: LazyLock<Outputs> = LazyLock::new(Outputs::default);
     Context {
-        era,
+        version: match era {
+            Era::Legacy => ProtocolVersion::V2025_11_25,
+            Era::Modern => ProtocolVersion::V2026_07_28,
+        },
         served: Served::Both,
         catalog,
         caller,
@@ -67,10 +70,16 @@ fn planned(era: Era, method: &str, params: &Value) -> Plan {
 
 fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
     match planned(era, method, params) {
-        Plan::Reply(Ok(result)) | Plan::Refused(_, Ok(result)) => {
-            Ok(serde_json::from_str(result.get()).unwrap())
-        }
-        Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
+        Plan::Reply(Ok(result))
+        | Plan::Answered {
+            outcome: Ok(result),
+            ..
+        } => Ok(serde_json::from_str(result.get()).unwrap()),
+        Plan::Reply(Err(error))
+        | Plan::Answered {
+            outcome: Err(error),
+            ..
+        } => Err(error.code),
         other => panic!("{other:?}"),
     }
 }
@@ -187,6 +196,63 @@ fn a_good_call_is_planned_in_both_eras() {
             planned(era, "tools/call", &json!({"name": "wipe"})),
             Plan::Call(_)
         ));
+    }
+}
+
+#[test]
+fn what_a_definition_answers_itself_is_answered_at_once() {
+    const TOOLS: &str = "
+tools:
+  link:
+    description: d
+    content: [{type: resource_link, uri: 'a:/{x}', name: n}]
+    params: {x: {type: string, maxLength: 3}}
+  rare: {description: d, content: x, rate: 1/min}
+  asked: {description: d, content: x, confirm: Really?}
+  task: {description: d, content: x, task: optional}
+";
+    let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
+    let (catalog, caller) = (Arc::new(loaded.unwrap().catalog), caller());
+    let planned = |version, name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let Ok(Body::Message(Message::Request(mut request))) = parse(body.to_string().as_bytes())
+        else {
+            panic!("a request");
+        };
+        let context = Context {
+            version,
+            ..context(Era::Legacy, &catalog, &caller)
+        };
+        plan(&context, &mut request)
+    };
+    let link = json!({"type": "resource_link", "uri": "a:/y", "name": "n"});
+    let text = json!({"type": "text", "text": "n: a:/y"});
+    let wrong = json!({"x": "long"});
+    for (version, expected) in [
+        (ProtocolVersion::V2025_03_26, text),
+        (ProtocolVersion::V2025_11_25, link.clone()),
+        (ProtocolVersion::V2026_07_28, link),
+    ] {
+        for (arguments, failed) in [(json!({"x": "y"}), false), (wrong.clone(), true)] {
+            let Plan::Answered {
+                tool,
+                is_error,
+                outcome,
+            } = planned(version, "link", arguments)
+            else {
+                panic!("{version}: not answered");
+            };
+            assert_eq!((tool.name.as_str(), is_error), ("link", failed));
+            let result: Value = serde_json::from_str(outcome.unwrap().get()).unwrap();
+            assert_eq!(result["isError"], failed, "{result}");
+            assert!(failed || result["content"] == json!([expected]), "{result}");
+        }
+    }
+    // What can be too early, asks or is kept is a call like any other.
+    for name in ["rare", "asked", "task"] {
+        let plan = planned(ProtocolVersion::V2026_07_28, name, json!({}));
+        assert!(matches!(plan, Plan::Call(_)), "{name}: {plan:?}");
     }
 }
 
