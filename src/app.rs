@@ -18,7 +18,7 @@ use crate::execute::Executor;
 use crate::host::{HostName, Origin};
 use crate::metrics::Metrics;
 use crate::protocol::logging::Level;
-use crate::protocol::version::{Era, Served};
+use crate::protocol::version::{Era, ProtocolVersion, Served};
 use crate::seal::Seal;
 use crate::session::SessionStore;
 use crate::stream::Histories;
@@ -123,12 +123,12 @@ impl App {
     /// What a request is read against, as far as nothing else is known of its client.
     pub fn context<'a>(
         &'a self,
-        era: Era,
+        version: ProtocolVersion,
         caller: &'a Arc<Caller>,
         catalog: &'a Arc<Catalog>,
     ) -> Context<'a> {
         Context {
-            era,
+            version,
             served: self.options.served,
             catalog,
             caller,
@@ -139,8 +139,8 @@ impl App {
             now: SystemTime::now(),
             page_size: self.options.page_size,
             legacy_level: Level::DEFAULT,
-            hears_changes: era == Era::Modern || self.sessions.is_some(),
-            keeps_tasks: era == Era::Modern,
+            hears_changes: version.era() == Era::Modern || self.sessions.is_some(),
+            keeps_tasks: version.era() == Era::Modern,
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::progress::ProgressToken;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::ProtocolVersion;
 use crate::session::{Session, SessionGuard};
 use crate::stream::{Outbox, Reader, Reply};
 use status::ErrorStatus;
@@ -209,7 +209,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
         let status = ErrorStatus::of(era, &outcome);
         let failed = error_type(&outcome);
         let is_own = matches!(outcome, Outcome::Error(_));
-        let encoded = self.encoded(era, outcome);
+        let encoded = self.encoded(outcome);
         let error_type = match &encoded {
             // The code is the tool's own, and no label.
             Err(_) if is_own => Some(ErrorType::Tool),
@@ -265,20 +265,15 @@ impl<K> Answering<K> {
     }
 
     /// What the client is told of an outcome.
-    pub(super) fn encoded(&self, era: Era, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+    pub(super) fn encoded(&self, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
         let app = &self.app;
-        let finish = |answer| dispatch::finish(era, &self.purpose, answer, &self.catalog);
+        let version = self.from.version;
+        let finish = |answer| dispatch::finish(version, &self.purpose, answer, &self.catalog);
         let message = match outcome {
-            Outcome::Result { mut result, .. } => {
-                for piece in &mut result.content {
-                    piece.suit(self.from.version);
-                }
+            Outcome::Result { result, .. } => {
                 return finish(dispatch::Answer::Result(result));
             }
-            Outcome::Messages(mut messages) => {
-                for message in &mut messages {
-                    message.content.suit(self.from.version);
-                }
+            Outcome::Messages(messages) => {
                 return finish(dispatch::Answer::Messages(messages));
             }
             Outcome::Bytes(bytes) => return finish(dispatch::Answer::Bytes(bytes)),
@@ -353,7 +348,10 @@ pub(super) fn count(
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
-        Plan::Refused(tool, _) => (Some(tool.name.as_str()), Some(ErrorType::Tool)),
+        Plan::Answered { tool, is_error, .. } => (
+            Some(tool.name.as_str()),
+            is_error.then_some(ErrorType::Tool),
+        ),
         Plan::Reply(outcome) => {
             let error = outcome.as_ref().err();
             (

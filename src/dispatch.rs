@@ -36,13 +36,14 @@ use crate::protocol::modern::{CacheScope, Caching, DiscoverResult, LIST_TTL_MS, 
 use crate::protocol::progress::ProgressToken;
 use crate::protocol::subscriptions::Filter;
 use crate::protocol::trace::TraceContext;
-use crate::protocol::version::{Era, Served};
+use crate::protocol::version::{Era, ProtocolVersion, Served};
 use crate::seal::Seal;
 
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
 pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
+use tools::Called;
 pub use visible::{Digests, Sight};
 
 /// What to do about a request.
@@ -50,8 +51,15 @@ pub use visible::{Digests, Sight};
 pub enum Plan {
     /// Answer at once.
     Reply(Result<Box<RawValue>, ErrorObject>),
-    /// Answer at once for a tool whose arguments break its rules: the model can correct them.
-    Refused(Arc<Tool>, Result<Box<RawValue>, ErrorObject>),
+    /// Answer at once for a tool.
+    Answered {
+        /// The tool.
+        tool: Arc<Tool>,
+        /// Its result says that it failed.
+        is_error: bool,
+        /// The reply.
+        outcome: Result<Box<RawValue>, ErrorObject>,
+    },
     /// Run a tool, and answer with its outcome.
     Call(Box<Call>),
     /// Look after a task.
@@ -181,8 +189,8 @@ pub fn initialize(
 /// What a request is read against.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The era of the request.
-    pub era: Era,
+    /// The version of the protocol that the request speaks.
+    pub version: ProtocolVersion,
     /// The versions that are served.
     pub served: Served,
     /// What is served.
@@ -213,8 +221,7 @@ pub struct Context<'a> {
 /// Plans a request of either era, other than a legacy `initialize`.
 /// Takes the arguments of a call out of the request.
 pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
-    let Context { era, catalog, .. } = *context;
-    match (era, request.method.as_str()) {
+    match (context.era(), request.method.as_str()) {
         (Era::Legacy, "ping") => Plan::Reply(empty()),
         (Era::Legacy, "logging/setLevel") => planned(subscriptions::set_level(request)),
         (Era::Legacy, "resources/subscribe") => planned(subscriptions::subscribe(context, request)),
@@ -223,8 +230,8 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (Era::Modern, "server/discover") => Plan::Reply(discover(context)),
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
-            Ok(Ok(call)) => Plan::Call(Box::new(call)),
-            Ok(Err((tool, result))) => Plan::Refused(tool, call_result(era, result, catalog)),
+            Ok(Called::Runs(call)) => Plan::Call(call),
+            Ok(Called::Answered(tool, result)) => answered(context, tool, result),
             Err(error) => Plan::Reply(Err(error)),
         },
         (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
@@ -258,6 +265,17 @@ pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
     raw(&json!({}))
 }
 
+/// The plan to answer a call with a result that is known.
+fn answered(context: &Context<'_>, tool: Arc<Tool>, result: CallToolResult) -> Plan {
+    let is_error = result.is_error;
+    let answer = Answer::Result(result);
+    Plan::Answered {
+        tool,
+        is_error,
+        outcome: finish(context.version, &Purpose::Tool, answer, context.catalog),
+    }
+}
+
 /// An error is a plan too: to answer with it.
 fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
     plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
@@ -271,7 +289,7 @@ fn perform(
     arguments: Arguments,
     (purpose, client): (Purpose, Client),
 ) -> Result<Plan, ErrorObject> {
-    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
+    if let Some(missing) = input::missing(context.era(), &tool.needs, &client)? {
         return Err(ErrorObject::new(INVALID_REQUEST, missing));
     }
     let progress_token = ProgressToken::read(&request.params)?;
@@ -281,12 +299,8 @@ fn perform(
     let work = work.transpose();
     match work.map_err(|error| invalid_arguments(&error))? {
         Some(Work::Answer(pieces)) => {
-            let answer = Answer::Result(CallToolResult {
-                content: pieces,
-                structured_content: None,
-                is_error: false,
-            });
-            let reply = finish(context.era, &purpose, answer, context.catalog);
+            let answer = Answer::Result(CallToolResult::of(pieces));
+            let reply = finish(context.version, &purpose, answer, context.catalog);
             Ok(Plan::Reply(reply))
         }
         None | Some(Work::Run(_) | Work::Send(_) | Work::Read(_)) => {
@@ -354,7 +368,7 @@ fn cacheable(
     result: &impl Serialize,
     caching: Caching,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    encode(context.era, result, Some(caching), context.catalog)
+    encode(context.era(), result, Some(caching), context.catalog)
 }
 
 fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
@@ -372,6 +386,10 @@ fn discover(context: &Context<'_>) -> Result<Box<RawValue>, ErrorObject> {
 }
 
 impl Context<'_> {
+    fn era(&self) -> Era {
+        self.version.era()
+    }
+
     /// How long what a definition says may be kept.
     fn list_caching(&self) -> Caching {
         self.caching(LIST_TTL_MS)
@@ -391,21 +409,21 @@ impl Context<'_> {
     }
 }
 
-fn implementation(catalog: &Catalog) -> Implementation {
+fn implementation(catalog: &Catalog) -> Implementation<'_> {
     let server = catalog.server();
     Implementation {
-        name: server.name.clone(),
-        title: server.title.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        icons: Vec::new(),
+        name: &server.name,
+        title: server.title.as_deref(),
+        version: env!("CARGO_PKG_VERSION"),
+        icons: &[],
     }
 }
 
 /// The implementation with its icons, where a client gets to know the server. They may be large,
 /// so that not every result repeats them.
-fn introduction(catalog: &Catalog) -> Implementation {
+fn introduction(catalog: &Catalog) -> Implementation<'_> {
     Implementation {
-        icons: catalog.server().icons.clone(),
+        icons: &catalog.server().icons,
         ..implementation(catalog)
     }
 }
@@ -433,348 +451,4 @@ fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ErrorObject> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::LazyLock;
-
-    use super::*;
-    use crate::auth::Issuer;
-    use crate::catalog::Environment;
-    use crate::protocol::capabilities::Capability;
-    use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
-    use crate::protocol::mcp::META_SERVER_INFO;
-    use crate::protocol::version::ProtocolVersion;
-
-    const TOOLS: &str = "
-name: test-server
-title: Test
-instructions: Ask for the weather.
-tools:
-  greet:
-    title: Greeting
-    description: Says hello.
-    effect: read
-    exec: /bin/echo hello -- {name} [--times={times}]
-    params:
-      name: {type: string, maxLength: 10}
-      times: optional integer
-  wipe:
-    description: Removes everything.
-    exec: /bin/true
-";
-
-    fn catalog() -> Arc<Catalog> {
-        let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default());
-        Arc::new(loaded.unwrap().catalog)
-    }
-
-    fn context<'a>(era: Era, catalog: &'a Arc<Catalog>, caller: &'a Arc<Caller>) -> Context<'a> {
-        static SEAL: LazyLock<Seal> = LazyLock::new(Seal::random);
-        static OUTPUTS: LazyLock<Outputs> = LazyLock::new(Outputs::default);
-        Context {
-            era,
-            served: Served::Both,
-            catalog,
-            caller,
-            capabilities: None,
-            traceparent: None,
-            outputs: &OUTPUTS,
-            seal: &SEAL,
-            now: SystemTime::now(),
-            legacy_level: Level::Warning,
-            hears_changes: true,
-            keeps_tasks: true,
-            page_size: 1000,
-        }
-    }
-
-    fn caller() -> Arc<Caller> {
-        Arc::new(Caller::new(Principal::Anonymous))
-    }
-
-    fn planned(era: Era, method: &str, params: &Value) -> Plan {
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let Ok(Body::Message(Message::Request(mut request))) = parse(body.to_string().as_bytes())
-        else {
-            panic!("a request");
-        };
-        plan(&context(era, &catalog(), &caller()), &mut request)
-    }
-
-    fn reply(era: Era, method: &str, params: &Value) -> Result<Value, i32> {
-        match planned(era, method, params) {
-            Plan::Reply(Ok(result)) | Plan::Refused(_, Ok(result)) => {
-                Ok(serde_json::from_str(result.get()).unwrap())
-            }
-            Plan::Reply(Err(error)) | Plan::Refused(_, Err(error)) => Err(error.code),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_takes_a_credential_is_not_shared() {
-        let user = Principal::user(Issuer::AuthFile, "alice", None);
-        let catalog = catalog();
-        for (principal, scope) in [
-            (Principal::Anonymous, CacheScope::Public),
-            (user, CacheScope::Private),
-        ] {
-            let caller = Arc::new(Caller::new(principal));
-            let context = context(Era::Modern, &catalog, &caller);
-            assert_eq!(context.list_caching().cache_scope, scope);
-            assert_eq!(context.caching(0).cache_scope, scope);
-        }
-    }
-
-    #[test]
-    fn initialize_answers_with_the_negotiated_version() {
-        let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
-        let (catalog, caller) = (catalog(), caller());
-        let context = context(Era::Legacy, &catalog, &caller);
-        let (params, result) = initialize(&context, params.as_object().unwrap()).unwrap();
-        assert_eq!(params.version, ProtocolVersion::V2025_06_18);
-        let result: Value = serde_json::from_str(result.get()).unwrap();
-        let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(
-            result,
-            json!({
-                "protocolVersion": "2025-06-18",
-                "capabilities": {"logging": {}, "tools": {"listChanged": true}},
-                "serverInfo": {"name": "test-server", "title": "Test", "version": version},
-                "instructions": "Ask for the weather."
-            })
-        );
-    }
-
-    #[test]
-    fn the_list_is_the_same_in_both_eras_but_for_the_envelope() {
-        let legacy = reply(Era::Legacy, "tools/list", &json!({})).unwrap();
-        let mut modern = reply(Era::Modern, "tools/list", &json!({})).unwrap();
-        let modern = modern.as_object_mut().unwrap();
-        assert_eq!(modern.remove("resultType"), Some(json!("complete")));
-        assert_eq!(modern.remove("cacheScope"), Some(json!("public")));
-        assert_eq!(modern.remove("ttlMs"), Some(json!(LIST_TTL_MS)));
-        let meta = modern.remove("_meta").unwrap();
-        assert_eq!(meta[META_SERVER_INFO]["name"], "test-server");
-        assert_eq!(&legacy, &Value::Object(modern.clone()));
-        assert_eq!(
-            legacy["tools"][0],
-            json!({
-                "name": "greet",
-                "title": "Greeting",
-                "description": "Says hello.",
-                "inputSchema": {
-                    "type": "object",
-                    "properties": {
-                        "name": {"type": "string", "maxLength": 10},
-                        "times": {"type": "integer"}
-                    },
-                    "required": ["name"],
-                    "additionalProperties": false
-                },
-                "annotations": {"readOnlyHint": true}
-            })
-        );
-        assert_eq!(legacy["tools"][1]["annotations"]["destructiveHint"], true);
-        assert_eq!(legacy["tools"].as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn each_era_has_its_own_methods() {
-        let cases = [
-            (Era::Legacy, "ping", true),
-            (Era::Modern, "ping", false),
-            (Era::Legacy, "server/discover", false),
-            (Era::Modern, "server/discover", true),
-            (Era::Legacy, "tools/list", true),
-            (Era::Modern, "tools/list", true),
-            (Era::Modern, "initialize", false),
-            (Era::Modern, "logging/setLevel", false),
-            (Era::Legacy, "Tools/List", false),
-            (Era::Legacy, "unknown/method", false),
-            (Era::Modern, "unknown/method", false),
-        ];
-        for (era, method, known) in cases {
-            let expected = if known { None } else { Some(-32601) };
-            assert_eq!(
-                reply(era, method, &json!({})).err(),
-                expected,
-                "{era:?} {method}"
-            );
-        }
-        let discovered = reply(Era::Modern, "server/discover", &json!({})).unwrap();
-        assert_eq!(
-            discovered["supportedVersions"],
-            json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"])
-        );
-    }
-
-    #[test]
-    fn a_good_call_is_planned_in_both_eras() {
-        for era in [Era::Legacy, Era::Modern] {
-            let params = json!({"name": "greet", "arguments": {"name": "you"}});
-            let Plan::Call(call) = planned(era, "tools/call", &params) else {
-                panic!("{era:?}: not a call");
-            };
-            let work = call.tool.work(&call.arguments, &call.caller).unwrap();
-            let command = work.command().unwrap();
-            assert_eq!(command.arguments, ["hello", "--", "you"]);
-            assert!(matches!(
-                planned(era, "tools/call", &json!({"name": "wipe"})),
-                Plan::Call(_)
-            ));
-        }
-    }
-
-    #[test]
-    fn malformed_calls_are_errors_and_wrong_arguments_are_results() {
-        for era in [Era::Legacy, Era::Modern] {
-            let errors = [
-                ("unknown tool", json!({"name": "Greet"})),
-                ("homoglyph", json!({"name": "gr\u{435}et"})),
-                ("no name", json!({})),
-                ("name is a number", json!({"name": 7})),
-                (
-                    "arguments are a string",
-                    json!({"name": "greet", "arguments": "x"}),
-                ),
-                (
-                    "arguments are an array",
-                    json!({"name": "greet", "arguments": []}),
-                ),
-                (
-                    "arguments are null",
-                    json!({"name": "greet", "arguments": null}),
-                ),
-            ];
-            for (name, params) in errors {
-                assert_eq!(
-                    reply(era, "tools/call", &params),
-                    Err(-32602),
-                    "{era:?} {name}"
-                );
-            }
-            let results = [
-                ("missing", json!({"name": "greet"}), "name"),
-                (
-                    "wrong type",
-                    json!({"name": "greet", "arguments": {"name": 7}}),
-                    "/name",
-                ),
-                (
-                    "too long",
-                    json!({"name": "greet", "arguments": {"name": "longer than ten"}}),
-                    "/name",
-                ),
-                (
-                    "unknown",
-                    json!({"name": "greet", "arguments": {"name": "x", "nmae": "y"}}),
-                    "nmae",
-                ),
-                (
-                    "no coercion",
-                    json!({"name": "greet", "arguments": {"name": "x", "times": "5"}}),
-                    "/times",
-                ),
-            ];
-            for (name, params, place) in results {
-                let result = reply(era, "tools/call", &params).unwrap();
-                assert_eq!(result["isError"], true, "{era:?} {name}");
-                let text = result["content"][0]["text"].as_str().unwrap();
-                assert!(text.contains(place), "{era:?} {name}: {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_call_knows_its_client() {
-        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
-        let params = json!({"name": "wipe", "_meta": {
-            "traceparent": PARENT,
-            "io.modelcontextprotocol/logLevel": "error",
-            "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
-        }});
-        for (era, level, has_roots) in [
-            (Era::Legacy, Level::Warning, false),
-            (Era::Modern, Level::Error, true),
-        ] {
-            let Plan::Call(call) = planned(era, "tools/call", &params) else {
-                panic!("{era:?}");
-            };
-            let client = call.client;
-            assert_eq!(client.capabilities.has(Capability::Roots), has_roots);
-            assert_eq!(client.log_level, Some(level));
-            assert_eq!(
-                client.trace.map(|trace| trace.parent),
-                Some(PARENT.to_owned())
-            );
-            assert!(client.retry.is_none(), "nothing is asked");
-        }
-        let foreign = json!({"name": "wipe", "requestState": "x"});
-        assert_eq!(
-            reply(Era::Modern, "tools/call", &foreign),
-            Err(INVALID_PARAMS)
-        );
-    }
-
-    #[test]
-    fn a_call_knows_the_progress_token_of_its_request() {
-        let planned = |era, token: Option<Value>| {
-            let mut params = json!({"name": "wipe", "_meta": {}});
-            if let Some(token) = token {
-                params["_meta"]["progressToken"] = token;
-            }
-            planned(era, "tools/call", &params)
-        };
-        let good = [None, Some(json!(7)), Some(json!("7")), Some(json!("a\nb"))];
-        let bad = [json!(null), json!(1.5), json!(true), json!(["a"])];
-        for era in [Era::Legacy, Era::Modern] {
-            for token in &good {
-                let Plan::Call(call) = planned(era, token.clone()) else {
-                    panic!("{era:?} {token:?}");
-                };
-                assert_eq!(call.progress_token.map(|token| json!(token)), *token);
-            }
-            for token in &bad {
-                let Plan::Reply(Err(error)) = planned(era, Some(token.clone())) else {
-                    panic!("{era:?} {token:?}");
-                };
-                assert_eq!(error.code, INVALID_PARAMS, "{era:?} {token:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn cursors_that_were_never_handed_out_are_refused() {
-        assert_eq!(
-            reply(Era::Legacy, "tools/list", &json!({"cursor": "x"})),
-            Err(-32602)
-        );
-        assert!(reply(Era::Legacy, "tools/list", &json!({"cursor": null})).is_ok());
-    }
-
-    #[test]
-    fn structured_content_fits_the_era() {
-        let result = |value: Value| CallToolResult {
-            structured_content: Some(value),
-            ..CallToolResult::text("x")
-        };
-        let encoded = |era, value| -> Value {
-            let raw = call_result(era, result(value), &catalog()).unwrap();
-            serde_json::from_str(raw.get()).unwrap()
-        };
-        assert_eq!(
-            encoded(Era::Legacy, json!({"a": 1}))["structuredContent"],
-            json!({"a": 1})
-        );
-        assert_eq!(
-            encoded(Era::Legacy, json!([1])).get("structuredContent"),
-            None
-        );
-        assert_eq!(
-            encoded(Era::Modern, json!([1]))["structuredContent"],
-            json!([1])
-        );
-        assert_eq!(encoded(Era::Modern, json!([1]))["resultType"], "complete");
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! the endpoint its content type, its body, its era. Nothing is read or allocated for a request
 //! before the checks in front of it have passed.
 //!
-//! One layer guards every route, with an explicit list of public paths, so that a new route is
+//! One place guards every route, with an explicit list of public paths, so that a new route is
 //! guarded by construction.
 
 mod admission;
@@ -21,32 +21,70 @@ mod reply;
 mod subscriptions;
 mod task;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::app::App;
-use axum::Router;
-use axum::middleware;
-use axum::routing::{any, get};
+use crate::auth::Caller;
+use axum::extract::Request;
+use axum::response::Response;
+use http::Method;
 
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 
-/// The routes, behind the guards. The caller adds a [`Connection`] to the extensions of each
-/// request.
-pub fn router(app: Arc<App>) -> Router {
-    let endpoint = any(endpoint::serve);
-    let path = app.options.path.as_str();
-    Router::new()
-        .route(path, endpoint.clone())
-        .route(&format!("{path}/"), endpoint.clone())
-        .route(&format!("{path}/{{toolset}}"), endpoint.clone())
-        .route(&format!("{path}/{{toolset}}/"), endpoint)
-        .route("/healthz", get(monitor::healthz))
-        .route("/readyz", get(monitor::readyz))
-        .fallback(monitor::not_found)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app),
-            admission::admit,
-        ))
-        .with_state(app)
+/// Who sends a request, and over which connection.
+#[derive(Debug)]
+struct Visitor {
+    caller: Arc<Caller>,
+    connection: Connection,
+}
+
+/// Answers a request of the endpoint, or one for the health of the server, behind the guards.
+///
+/// No router stands in between: each of its layers would box and move what waits for the answer.
+///
+/// # Errors
+///
+/// None: a server has an answer to everything, and hyper wants to be told so.
+pub async fn serve(
+    app: Arc<App>,
+    connection: Connection,
+    request: Request,
+) -> Result<Response, Infallible> {
+    let is_head = *request.method() == Method::HEAD;
+    let response = match admission::admit(&app, &connection, &request) {
+        Ok(None) => public(&app, &request),
+        Ok(Some(caller)) => route(app, Visitor { caller, connection }, request).await,
+        Err(refusal) => Box::pin(admission::unread(refusal, request)).await,
+    };
+    Ok(if is_head {
+        reply::head(response)
+    } else {
+        response
+    })
+}
+
+async fn route(app: Arc<App>, visitor: Visitor, request: Request) -> Response {
+    match endpoint::at(&app.options.path, request.uri().path()) {
+        Some(endpoint) => endpoint::serve(app, endpoint, visitor, request).await,
+        None => monitor::not_found(),
+    }
+}
+
+/// Answers what everybody may ask.
+fn public(app: &App, request: &Request) -> Response {
+    match request.uri().path() {
+        "/healthz" => probed(request, monitor::healthz),
+        "/readyz" => probed(request, || monitor::readyz(app)),
+        _ => monitor::not_found(),
+    }
+}
+
+/// The answer to a probe, which only reads.
+fn probed(request: &Request, answer: impl FnOnce() -> Response) -> Response {
+    match *request.method() {
+        Method::GET | Method::HEAD => answer(),
+        _ => reply::method_not_allowed(request.headers(), "GET,HEAD"),
+    }
 }

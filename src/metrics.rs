@@ -198,6 +198,9 @@ pub struct Metrics {
     registry: Registry,
     operations: Family<Operation, Histogram>,
     requests: Family<Label<RequestEra>, Gauge>,
+    /// Those of `requests`, which each request counts in: to look for one takes a hash and a lock.
+    requests_in_sessions: Gauge,
+    requests_alone: Gauge,
     streams: Family<Label<StreamKind>, Gauge>,
     closed: Family<Closed, Counter>,
     dropped: Family<Label<MessageKind>, Counter>,
@@ -216,10 +219,14 @@ impl Default for Metrics {
 impl Metrics {
     /// All counts at zero. A label with a closed set of values shows each from the start.
     pub fn new() -> Self {
+        let requests = Family::<Label<RequestEra>, Gauge>::default();
+        let of_era = |era| requests.get_or_create_owned(&[("era", era)]);
         let mut metrics = Self {
             registry: Registry::default(),
+            requests_in_sessions: of_era(RequestEra::Session),
+            requests_alone: of_era(RequestEra::Stateless),
             operations: Family::new_with_constructor(|| Histogram::new(OPERATION_BUCKETS)),
-            requests: Family::default(),
+            requests,
             streams: Family::default(),
             closed: Family::default(),
             dropped: Family::default(),
@@ -235,9 +242,6 @@ impl Metrics {
 
     /// Makes every series that has a closed set of labels.
     fn fill(&self) {
-        for era in RequestEra::ALL {
-            drop(self.requests.get_or_create(&[("era", *era)]));
-        }
         for kind in StreamKind::ALL {
             drop(self.streams.get_or_create(&[("kind", *kind)]));
             for reason in StreamEnd::ALL {
@@ -327,9 +331,12 @@ impl Metrics {
 
     /// Notes that a request is being served.
     pub fn request_started(&self, era: RequestEra) -> RequestInFlight {
-        let requests = self.requests.get_or_create_owned(&[("era", era)]);
+        let requests = match era {
+            RequestEra::Session => &self.requests_in_sessions,
+            RequestEra::Stateless => &self.requests_alone,
+        };
         requests.inc();
-        RequestInFlight(requests)
+        RequestInFlight(requests.clone())
     }
 
     /// Records an operation: a request or notification, and how it ended.

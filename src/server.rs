@@ -25,6 +25,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use crate::app::{App, Listeners, Options, Pace, Refusals};
 use crate::catalog::{Catalog, Current};
@@ -194,15 +195,20 @@ impl Server {
         let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
+        let app = Arc::clone(&self.app);
         let connections = Connections::new(
-            http::router(Arc::clone(&self.app)),
+            move |connection, request| http::serve(Arc::clone(&app), connection, request),
             self.timeouts,
             self.limits.connections,
             self.app.draining.clone(),
         );
         // It goes on answering while the server drains.
+        let router = http::monitor(Arc::clone(&self.app), self.debug_sessions);
         let monitor = Connections::new(
-            http::monitor(Arc::clone(&self.app), self.debug_sessions),
+            move |connection, mut request| {
+                request.extensions_mut().insert(connection);
+                router.clone().oneshot(request)
+            },
             self.timeouts,
             self.limits.monitor,
             closing.clone(),

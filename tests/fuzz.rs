@@ -41,7 +41,7 @@ use mcp_serve::protocol::jsonrpc::{
 };
 use mcp_serve::protocol::logging::Level;
 use mcp_serve::protocol::modern::{check_argument, check_headers, check_meta};
-use mcp_serve::protocol::version::{Era, Served, classify};
+use mcp_serve::protocol::version::{Era, ProtocolVersion, Served, classify};
 use mcp_serve::seal::Seal;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -171,7 +171,10 @@ fn serve(input: &[u8], message: Message) {
             params: request.params.clone(),
         };
         let context = Context {
-            era,
+            version: match era {
+                Era::Legacy => ProtocolVersion::V2025_11_25,
+                Era::Modern => ProtocolVersion::V2026_07_28,
+            },
             served: Served::Both,
             catalog: catalog(),
             caller: &Arc::new(Caller::new(Principal::Anonymous)),
@@ -191,8 +194,8 @@ fn serve(input: &[u8], message: Message) {
             }
         }
         match dispatch::plan(&context, &mut planned) {
-            Plan::Reply(reply) | Plan::Refused(_, reply) => {
-                check_reply(input, era, &request.id, &reply);
+            Plan::Reply(outcome) | Plan::Answered { outcome, .. } => {
+                check_reply(input, era, &request.id, &outcome);
             }
             Plan::Call(call) => assert!(catalog().tool(&call.tool.name).is_some()),
             Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) => {}

@@ -15,7 +15,6 @@ use crate::protocol::jsonrpc::{
     ErrorObject, Notification, Request, RequestId, RequestKey, Response,
 };
 use crate::protocol::mcp::Method;
-use crate::protocol::version::ProtocolVersion;
 use crate::session::{Refused, SessionGuard};
 use crate::stream::Outbox;
 
@@ -58,7 +57,6 @@ pub(crate) enum Planned {
 pub(crate) struct Peer<'a> {
     pub(crate) app: &'a Arc<App>,
     pub(crate) session: Option<&'a SessionGuard>,
-    pub(crate) version: ProtocolVersion,
     pub(crate) context: Context<'a>,
     /// When the request came.
     pub(crate) started: Instant,
@@ -80,15 +78,15 @@ impl Peer<'_> {
         let mut plan = dispatch::plan(&context, &mut request);
         if let Plan::Remember(wish) = plan {
             let who = (self.app.as_ref(), self.context.caller);
-            plan = Plan::Reply(changes::remember(who, self.session, wish).await);
+            plan = Plan::Reply(Box::pin(changes::remember(who, self.session, wish)).await);
         }
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
         }
-        call::count((self.app, self.started), method, self.version, &plan);
+        call::count((self.app, self.started), method, context.version, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call),
-            Plan::Reply(outcome) | Plan::Refused(_, outcome) => Planned::Answer(outcome),
+            Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Planned::Answer(outcome),
             Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
                 Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
             }
@@ -145,7 +143,7 @@ impl Peer<'_> {
         let from = call::From {
             number,
             id,
-            version: self.version,
+            version: self.context.version,
             outbox,
             log_level,
             resumes: self.resumes,
@@ -165,5 +163,8 @@ fn is_use(method: Method, plan: &Plan) -> bool {
         method,
         Method::GetPrompt | Method::ReadResource | Method::Complete | Method::Subscribe
     );
-    is_use && matches!(plan, Plan::Reply(Ok(_)))
+    match plan {
+        Plan::Answered { is_error, .. } => !is_error,
+        plan => is_use && matches!(plan, Plan::Reply(Ok(_))),
+    }
 }

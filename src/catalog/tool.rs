@@ -233,6 +233,13 @@ impl Tool {
         self.parts.parameters.have_paths()
     }
 
+    /// True if its definition answers every call: nothing runs, nobody is asked, and no call can be too
+    /// early or is kept as a task.
+    pub fn is_fixed(&self) -> bool {
+        let is_free = self.rate.is_none() && self.task.is_none() && !self.may_ask();
+        self.origin() == Origin::Definition && is_free
+    }
+
     /// Returns where its answers come from.
     pub fn origin(&self) -> Origin {
         match self.parts.kind {

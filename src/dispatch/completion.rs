@@ -23,7 +23,7 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
     let found = found.ok_or_else(|| unknown("argument", params.argument))?;
     let listed = |values: &[String]| {
         let result = candidates(values.iter().map(String::as_str), Some(params.value));
-        Plan::Reply(encode(context.era, &result, None, context.catalog))
+        Plan::Reply(encode(context.era(), &result, None, context.catalog))
     };
     match found {
         Candidates::None => Ok(listed(&[])),

@@ -10,7 +10,7 @@ use crate::protocol::mcp::CallToolResult;
 use crate::protocol::plain::plain;
 use crate::protocol::prompts::{GetPromptResult, PromptMessage};
 use crate::protocol::resources::ReadResourceResult;
-use crate::protocol::version::Era;
+use crate::protocol::version::ProtocolVersion;
 
 /// How much of a failure a client is told, in bytes from its end.
 const MAX_FAILURE: usize = 8 * 1024;
@@ -26,6 +26,25 @@ pub enum Answer {
     Bytes(Vec<u8>),
 }
 
+impl Answer {
+    /// Leaves nothing in it that the version does not have.
+    fn suit(&mut self, version: ProtocolVersion) {
+        match self {
+            Self::Result(result) => {
+                for piece in &mut result.content {
+                    piece.suit(version);
+                }
+            }
+            Self::Messages(messages) => {
+                for message in messages {
+                    message.content.suit(version);
+                }
+            }
+            Self::Bytes(_) => {}
+        }
+    }
+}
+
 /// Encodes what a call gave as the result of the request that it was made for.
 ///
 /// # Errors
@@ -33,11 +52,13 @@ pub enum Answer {
 /// `-32603` if the call failed and the request has no other way to say so, or gave what is no
 /// answer to it.
 pub fn finish(
-    era: Era,
+    version: ProtocolVersion,
     purpose: &Purpose,
-    answer: Answer,
+    mut answer: Answer,
     catalog: &Catalog,
 ) -> Result<Box<RawValue>, ErrorObject> {
+    let era = version.era();
+    answer.suit(version);
     match purpose {
         Purpose::Tool => call_result(era, tool_result(answer), catalog),
         Purpose::Prompt(prompt) => {

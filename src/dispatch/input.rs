@@ -21,6 +21,7 @@ use crate::catalog::{Catalog, Tool};
 use crate::protocol::capabilities::Capability;
 use crate::protocol::input::{Answers, InputRequired, Known, missing_capabilities};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
+use crate::protocol::mcp;
 use crate::protocol::modern::{self, ModernResult};
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::Era;
@@ -67,7 +68,7 @@ pub(super) fn client(
 ) -> Result<Client, ErrorObject> {
     let params = &request.params;
     let trace = TraceContext::read(params, context.traceparent);
-    match context.era {
+    match context.era() {
         Era::Legacy => Ok(Client {
             capabilities: context.capabilities.cloned().unwrap_or_default(),
             log_level: Some(context.legacy_level),
@@ -76,7 +77,7 @@ pub(super) fn client(
         }),
         Era::Modern => {
             // A call that asks nothing needs no place to come back to, which costs a digest.
-            let comes_back = tool.may_ask() || params.contains_key("requestState");
+            let comes_back = tool.may_ask() || mcp::member(params, "requestState").is_some();
             let retry = comes_back.then(|| {
                 let caller = &context.caller.principal;
                 let place = Place::of(caller, &request.method, (name, tool.digest), arguments);

@@ -94,7 +94,7 @@ fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'
 
 pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
     let text = mcp::text(&request.params, "uri")?;
-    let not_found = || not_found(context.era, text);
+    let not_found = || not_found(context.era(), text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, arguments, media, caching) =
         if let Some((tool, about, arguments)) = find(context.sight(), text) {

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::{Context, Listening, Plan, Wish, implementation, resources, tasks};
-use crate::protocol::jsonrpc::{ErrorObject, Request};
+use super::{Context, Listening, Plan, Wish, implementation, raw, resources, tasks};
+use crate::protocol::jsonrpc::{ErrorObject, Request, encode_result};
 use crate::protocol::logging::Level;
-use crate::protocol::subscriptions::{self, Filter, MAX_URI_BYTES};
+use crate::protocol::subscriptions::{self, Closed, Filter, MAX_URI_BYTES};
 
 /// `logging/setLevel`.
 pub(super) fn set_level(request: &Request) -> Result<Plan, ErrorObject> {
@@ -18,7 +18,7 @@ pub(super) fn set_level(request: &Request) -> Result<Plan, ErrorObject> {
 pub(super) fn subscribe(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
     let uri = uri(request)?;
     if !context.sight().has_resource(uri) {
-        return Err(resources::not_found(context.era, uri));
+        return Err(resources::not_found(context.era(), uri));
     }
     Ok(Plan::Remember(Wish::Subscribe(uri.to_owned())))
 }
@@ -41,9 +41,11 @@ pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, E
     filter.resources_list_changed &= offered.is_some_and(|resources| resources.list_changed);
     let uris = &mut filter.resource_subscriptions;
     uris.retain(|uri| context.sight().has_resource(uri));
+    let server = implementation(context.catalog);
+    let last = raw(&Closed::new(&request.id, &server))?;
     Ok(Plan::Listen(Listening {
         first: subscriptions::acknowledged(&request.id, &filter),
-        last: subscriptions::closed(&request.id, &implementation(context.catalog)),
+        last: encode_result(&request.id, &last),
         id: request.id.clone(),
         filter,
     }))

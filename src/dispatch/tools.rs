@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::page::page;
 use super::{Call, Context, Purpose, cacheable, input, take_arguments, visible};
-use crate::catalog::Tool;
+use crate::catalog::{Tool, Work};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
 use crate::protocol::progress::ProgressToken;
@@ -25,7 +25,7 @@ pub(super) fn list(context: &Context<'_>, request: &Request) -> Result<Box<RawVa
     let page = page(context, request, &context.tools())?;
     let result = ListToolsResult {
         tools: (page.items.into_iter())
-            .map(|tool| listed(context.era, tool))
+            .map(|tool| listed(context.era(), tool))
             .collect(),
         next_cursor: page.next_cursor,
     };
@@ -59,12 +59,17 @@ fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
     }
 }
 
+/// What becomes of a call of a tool.
+pub(super) enum Called {
+    /// It runs.
+    Runs(Box<Call>),
+    /// Its result is known.
+    Answered(Arc<Tool>, CallToolResult),
+}
+
 /// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
 /// the model can correct them; a request that is malformed is an error.
-pub(super) fn call(
-    context: &Context<'_>,
-    request: &mut Request,
-) -> Result<Result<Call, (Arc<Tool>, CallToolResult)>, ErrorObject> {
+pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Called, ErrorObject> {
     let arguments = take_arguments(request)?;
     let name = mcp::text(&request.params, "name")?;
     let progress_token = ProgressToken::read(&request.params)?;
@@ -72,30 +77,34 @@ pub(super) fn call(
     let tool = (context.tools().get(name))
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     let client = input::client(context, request, (name, tool), arguments.as_ref())?;
-    if let Some(missing) = input::missing(context.era, &tool.needs, &client)? {
-        return Ok(Err((Arc::clone(tool), CallToolResult::error(missing))));
+    if let Some(missing) = input::missing(context.era(), &tool.needs, &client)? {
+        let result = CallToolResult::error(missing);
+        return Ok(Called::Answered(Arc::clone(tool), result));
     }
-    Ok(match tool.arguments(arguments, caller) {
-        Ok(arguments) => Ok(Call {
-            purpose: Purpose::Tool,
-            tool: Arc::clone(tool),
-            arguments,
-            caller: Arc::clone(caller),
-            catalog: Arc::clone(context.catalog),
-            progress_token,
-            client,
-        }),
-        Err(error) => {
-            tracing::info!(
-                tool = tool.name,
-                principal = %caller.principal,
-                outcome = "invalid arguments",
-                "call"
-            );
-            let result = CallToolResult::error(error.to_string());
-            Err((Arc::clone(tool), result))
+    let work = tool.arguments(arguments, caller).and_then(|arguments| {
+        let work = tool.is_fixed().then(|| tool.work(&arguments, caller));
+        Ok((arguments, work.transpose()?))
+    });
+    let (outcome, result) = match work {
+        Ok((_, Some(Work::Answer(fixed)))) => ("ok", CallToolResult::of(fixed)),
+        Ok((arguments, _)) => {
+            return Ok(Called::Runs(Box::new(Call {
+                purpose: Purpose::Tool,
+                tool: Arc::clone(tool),
+                arguments,
+                caller: Arc::clone(caller),
+                catalog: Arc::clone(context.catalog),
+                progress_token,
+                client,
+            })));
         }
-    })
+        Err(error) => (
+            "invalid arguments",
+            CallToolResult::error(error.to_string()),
+        ),
+    };
+    tracing::info!(tool = tool.name, principal = %caller.principal, outcome, "call");
+    Ok(Called::Answered(Arc::clone(tool), result))
 }
 
 /// The headers that must repeat arguments of a call, with the arguments as they arrived.
@@ -103,10 +112,12 @@ pub(super) fn mirrored<'a>(
     context: &Context<'a>,
     request: &'a Request,
 ) -> Option<impl Iterator<Item = (&'a str, Option<&'a Value>)>> {
-    let name = request.params.get("name")?.as_str()?;
-    let tools = context.tools();
-    let tool = (tools.get(name)).filter(|_| request.method == "tools/call")?;
-    let arguments = request.params.get("arguments").and_then(Value::as_object);
+    if request.method != "tools/call" {
+        return None;
+    }
+    let name = mcp::member(&request.params, "name")?.as_str()?;
+    let tool = context.tools().get(name)?;
+    let arguments = mcp::member(&request.params, "arguments").and_then(Value::as_object);
     Some(tool.mirrored().iter().map(move |mirrored| {
         let argument = arguments.and_then(|arguments| mirrored.value(arguments));
         (mirrored.header.as_str(), argument)

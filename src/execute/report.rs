@@ -227,11 +227,7 @@ pub(super) fn end_of(bytes: &[u8], secrets: &Redactor) -> String {
 /// The outcome of a call that has its answer without a process.
 pub(super) fn answered(content: Vec<Content>) -> Outcome {
     Outcome::Result {
-        result: CallToolResult {
-            content,
-            structured_content: None,
-            is_error: false,
-        },
+        result: CallToolResult::of(content),
         how: "ok".into(),
     }
 }

@@ -17,51 +17,53 @@ use tokio::time::Instant;
 
 use super::{Connection, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::AuthError;
+use crate::auth::{AuthError, Caller};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets a request through with its [`crate::auth::Caller`], or answers it.
-pub(super) async fn admit(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// Lets a request through, and says who sends it; nobody does where everybody may come.
+///
+/// # Errors
+///
+/// The answer to one that is refused, whose body nobody has read.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+pub(super) fn admit(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+) -> Result<Option<Arc<Caller>>, Response> {
     let path = request.uri().path();
     let health = is_health(path);
     let public = health || path.starts_with("/.well-known/oauth-protected-resource");
-    if !health && let Err(refusal) = check(&request, &app.options) {
-        let response = refuse(refusal, request.headers());
-        return unread(response, request).await;
+    if !health {
+        check(request, connection, &app.options)
+            .map_err(|refusal| refuse(refusal, request.headers()))?;
     }
-    if !public {
-        match authenticate(&app, request.headers()) {
-            Ok(caller) => request.extensions_mut().insert(caller),
-            Err(error) => {
-                note(&app, error, &request);
-                app.metrics.auth_failure(match error {
-                    AuthError::Missing => AuthFailure::Missing,
-                    AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
-                    AuthError::Expired => AuthFailure::Expired,
-                });
-                let response = challenge(error, request.headers());
-                return unread(response, request).await;
-            }
-        };
+    if public {
+        return Ok(None);
     }
-    next.run(request).await
+    authenticate(app, request.headers())
+        .map(Some)
+        .map_err(|error| {
+            note(app, error, connection);
+            app.metrics.auth_failure(match error {
+                AuthError::Missing => AuthFailure::Missing,
+                AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
+                AuthError::Expired => AuthFailure::Expired,
+            });
+            challenge(error, request.headers())
+        })
 }
 
 /// Says in the log who has no good credential, and nothing of what it is.
-fn note(app: &App, error: AuthError, request: &Request) {
+fn note(app: &App, error: AuthError, connection: &Connection) {
     let Some(held_back) = app.strangers.pass(Instant::now()) else {
         return;
     };
-    let connection = request.extensions().get::<Connection>();
-    let peer = connection.and_then(|connection| connection.peer);
+    let peer = connection.peer;
     let client = peer.map_or_else(|| "local".to_owned(), |peer| peer.ip().to_string());
     let reason = error.as_str();
     tracing::info!(client, reason, held_back, "credential refused");
@@ -73,8 +75,13 @@ pub(super) async fn admit_reader(
     request: Request,
     next: Next,
 ) -> Response {
+    let connection = request.extensions().get::<Connection>();
     if !is_health(request.uri().path())
-        && let Err(refusal) = check(&request, &app.options)
+        && let Err(refusal) = check(
+            &request,
+            connection.unwrap_or(&Connection::default()),
+            &app.options,
+        )
     {
         let response = refuse(refusal, request.headers());
         return unread(response, request).await;
@@ -87,18 +94,14 @@ fn is_health(path: &str) -> bool {
 }
 
 /// Checks Host and Origin.
-fn check(request: &Request, options: &Options) -> Result<(), Refusal> {
-    let local = request
-        .extensions()
-        .get::<Connection>()
-        .and_then(|connection| connection.local)
-        .map(|address| address.ip());
+fn check(request: &Request, connection: &Connection, options: &Options) -> Result<(), Refusal> {
+    let local = connection.local.map(|address| address.ip());
     let host = check_host(request.headers(), request.uri(), local, options)?;
     check_origin(request.headers(), host, options)
 }
 
 /// Answers a request whose body nobody read.
-async fn unread(response: Response, request: Request) -> Response {
+pub(super) async fn unread(response: Response, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     reply::without_reading(response, &parts.headers, body).await
 }
@@ -194,7 +197,7 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
     }
 }
 
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<crate::auth::Caller>, AuthError> {
+fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Caller>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().map(HeaderValue::as_bytes);
     if values.next().is_some() {

@@ -46,7 +46,7 @@ pub(super) async fn read(
     let announced = http_body::Body::size_hint(&body).lower();
     if usize::try_from(announced).map_or(true, |announced| announced > limit) {
         if !waits_for_continue {
-            discard(body, limit.saturating_mul(2), DISCARD_TIMEOUT).await;
+            Box::pin(discard(body, limit.saturating_mul(2), DISCARD_TIMEOUT)).await;
         }
         return Err(BodyError::TooLarge);
     }
@@ -56,7 +56,7 @@ pub(super) async fn read(
         match next(&mut body, deadline).await? {
             None => return Ok(bytes.freeze()),
             Some(chunk) if chunk.len() > limit - bytes.len() => {
-                discard(body, limit, DISCARD_TIMEOUT).await;
+                Box::pin(discard(body, limit, DISCARD_TIMEOUT)).await;
                 return Err(BodyError::TooLarge);
             }
             // A body in one piece, as nearly all are, is not copied.

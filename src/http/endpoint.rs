@@ -7,17 +7,16 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::EXPECT;
-use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Map;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
-use super::{Connection, Link, headers, legacy, modern, monitor, reply};
+use super::{Connection, Link, Visitor, headers, legacy, modern, monitor, reply};
 use crate::app::App;
 use crate::auth::{Caller, Principal};
 use crate::catalog::{Catalog, Endpoint};
@@ -67,13 +66,13 @@ impl Exchange {
     /// What its requests are read against. `capabilities` are those of a legacy session.
     pub(super) fn context<'a>(
         &'a self,
-        era: Era,
+        version: ProtocolVersion,
         capabilities: Option<&'a ClientCapabilities>,
     ) -> dispatch::Context<'a> {
         dispatch::Context {
             capabilities,
             traceparent: headers::single(&self.headers, &headers::TRACEPARENT).unwrap_or_default(),
-            ..self.app.context(era, &self.caller, &self.catalog)
+            ..self.app.context(version, &self.caller, &self.catalog)
         }
     }
 
@@ -109,36 +108,27 @@ impl Exchange {
 }
 
 /// Serves every method of the endpoint.
-pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (
-        Parts {
-            method,
-            uri,
-            mut extensions,
-            headers,
-            ..
-        },
-        body,
-    ) = request.into_parts();
-    let Some(caller) = extensions.remove::<Arc<Caller>>() else {
-        // Only a route outside the admission layer could come here.
-        tracing::error!("a request without a caller reached the endpoint");
-        return reply::refusal(StatusCode::UNAUTHORIZED, &headers, "Unauthorized");
-    };
-    let endpoint = endpoint(&app, uri.path());
+pub(super) async fn serve(
+    app: Arc<App>,
+    endpoint: Endpoint,
+    visitor: Visitor,
+    request: Request,
+) -> Response {
+    let Visitor { caller, connection } = visitor;
+    let (parts, body) = request.into_parts();
     let Some(catalog) = app.catalog.at(&endpoint, &caller) else {
-        return monitor::not_found().await;
+        return monitor::not_found();
     };
     let exchange = Exchange {
         app,
         caller,
         endpoint,
         catalog,
-        connection: extensions.remove().unwrap_or_default(),
-        headers,
+        connection,
+        headers: parts.headers,
         started: Instant::now(),
     };
-    match method {
+    match parts.method {
         Method::POST => post(exchange, body).await,
         Method::GET => session_method(&exchange, legacy::get),
         Method::DELETE => session_method(&exchange, legacy::delete),
@@ -146,11 +136,16 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     }
 }
 
-/// The endpoint of a path: the whole, or a toolset below it.
-fn endpoint(app: &App, path: &str) -> Endpoint {
-    let below = path.strip_prefix(app.options.path.as_str())?;
-    let below = below.strip_prefix('/').filter(|below| !below.is_empty())?;
-    Some(below.strip_suffix('/').unwrap_or(below).into())
+/// The endpoint at a path: the whole at `root`, or a toolset below it; `None` where there is none.
+pub(super) fn at(root: &str, path: &str) -> Option<Endpoint> {
+    let below = path.strip_prefix(root)?;
+    if matches!(below, "" | "/") {
+        return Some(None);
+    }
+    let name = below.strip_prefix('/')?;
+    let name = name.strip_suffix('/').unwrap_or(name);
+    let is_segment = !name.is_empty() && !name.contains('/');
+    is_segment.then(|| Some(name.into()))
 }
 
 /// The HTTP methods that the endpoint serves.
@@ -211,7 +206,7 @@ async fn post(mut exchange: Exchange, body: Body) -> Response {
             headers,
             "Invalid request: the Content-Type must be application/json",
         );
-        return reply::without_reading(refusal, headers, body).await;
+        return Box::pin(reply::without_reading(refusal, headers, body)).await;
     }
     if !headers::accepts(headers, "application/json")
         || !headers::accepts(headers, "text/event-stream")
@@ -221,7 +216,7 @@ async fn post(mut exchange: Exchange, body: Body) -> Response {
             headers,
             "Invalid request: the Accept header must name application/json and text/event-stream",
         );
-        return reply::without_reading(refusal, headers, body).await;
+        return Box::pin(reply::without_reading(refusal, headers, body)).await;
     }
     let limit = exchange.app.options.max_body;
     let body = match body::read(body, limit, headers.contains_key(EXPECT)).await {
@@ -230,7 +225,7 @@ async fn post(mut exchange: Exchange, body: Body) -> Response {
     };
     // The body may have taken its time: what was taken away meanwhile is gone.
     let Some(catalog) = (exchange.app.catalog).at(&exchange.endpoint, &exchange.caller) else {
-        return monitor::not_found().await;
+        return monitor::not_found();
     };
     exchange.catalog = catalog;
     match jsonrpc::parse(&body) {
@@ -251,7 +246,7 @@ async fn batch(exchange: Exchange, messages: Vec<Result<Message, Malformed>>) ->
     match version(&exchange) {
         Err(response) => response,
         Ok(Some(ProtocolVersion::V2026_07_28)) => legacy::no_batch(&exchange.headers),
-        Ok(_) => legacy::post_batch(exchange, messages).await,
+        Ok(_) => Box::pin(legacy::post_batch(exchange, messages)).await,
     }
 }
 
@@ -305,4 +300,33 @@ fn body_refused(error: BodyError, limit: usize, headers: &HeaderMap) -> Response
     let mut response = reply::error_without_id(status, headers, &ErrorObject::new(code, message));
     reply::close(&mut response);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_path_or_one_segment_below_it() {
+        let toolset = |name: &str| Some(Some(Arc::from(name)));
+        let cases = [
+            ("/mcp", Some(None)),
+            ("/mcp/", Some(None)),
+            ("/mcp/a", toolset("a")),
+            ("/mcp/a/", toolset("a")),
+            ("/mcp/a%2fb", toolset("a%2fb")),
+            ("/mcp//", None),
+            ("/mcp//a", None),
+            ("/mcp/a/b", None),
+            ("/mcp/a//", None),
+            ("/mcpa", None),
+            ("/", None),
+            ("/MCP", None),
+            ("/healthz", None),
+            ("*", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(at("/mcp", path), expected, "{path}");
+        }
+    }
 }

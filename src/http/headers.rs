@@ -59,31 +59,30 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
         return true;
     }
     values
-        .filter_map(|value: &HeaderValue| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+        .flat_map(|value: &HeaderValue| value.as_bytes().split(|byte| *byte == b','))
         .any(|range| {
-            let (range, parameters) = range.split_once(';').unwrap_or((range, ""));
-            includes(range.trim(), media_type) && !is_rejected(parameters)
+            let mut parts = range.split(|byte| *byte == b';');
+            let range = parts.next().unwrap_or_default();
+            includes(range.trim_ascii(), media_type.as_bytes()) && !parts.any(is_rejection)
         })
 }
 
 /// True if a media range without its parameters takes this media type.
-fn includes(range: &str, media_type: &str) -> bool {
+fn includes(range: &[u8], media_type: &[u8]) -> bool {
     range.eq_ignore_ascii_case(media_type)
-        || range == "*/*"
-        || range.strip_suffix("/*").is_some_and(|range| {
-            let kind = media_type.split('/').next().unwrap_or_default();
-            range.eq_ignore_ascii_case(kind)
+        || range == b"*/*"
+        || range.strip_suffix(b"/*").is_some_and(|range| {
+            let kind = media_type.split(|byte| *byte == b'/').next();
+            kind.is_some_and(|kind| range.eq_ignore_ascii_case(kind))
         })
 }
 
-/// True for weight zero among the parameters of a range, which means "not this".
-fn is_rejected(parameters: &str) -> bool {
-    parameters.split(';').any(|parameter| {
-        parameter.split_once('=').is_some_and(|(name, weight)| {
-            name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32)
-        })
-    })
+/// True for the parameter of a range that is weight zero, which means "not this".
+fn is_rejection(parameter: &[u8]) -> bool {
+    let parameter = str::from_utf8(parameter).unwrap_or_default();
+    parameter
+        .split_once('=')
+        .is_some_and(|(name, weight)| name.trim() == "q" && weight.trim().parse() == Ok(0.0_f32))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::protocol::jsonrpc::{
     SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::ProtocolVersion;
 use crate::session::statistics::{LookupFailure, Rejection};
 use crate::session::{
     Entrant, NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
@@ -89,7 +89,10 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
     let app = &exchange.app;
     // Before the answer says what is served.
     let since = changes::mark(app, &exchange.endpoint, &exchange.caller);
-    let opened = dispatch::initialize(&exchange.context(Era::Legacy, None), &request.params);
+    let opened = dispatch::initialize(
+        &exchange.context(ProtocolVersion::UNSTATED, None),
+        &request.params,
+    );
     let version = match &opened {
         Ok((params, _)) => params.version,
         Err(_) => version_without_session(exchange),
@@ -300,7 +303,7 @@ async fn serve_request(
         permission: Some(permission),
         is_batch: false,
     };
-    answer::answer(exchanged, reader, waiting).await
+    Box::pin(answer::answer(exchanged, reader, waiting)).await
 }
 
 /// Serves a batch: each message as if it had been posted alone. Only sessions of 2025-03-26 have
@@ -406,8 +409,7 @@ fn peer<'a>(exchange: &'a Exchange, session: Option<&'a SessionGuard>) -> Peer<'
     Peer {
         app: &exchange.app,
         session,
-        version: version_of(exchange, session),
-        context: exchange.context(Era::Legacy, capabilities),
+        context: exchange.context(version_of(exchange, session), capabilities),
         started: exchange.started,
         resumes: session.is_some_and(|session| answer::resumes(&exchange.app, session)),
         awaits_cancelled: true,

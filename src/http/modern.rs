@@ -24,7 +24,7 @@ use crate::protocol::jsonrpc::{
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::modern::{check_argument, check_headers, check_meta};
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::ProtocolVersion;
 use crate::stream::Outbox;
 
 /// Serves a message.
@@ -44,6 +44,7 @@ pub(super) async fn post(exchange: Exchange, message: Message) -> Response {
     }
 }
 
+// What has to wait is boxed: the future of every request has room for it otherwise, and is moved with it.
 async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     let app = &exchange.app;
     // Before the look at `draining`: a server that stops waits for what was taken before it.
@@ -52,7 +53,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if app.draining.is_cancelled() && !is_about_task(method) {
         return reply::stopping(Some(&request.id));
     }
-    let context = exchange.context(Era::Modern, None);
+    let context = exchange.context(ProtocolVersion::V2026_07_28, None);
     if let Err(error) = check(exchange, &context, &request) {
         return reply::error(status_of(&error), &request.id, &error);
     }
@@ -65,12 +66,14 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     );
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
-            return task::create(exchange, request.id, *call, waiting).await;
+            return Box::pin(task::create(exchange, request.id, *call, waiting)).await;
         }
-        Plan::Call(call) => return run(exchange, request.id, *call, waiting).await,
-        Plan::Listen(listening) => return subscriptions::listen(exchange, listening).await,
+        Plan::Call(call) => return Box::pin(run(exchange, request.id, *call, waiting)).await,
+        Plan::Listen(listening) => {
+            return Box::pin(subscriptions::listen(exchange, listening)).await;
+        }
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
-        Plan::Reply(outcome) | Plan::Refused(_, outcome) => outcome,
+        Plan::Reply(outcome) | Plan::Answered { outcome, .. } => outcome,
         Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),
     };
     let status = outcome.as_ref().err().map_or(StatusCode::OK, status_of);

@@ -29,13 +29,16 @@ const PAGE: usize = 50;
 pub fn monitor(app: Arc<App>, show_sessions: bool) -> Router {
     let mut router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz));
+        .route("/healthz", get(async || healthz()))
+        .route(
+            "/readyz",
+            get(async |State(app): State<Arc<App>>| readyz(&app)),
+        );
     if show_sessions {
         router = router.route("/debug/sessions", any(sessions));
     }
     router
-        .fallback(not_found)
+        .fallback(async || not_found())
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             admission::admit_reader,
@@ -44,15 +47,15 @@ pub fn monitor(app: Arc<App>, show_sessions: bool) -> Router {
 }
 
 /// The process lives.
-pub(super) async fn healthz() -> Response {
+pub(super) fn healthz() -> Response {
     reply::text(StatusCode::OK, "ok\n")
 }
 
 /// The server takes new work.
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
+pub(super) fn readyz(app: &App) -> Response {
     if app.draining.is_cancelled() {
         reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if app.refusals.go_on(Instant::now()) && is_full(&app) {
+    } else if app.refusals.go_on(Instant::now()) && is_full(app) {
         reply::text(StatusCode::SERVICE_UNAVAILABLE, "full\n")
     } else {
         reply::text(StatusCode::OK, "ready\n")
@@ -66,7 +69,7 @@ fn is_full(app: &App) -> bool {
     })
 }
 
-pub(super) async fn not_found() -> Response {
+pub(super) fn not_found() -> Response {
     reply::text(StatusCode::NOT_FOUND, "not found\n")
 }
 
@@ -120,7 +123,7 @@ struct Page {
 async fn sessions(State(app): State<Arc<App>>, request: Request) -> Response {
     let connection = request.extensions().get::<Connection>();
     if !connection.is_some_and(Connection::is_local) {
-        return not_found().await;
+        return not_found();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return reply::method_not_allowed(request.headers(), "GET,HEAD");

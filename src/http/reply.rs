@@ -7,7 +7,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName,
+    HeaderValue, RETRY_AFTER,
 };
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -186,6 +187,16 @@ pub(super) async fn without_reading(
         close(&mut response);
     }
     response
+}
+
+/// The answer to HEAD: what GET would say, without its body.
+pub(super) fn head(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = http_body::Body::size_hint(&body).exact() {
+        let length = HeaderValue::from(length);
+        parts.headers.insert(CONTENT_LENGTH, length);
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// Ends the connection after this response.

@@ -20,7 +20,7 @@ use crate::protocol::jsonrpc::{ErrorObject, RequestId};
 use crate::protocol::mcp::Method;
 use crate::protocol::progress::Progress;
 use crate::protocol::tasks::{Task, unknown_task};
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::ProtocolVersion;
 use crate::task::{Ending, NoRoom, Owner, Refused, Running};
 
 /// The only version that has tasks.
@@ -160,7 +160,7 @@ impl Listener for Answering {
             return Box::new(self.plain).done(outcome);
         }
         let is_cancelled = matches!(outcome, Outcome::Stopped(Stopped::ByClient));
-        let ending = match self.plain.encoded(Era::Modern, outcome) {
+        let ending = match self.plain.encoded(outcome) {
             Ok(result) => Ending::Completed(result.into()),
             Err(_) if is_cancelled => Ending::Cancelled,
             Err(error) => Ending::Failed(error),

@@ -87,6 +87,9 @@ pub struct ClientCapabilities {
 impl ClientCapabilities {
     /// Reads what a client says in its `capabilities`, as far as the version has it.
     pub fn read(object: &Map<String, Value>, version: ProtocolVersion) -> Self {
+        if object.is_empty() {
+            return Self::default();
+        }
         let within = |name: &str, part: &str| {
             let parent = object.get(name).and_then(Value::as_object);
             parent.is_some_and(|parent| parent.get(part).is_some_and(Value::is_object))
@@ -122,7 +125,7 @@ impl ClientCapabilities {
         };
         Self {
             known: known.iter().fold(0, |bits, one| bits | one.bit()),
-            json: (!object.is_empty()).then(|| json.into()),
+            json: Some(json.into()),
         }
     }
 

@@ -199,18 +199,16 @@ pub enum UnreadableId {
 }
 
 /// Encodes a result reply as one line of compact JSON.
-pub fn encode_result(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Reply<'a, T> {
-        jsonrpc: &'static str,
-        id: &'a RequestId,
-        result: &'a T,
-    }
-    encode(&Reply {
-        jsonrpc: "2.0",
+pub fn encode_result(id: &RequestId, result: &RawValue) -> Vec<u8> {
+    let (id, result) = (id.0.get(), result.get());
+    let parts = [
+        r#"{"jsonrpc":"2.0","id":"#,
         id,
+        r#","result":"#,
         result,
-    })
+        "}",
+    ];
+    without_line_ends(parts.concat().into_bytes())
 }
 
 /// Encodes an error reply as one line of compact JSON.
@@ -290,10 +288,10 @@ fn without_line_ends(json: Vec<u8>) -> Vec<u8> {
         ("\u{2028}".as_bytes(), br"\u2028"),
         ("\u{2029}".as_bytes(), br"\u2029"),
     ];
-    let starts = |byte: &u8| matches!(byte, 0xc2 | 0xe2);
-    if !json.iter().any(starts) {
+    if json.is_ascii() {
         return json;
     }
+    let starts = |byte: &u8| matches!(byte, 0xc2 | 0xe2);
     let mut escaped = Vec::with_capacity(json.len());
     let mut rest = json.as_slice();
     while let Some((first, others)) = rest.split_first() {
@@ -320,6 +318,8 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
 }
 #[cfg(test)]
 mod tests {
+    use serde_json::value::to_raw_value;
+
     use super::*;
 
     #[test]
@@ -359,7 +359,8 @@ mod tests {
     #[test]
     fn replies_are_one_compact_line() {
         let id = RequestId::from_raw(RawValue::from_string("\"a\"".to_owned()).unwrap()).unwrap();
-        let result = encode_result(&id, &serde_json::json!({"text": "a\nb"}));
+        let result = serde_json::json!({"text": "a\nb"});
+        let result = encode_result(&id, &to_raw_value(&result).unwrap());
         assert_eq!(
             String::from_utf8(result).unwrap(),
             r#"{"jsonrpc":"2.0","id":"a","result":{"text":"a\nb"}}"#

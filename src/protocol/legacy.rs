@@ -77,7 +77,7 @@ pub struct InitializeResult<'a> {
     /// What this server can do.
     pub capabilities: ServerCapabilities,
     /// The server's own name and version.
-    pub server_info: &'a Implementation,
+    pub server_info: &'a Implementation<'a>,
     /// How to use the server, for the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<&'a str>,

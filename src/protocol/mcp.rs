@@ -115,9 +115,25 @@ impl Method {
     }
 }
 
+/// A member of an object of a message.
+pub fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    /// Up to here it costs less to look at each name than to hash one.
+    const FEW: usize = 16;
+    if object.len() > FEW {
+        return object.get(name);
+    }
+    let mut members = object.iter();
+    members.find_map(|(key, value)| (key == name).then_some(value))
+}
+
 /// The `_meta` object of a request's params.
 pub fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
-    params.get("_meta").and_then(Value::as_object)
+    member(params, "_meta").and_then(Value::as_object)
+}
+
+/// A member of the `_meta` object of a request's params.
+pub fn in_meta<'a>(params: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    member(meta(params)?, name)
 }
 
 /// A param that must be a string, such as the `name` of what is called.
@@ -126,24 +142,24 @@ pub fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
 ///
 /// `-32602` without it.
 pub fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, ErrorObject> {
-    params.get(name).and_then(Value::as_str).ok_or_else(|| {
+    member(params, name).and_then(Value::as_str).ok_or_else(|| {
         ErrorObject::invalid_params(format!("Invalid params: \"{name}\" must be a string"))
     })
 }
 
 /// Name and version of an implementation: `serverInfo` and `clientInfo`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Implementation {
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Implementation<'a> {
     /// The programmatic name.
-    pub name: String,
+    pub name: &'a str,
     /// The name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
+    pub title: Option<&'a str>,
     /// The version of the implementation, not of the protocol.
-    pub version: String,
+    pub version: &'a str,
     /// Pictures for people. Since 2025-11-25.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub icons: Vec<Icon>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub icons: &'a [Icon],
 }
 
 /// What a server can do, as `initialize` and `server/discover` say it. `None` is not offered.
@@ -265,13 +281,18 @@ pub struct CallToolResult {
 }
 
 impl CallToolResult {
-    /// A successful text result.
-    pub fn text(text: impl Into<String>) -> Self {
+    /// A successful result.
+    pub fn of(content: Vec<Content>) -> Self {
         Self {
-            content: vec![Content::text(text)],
+            content,
             structured_content: None,
             is_error: false,
         }
+    }
+
+    /// A successful text result.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::of(vec![Content::text(text)])
     }
 
     /// A failure that the model can act on.

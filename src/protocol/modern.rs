@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Number, Value};
 
 use super::capabilities::ClientCapabilities;
 use super::jsonrpc::{ErrorObject, HEADER_MISMATCH, Request, excerpt};
@@ -27,13 +27,11 @@ pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
     let missing =
         |key: &str| ErrorObject::invalid_params(format!("Invalid params: _meta needs \"{key}\""));
     let meta = mcp::meta(params).ok_or_else(|| missing(mcp::META_PROTOCOL_VERSION))?;
-    if !meta.contains_key(mcp::META_PROTOCOL_VERSION) {
+    if mcp::member(meta, mcp::META_PROTOCOL_VERSION).is_none() {
         return Err(missing(mcp::META_PROTOCOL_VERSION));
     }
-    if !meta
-        .get(mcp::META_CLIENT_CAPABILITIES)
-        .is_some_and(Value::is_object)
-    {
+    let capabilities = mcp::member(meta, mcp::META_CLIENT_CAPABILITIES);
+    if !capabilities.is_some_and(Value::is_object) {
         return Err(missing(mcp::META_CLIENT_CAPABILITIES));
     }
     log_level(params).map(drop)
@@ -46,14 +44,14 @@ pub fn check_meta(params: &Map<String, Value>) -> Result<(), ErrorObject> {
 /// `-32602` for what is no level.
 pub fn log_level(params: &Map<String, Value>) -> Result<Option<Level>, ErrorObject> {
     mcp::meta(params)
-        .filter(|meta| meta.contains_key(mcp::META_LOG_LEVEL))
+        .filter(|meta| mcp::member(meta, mcp::META_LOG_LEVEL).is_some())
         .map(|meta| Level::read(meta, mcp::META_LOG_LEVEL))
         .transpose()
 }
 
 /// What the client of a modern request says that it can do.
 pub fn client_capabilities(params: &Map<String, Value>) -> ClientCapabilities {
-    let object = mcp::meta(params).and_then(|meta| meta.get(mcp::META_CLIENT_CAPABILITIES));
+    let object = mcp::in_meta(params, mcp::META_CLIENT_CAPABILITIES);
     let object = object.and_then(Value::as_object);
     object.map_or_else(ClientCapabilities::default, |object| {
         ClientCapabilities::read(object, ProtocolVersion::V2026_07_28)
@@ -171,7 +169,13 @@ pub struct ModernResult<'a, T> {
     #[serde(flatten)]
     caching: Option<Caching>,
     #[serde(rename = "_meta")]
-    meta: Value,
+    meta: ResultMeta<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct ResultMeta<'a> {
+    #[serde(rename = "io.modelcontextprotocol/serverInfo")]
+    server: &'a Implementation<'a>,
 }
 
 /// How long, and between whom, a result may be shared.
@@ -196,17 +200,21 @@ pub enum CacheScope {
 
 impl<'a, T: Serialize> ModernResult<'a, T> {
     /// A complete result, with the server's name and version in `_meta`.
-    pub fn complete(result: &'a T, caching: Option<Caching>, server: &Implementation) -> Self {
+    pub fn complete(
+        result: &'a T,
+        caching: Option<Caching>,
+        server: &'a Implementation<'a>,
+    ) -> Self {
         Self {
             result_type: "complete",
             result,
             caching,
-            meta: json!({ mcp::META_SERVER_INFO: server }),
+            meta: ResultMeta { server },
         }
     }
 
     /// A result that the client comes back for (SEP-2663).
-    pub fn task(task: &'a T, server: &Implementation) -> Self {
+    pub fn task(task: &'a T, server: &'a Implementation<'a>) -> Self {
         Self {
             result_type: "task",
             ..Self::complete(task, None, server)
@@ -214,7 +222,7 @@ impl<'a, T: Serialize> ModernResult<'a, T> {
     }
 
     /// A result that is none yet: the client has to answer first (Multi Round-Trip Requests).
-    pub fn input_required(result: &'a T, server: &Implementation) -> Self {
+    pub fn input_required(result: &'a T, server: &'a Implementation<'a>) -> Self {
         Self {
             result_type: "input_required",
             ..Self::complete(result, None, server)
@@ -237,6 +245,8 @@ pub struct DiscoverResult<'a> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::protocol::jsonrpc::{Body, Message, parse};
 
@@ -494,10 +504,10 @@ mod tests {
     #[test]
     fn results_say_type_cache_and_server() {
         let server = Implementation {
-            name: "s".to_owned(),
+            name: "s",
             title: None,
-            version: "1".to_owned(),
-            icons: Vec::new(),
+            version: "1",
+            icons: &[],
         };
         let caching = Caching {
             ttl_ms: 5,

@@ -40,7 +40,7 @@ impl ProgressToken {
     ///
     /// `-32602` for a token that is neither an integer nor a short string.
     pub fn read(params: &Map<String, Value>) -> Result<Option<Self>, ErrorObject> {
-        let Some(token) = mcp::meta(params).and_then(|meta| meta.get("progressToken")) else {
+        let Some(token) = mcp::in_meta(params, "progressToken") else {
             return Ok(None);
         };
         match token {

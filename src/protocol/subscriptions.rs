@@ -161,31 +161,34 @@ pub fn torn_down(subscription: &RequestId) -> Vec<u8> {
     jsonrpc::encode_notification("notifications/cancelled", &params)
 }
 
-/// Encodes the last message of a stream that the server ends: the reply to the request that opened
-/// it.
-pub fn closed(subscription: &RequestId, server: &Implementation) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Closed<'a> {
-        #[serde(rename = "resultType")]
-        result_type: &'static str,
-        #[serde(rename = "_meta")]
-        meta: ClosedMeta<'a>,
+/// The result of the request that opened a stream, when the server ends it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Closed<'a> {
+    result_type: &'static str,
+    #[serde(rename = "_meta")]
+    meta: ClosedMeta<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClosedMeta<'a> {
+    #[serde(rename = "io.modelcontextprotocol/subscriptionId")]
+    subscription: &'a RequestId,
+    #[serde(rename = "io.modelcontextprotocol/serverInfo")]
+    server: &'a Implementation<'a>,
+}
+
+impl<'a> Closed<'a> {
+    /// The result of the request with this id.
+    pub fn new(subscription: &'a RequestId, server: &'a Implementation<'a>) -> Self {
+        Self {
+            result_type: "complete",
+            meta: ClosedMeta {
+                subscription,
+                server,
+            },
+        }
     }
-    #[derive(Serialize)]
-    struct ClosedMeta<'a> {
-        #[serde(rename = "io.modelcontextprotocol/subscriptionId")]
-        subscription: &'a RequestId,
-        #[serde(rename = "io.modelcontextprotocol/serverInfo")]
-        server: &'a Implementation,
-    }
-    let result = Closed {
-        result_type: "complete",
-        meta: ClosedMeta {
-            subscription,
-            server,
-        },
-    };
-    jsonrpc::encode_result(subscription, &result)
 }
 
 #[cfg(test)]
@@ -278,14 +281,14 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"a\"b"},"notifications":{"resourcesListChanged":true}}}"#
         );
         let server = Implementation {
-            name: "s".to_owned(),
+            name: "s",
             title: None,
-            version: "1".to_owned(),
-            icons: Vec::new(),
+            version: "1",
+            icons: &[],
         };
         assert_eq!(
-            message(closed(&number, &server)),
-            r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":7,"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}}}"#
+            serde_json::to_string(&Closed::new(&number, &server)).unwrap(),
+            r#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":7,"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}}"#
         );
     }
 }

@@ -21,7 +21,7 @@ impl TraceContext {
     /// Reads what a request says in its `_meta`, and else in its headers. What is not in the form of
     /// the specification says nothing.
     pub fn read(params: &Map<String, Value>, header: Option<&str>) -> Option<Self> {
-        let meta = |key: &str| mcp::meta(params)?.get(key)?.as_str();
+        let meta = |key: &str| mcp::in_meta(params, key)?.as_str();
         let from_meta = meta("traceparent").filter(|parent| is_parent(parent));
         let parent = from_meta.or_else(|| header.filter(|parent| is_parent(parent)))?;
         let state = meta("tracestate").filter(|state| from_meta.is_some() && is_state(state));

@@ -130,7 +130,7 @@ pub fn classify(
     method: Option<&str>,
     params: &Map<String, Value>,
 ) -> Result<Era, ErrorObject> {
-    if let Some(version) = mcp::meta(params).and_then(|meta| meta.get(mcp::META_PROTOCOL_VERSION)) {
+    if let Some(version) = mcp::in_meta(params, mcp::META_PROTOCOL_VERSION) {
         let Some(version) = version.as_str() else {
             return Err(ErrorObject::invalid_params(format!(
                 "Invalid params: _meta \"{}\" must be a string",

@@ -3,14 +3,16 @@
 //! hyper's HTTP/1.1 connection with a timer, bounded headers and a watched socket. An accept loop
 //! never ends by an error.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +21,6 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use super::FLUSH_TIMEOUT;
 use super::listener::{Accepted, Listener};
@@ -49,10 +50,10 @@ pub(super) struct Timeouts {
     pub(super) tcp_user: Duration,
 }
 
-/// What the connections of a router share.
+/// What the connections of a listener share. `serve` answers a request.
 #[derive(Debug, Clone)]
-pub(super) struct Connections {
-    router: Router,
+pub(super) struct Connections<S> {
+    serve: S,
     timeouts: Timeouts,
     permits: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -60,16 +61,20 @@ pub(super) struct Connections {
     pub(super) tasks: TaskTracker,
 }
 
-impl Connections {
+impl<S, F> Connections<S>
+where
+    S: Fn(Connection, Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
     /// At most `limit` connections at once. From `stopping` on each is closed after one response.
     pub(super) fn new(
-        router: Router,
+        serve: S,
         timeouts: Timeouts,
         limit: usize,
         stopping: CancellationToken,
     ) -> Self {
         Self {
-            router,
+            serve,
             timeouts,
             permits: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
@@ -143,9 +148,8 @@ impl Connections {
         connection: Connection,
     ) {
         let stopping = self.stopping;
-        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(connection.clone());
-            self.router.clone().oneshot(request.map(Body::new))
+        let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+            (self.serve)(connection.clone(), request.map(Body::new))
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -206,14 +206,16 @@ impl Client {
         let context = Context {
             // The one client of a process has nowhere to come back to.
             keeps_tasks: false,
-            ..self.app.context(Era::Modern, &self.caller, &catalog)
+            ..self
+                .app
+                .context(ProtocolVersion::V2026_07_28, &self.caller, &catalog)
         };
         let plan = dispatch::plan(&context, &mut request);
         let method = Method::named(&request.method);
         let version = ProtocolVersion::V2026_07_28;
         call::count((&self.app, started), method, version, &plan);
         match plan {
-            Plan::Reply(outcome) | Plan::Refused(_, outcome) => Some(outcome),
+            Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Some(outcome),
             Plan::Call(call) => {
                 self.run(request.id, *call, in_flight);
                 None
@@ -288,12 +290,11 @@ impl Client {
         let in_flight = self.app.metrics.request_started(RequestEra::Session);
         let info = session.session().info();
         let catalog = self.app.catalog.whole();
-        let mut context = self.app.context(Era::Legacy, &self.caller, &catalog);
+        let mut context = self.app.context(info.version, &self.caller, &catalog);
         context.capabilities = Some(&info.capabilities);
         let peer = Peer {
             app: &self.app,
             session: Some(session),
-            version: info.version,
             context,
             started: Instant::now(),
             resumes: false,
@@ -346,7 +347,9 @@ impl Client {
     ) -> Result<(SessionGuard, Box<RawValue>), ErrorObject> {
         let since = changes::mark(&self.app, &None, &self.caller);
         let catalog = self.app.catalog.whole();
-        let context = self.app.context(Era::Legacy, &self.caller, &catalog);
+        let context = self
+            .app
+            .context(ProtocolVersion::UNSTATED, &self.caller, &catalog);
         let (params, result) = dispatch::initialize(&context, params)?;
         let info = SessionInfo {
             owner: self.caller.principal.clone(),
@@ -372,7 +375,7 @@ const NOT_INITIALIZED: &str = "Invalid request: call initialize first, or name t
 
 /// The version that the `_meta` of a request names.
 fn stated_version(params: &Map<String, Value>) -> Option<&str> {
-    mcp::meta(params)?.get(mcp::META_PROTOCOL_VERSION)?.as_str()
+    mcp::in_meta(params, mcp::META_PROTOCOL_VERSION)?.as_str()
 }
 
 /// The reply to what cannot be served. Without an id it is `null` in every revision, so that a client

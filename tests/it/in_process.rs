@@ -1,10 +1,9 @@
-//! The router without a socket. Every response is checked against what a response may hold.
+//! The server without a socket. Every response is checked against what a response may hold.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
@@ -13,7 +12,7 @@ use mcp_serve::app::{App, Listeners, Options, Pace, Refusals};
 use mcp_serve::auth::Authenticator;
 use mcp_serve::catalog::{Current, Environment};
 use mcp_serve::execute::{self, Executor};
-use mcp_serve::http::{Connection, router};
+use mcp_serve::http::{Connection, serve};
 use mcp_serve::protocol::version::Era;
 use mcp_serve::session::{SessionStore, store};
 use mcp_serve::stream::Histories;
@@ -21,7 +20,6 @@ use mcp_serve::task::{self, Tasks};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::support::{PATIENCE, Response, initialize, modern_meta};
 
@@ -59,7 +57,6 @@ const HEADERS: [&str; 9] = [
 /// A server without sockets.
 pub(crate) struct InProcess {
     pub(crate) app: Arc<App>,
-    router: Router,
 }
 
 impl InProcess {
@@ -106,8 +103,7 @@ impl InProcess {
         };
         change(&mut app);
         let app = Arc::new(app);
-        let router = router(Arc::clone(&app));
-        Self { app, router }
+        Self { app }
     }
 
     /// How many sessions live.
@@ -140,7 +136,6 @@ impl InProcess {
         let mut built = http::Request::builder()
             .method(request.method.as_str())
             .uri(&request.target)
-            .extension(connection)
             .body(Body::from(request.body.clone()))
             .unwrap();
         for (name, value) in &request.headers {
@@ -149,7 +144,8 @@ impl InProcess {
                 .headers_mut()
                 .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
         }
-        let answered = tokio::time::timeout(PATIENCE, self.router.clone().oneshot(built)).await;
+        let answered =
+            tokio::time::timeout(PATIENCE, serve(Arc::clone(&self.app), connection, built)).await;
         let response = answered
             .unwrap_or_else(|_| panic!("{name}: no response"))
             .unwrap();
