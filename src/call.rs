@@ -3,6 +3,7 @@
 pub(super) mod asking;
 pub(super) mod changes;
 pub(super) mod legacy;
+mod status;
 
 use std::mem;
 use std::sync::Arc;
@@ -19,9 +20,7 @@ use crate::auth::Permission;
 use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
 use crate::dispatch::{self, Call, Plan, Purpose, Retry};
-use crate::execute::{
-    Busy, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
-};
+use crate::execute::{CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped};
 use crate::metrics::{ErrorType, MessageKind, OTHER};
 use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
@@ -31,9 +30,10 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::logging::Level;
 use crate::protocol::mcp::Method;
 use crate::protocol::progress::ProgressToken;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::ProtocolVersion;
 use crate::session::{Session, SessionGuard};
 use crate::stream::{Outbox, Reader, Reply};
+use status::ErrorStatus;
 
 /// Who may see what comes of a call: what its tool asks of a caller counts
 /// for its task and its stream too.
@@ -112,19 +112,15 @@ impl Drop for CallInSession {
 }
 
 /// Starts a call. `keep` is dropped when its reply is in the outbox.
-///
-/// # Errors
-///
-/// [`Busy`] at a limit of calls.
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
     call: (Call, Input),
     stop: Stop,
     keep: K,
-) -> Result<(), Busy> {
+) {
     let (request, listener) = prepare(app, from, call, keep);
-    app.executor.start(request, stop, Box::new(listener))
+    app.executor.start(request, stop, Box::new(listener));
 }
 
 /// What the executor is asked to run, and who hears of it.
@@ -210,7 +206,7 @@ impl<K: Send + 'static> Listener for Answering<K> {
 
     fn done(mut self: Box<Self>, outcome: Outcome) {
         let era = self.from.version.era();
-        let status = error_status(era, &outcome);
+        let status = ErrorStatus::of(era, &outcome);
         let failed = error_type(&outcome);
         let is_own = matches!(outcome, Outcome::Error(_));
         let encoded = self.encoded(outcome);
@@ -244,7 +240,7 @@ impl<K> Answering<K> {
     pub(super) fn reply(
         &mut self,
         outcome: &Result<Box<RawValue>, ErrorObject>,
-        error_status: StatusCode,
+        error_status: ErrorStatus,
         error_type: Option<ErrorType>,
     ) {
         let is_tool = matches!(self.purpose, Purpose::Tool);
@@ -257,8 +253,14 @@ impl<K> Answering<K> {
         );
         self.owes_reply = false;
         if !self.from.is_given_up() {
-            let reply = reply(&self.from.id, outcome, error_status);
-            self.from.outbox.reply(reply);
+            let ErrorStatus {
+                status,
+                retry_after,
+            } = error_status;
+            self.from.outbox.reply(Reply {
+                retry_after: retry_after.filter(|_| outcome.is_err()),
+                ..reply(&self.from.id, outcome, status)
+            });
         }
     }
 
@@ -288,6 +290,9 @@ impl<K> Answering<K> {
             }
             Outcome::MissingCapabilities(missing) => return Err(missing_capabilities(&missing)),
             Outcome::Error(error) => return Err(error),
+            Outcome::Refused(refusal) => {
+                return Err(ErrorObject::new(INTERNAL_ERROR, refusal.message));
+            }
             Outcome::Stopped(Stopped::ByClient | Stopped::ByDisconnect) => "The call was cancelled",
             Outcome::Stopped(Stopped::BySession) => "The call was cancelled: its session ended",
             Outcome::Stopped(Stopped::ByShutdown) => {
@@ -307,10 +312,8 @@ impl<K> Drop for Answering<K> {
         }
         let error = ErrorObject::new(INTERNAL_ERROR, LOST);
         let message = encode_error(Some(&self.from.id), UnreadableId::Null, &error);
-        self.from.outbox.reply(Reply {
-            status: error_status(self.from.version.era(), &Outcome::Lost),
-            data: message.into(),
-        });
+        let status = ErrorStatus::of(self.from.version.era(), &Outcome::Lost).status;
+        self.from.outbox.reply(Reply::new(status, message));
     }
 }
 
@@ -320,16 +323,12 @@ pub(super) fn reply(
     outcome: &Result<Box<RawValue>, ErrorObject>,
     error_status: StatusCode,
 ) -> Reply {
-    let (status, data) = match outcome {
-        Ok(result) => (StatusCode::OK, encode_result(id, result)),
+    match outcome {
+        Ok(result) => Reply::new(StatusCode::OK, encode_result(id, result)),
         Err(error) => {
             let data = encode_error(Some(id), UnreadableId::Null, error);
-            (error_status, data)
+            Reply::new(error_status, data)
         }
-    };
-    Reply {
-        status,
-        data: data.into(),
     }
 }
 
@@ -380,21 +379,6 @@ pub(super) fn count_answer(
     );
 }
 
-/// The error of a call beyond a limit.
-pub(super) fn busy_error(busy: Busy) -> ErrorObject {
-    ErrorObject::new(INTERNAL_ERROR, why_busy(busy))
-}
-
-/// What a client is told of a call beyond a limit.
-pub(super) fn why_busy(busy: Busy) -> &'static str {
-    match busy {
-        Busy::Server => "The server is running as many calls as it may; try again later",
-        Busy::Principal => {
-            "As many calls of yours are running as may; try again when one has ended"
-        }
-    }
-}
-
 /// The error of what comes when the server stops already.
 pub(super) fn stopping_error() -> ErrorObject {
     ErrorObject::new(INTERNAL_ERROR, STOPPING)
@@ -419,17 +403,8 @@ fn error_type(outcome: &Outcome) -> Option<ErrorType> {
         Outcome::Error(_) => Some(ErrorType::Tool),
         Outcome::Messages(_) | Outcome::Bytes(_) | Outcome::InputRequired(_) => None,
         Outcome::MissingCapabilities(_) => Some(ErrorType::JsonRpc(MISSING_CLIENT_CAPABILITY)),
-        Outcome::Stopped(_) | Outcome::Lost => Some(ErrorType::JsonRpc(INTERNAL_ERROR)),
-    }
-}
-
-/// The status of a reply without a result. A legacy client sees every reply to a valid request as
-/// 200, and so does every client the error of a tool: the request was good, and the server works.
-fn error_status(era: Era, outcome: &Outcome) -> StatusCode {
-    match (era, outcome) {
-        (Era::Legacy, _) | (Era::Modern, Outcome::Error(_)) => StatusCode::OK,
-        (Era::Modern, Outcome::MissingCapabilities(_)) => StatusCode::BAD_REQUEST,
-        (Era::Modern, Outcome::Stopped(_)) => StatusCode::SERVICE_UNAVAILABLE,
-        (Era::Modern, _) => StatusCode::INTERNAL_SERVER_ERROR,
+        Outcome::Refused(_) | Outcome::Stopped(_) | Outcome::Lost => {
+            Some(ErrorType::JsonRpc(INTERNAL_ERROR))
+        }
     }
 }

@@ -24,9 +24,11 @@ mod outbound;
 mod output;
 mod pace;
 mod process;
+mod refusal;
 mod report;
 mod reporter;
 mod shares;
+mod signals;
 mod spill;
 mod starting;
 mod stderr;
@@ -45,12 +47,12 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::catalog::{self, Arguments, Tool};
 use crate::outputs::Outputs;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
@@ -64,18 +66,25 @@ use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
 use call_task::{CallTask, or_lost};
 use conversation::Conversation;
+use folder::Spares;
 use gate::Gates;
 use outbound::Outbound;
-use shares::Shares;
+use shares::{Full, Share, Shares};
 use stuck::Stuck;
 
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
+pub use refusal::{Limit, Refusal};
 
 /// The most calls that wait at once for a user to answer what their definition asks.
 const MAX_QUESTIONS: usize = 1024;
 /// The most of them that are calls of one principal.
 const MAX_QUESTIONS_OF_ONE: usize = 32;
+
+/// How long is waited from one look to the next for what died after its parent, in a call that goes on,
+/// and for what no call needs any more. A signal would tell of each death, also of those that every call
+/// waits for anyway, and wake two threads for each.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What bounds the calls.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +109,7 @@ pub struct Executor {
     gates: Gates,
     outbound: Arc<Outbound>,
     outputs: Arc<Outputs>,
+    spares: Arc<Spares>,
     tasks: TaskTracker,
     numbers: AtomicU64,
     /// In milliseconds, over all tools that were ever called.
@@ -187,6 +197,8 @@ pub enum Outcome {
     Error(ErrorObject),
     /// The messages of a prompt.
     Messages(Vec<PromptMessage>),
+    /// The call is not run: there is too much to do.
+    Refused(Refusal),
     /// What was printed or read, of which whoever asked makes something.
     Bytes(Vec<u8>),
     /// The call ended before the tool did.
@@ -240,15 +252,6 @@ pub enum List {
     Resources,
 }
 
-/// Why a call is not started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Busy {
-    /// The server runs as many calls as it may.
-    Server,
-    /// The principal has as many calls as one may have.
-    Principal,
-}
-
 impl Executor {
     /// An executor without calls.
     pub fn new(limits: Limits) -> Self {
@@ -259,12 +262,13 @@ impl Executor {
                 permits: Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS))),
                 stuck: Stuck::default(),
             },
-            calls: Shares::new(usize::MAX, limits.max_calls_per_principal),
-            questions: Shares::new(MAX_QUESTIONS, NonZeroUsize::new(MAX_QUESTIONS_OF_ONE)),
+            calls: Shares::new(None, limits.max_calls_per_principal),
+            questions: Shares::new(Some(MAX_QUESTIONS), NonZeroUsize::new(MAX_QUESTIONS_OF_ONE)),
             // As many wait at most as run.
             gates: Gates::new(limits.max_calls),
             outbound: Arc::new(Outbound::new()),
             outputs: Arc::default(),
+            spares: Arc::default(),
             tasks: TaskTracker::new(),
             numbers: AtomicU64::new(1),
             longest_grace: AtomicU64::new(0),
@@ -288,21 +292,22 @@ impl Executor {
         tool.timeout.unwrap_or(self.limits.call_timeout)
     }
 
-    /// Starts a call in a task of its own, which for a fixed text may be over when this returns.
-    ///
-    /// # Errors
-    ///
-    /// [`Busy`] at a limit of calls. The listener is dropped then, and hears of nothing.
-    pub fn start(
-        &self,
-        request: CallRequest,
-        stop: Stop,
-        listener: Box<dyn Listener>,
-    ) -> Result<(), Busy> {
-        let share = self.calls.take(&request.caller.principal)?;
-        let permit = Arc::clone(&self.load.permits)
-            .try_acquire_owned()
-            .map_err(|_| Busy::Server)?;
+    /// Starts a call in a task of its own. One that is refused at a limit of calls is over when this
+    /// returns, and one for a fixed text may be.
+    pub fn start(&self, request: CallRequest, stop: Stop, listener: Box<dyn Listener>) {
+        let started = Instant::now();
+        let (share, permit) = match self.take_in(&request.caller.principal) {
+            Ok(taken) => taken,
+            Err(full) => {
+                let outcome = refusal::too_many_calls(full);
+                log(
+                    (request.number, &request.tool, &request.caller),
+                    started,
+                    &outcome,
+                );
+                return listener.done(outcome);
+            }
+        };
         let secrets = Arc::clone(request.tool.secrets());
         let mut listener = discreet::listener(listener, &secrets);
         let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
@@ -315,6 +320,7 @@ impl Executor {
             caller: request.caller,
             outbound: Arc::clone(&self.outbound),
             outputs: Arc::clone(&self.outputs),
+            spares: Arc::clone(&self.spares),
             stop,
             shutdown: self.stop.clone(),
             kill: self.kill.clone(),
@@ -333,17 +339,9 @@ impl Executor {
         .hiding(secrets);
         let is_fixed = call.tool.origin() == catalog::Origin::Definition;
         let mut task = Box::pin(async move {
-            let started = Instant::now();
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
             let outcome = Box::pin(or_lost(run)).await;
-            tracing::info!(
-                call = call.number,
-                tool = call.tool.name,
-                principal = %call.caller.principal,
-                outcome = report::label(&outcome),
-                duration_seconds = started.elapsed().as_secs_f64(),
-                "call"
-            );
+            log((call.number, &call.tool, &call.caller), started, &outcome);
             // A client that calls again at once finds its share free.
             drop(call);
             listener.done(outcome);
@@ -354,7 +352,13 @@ impl Executor {
         if !is_fixed || task.as_mut().poll(&mut context).is_pending() {
             self.tasks.spawn(task);
         }
-        Ok(())
+    }
+
+    /// Takes what a call needs of the limits.
+    fn take_in(&self, principal: &Principal) -> Result<(Share, OwnedSemaphorePermit), Full> {
+        let share = self.calls.take(principal)?;
+        let permit = Arc::clone(&self.load.permits).try_acquire_owned();
+        Ok((share, permit.map_err(|_| Full::All)?))
     }
 
     /// How long the processes of the calls so far may take at most to end when they are asked to.
@@ -370,6 +374,19 @@ impl Executor {
     /// How many calls run now.
     pub fn in_flight(&self) -> usize {
         self.load.in_flight()
+    }
+
+    /// Takes note of what dies after its parent, for a process that has called [`prepare_children`], and
+    /// removes folders that no call needs, until `closing`.
+    pub async fn keep_order(&self, closing: CancellationToken) {
+        while timeout(LOOK_INTERVAL, closing.cancelled()).await.is_err() {
+            orphans::reap();
+            let unneeded = self.spares.unneeded();
+            if !unneeded.is_empty() {
+                // A panic was logged, and there is nothing else to tell.
+                drop(tokio::task::spawn_blocking(move || drop(unneeded)).await);
+            }
+        }
     }
 
     /// Ends every call, for the end of the drain. Each still gets its outcome.
@@ -408,10 +425,23 @@ impl Load {
     }
 }
 
+/// Says in the log what came of a call.
+fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &Outcome) {
+    tracing::info!(
+        call = number,
+        tool = tool.name,
+        principal = %caller.principal,
+        outcome = report::label(outcome),
+        duration_seconds = started.elapsed().as_secs_f64(),
+        "call"
+    );
+}
+
 /// Sets on the server what every process that it starts inherits: no descriptor that the server
-/// was started with, files that are private to its user, and no core dumps, which could hold
-/// secrets. What they start in turn becomes a child of the server when it loses its parent; none of
-/// them can look into the server. To be called in the main thread, before the first process is started.
+/// was started with, files that are private to its user, no core dumps, which could hold
+/// secrets, and no signals that are ignored. What they start in turn becomes a child of the server
+/// when it loses its parent; none of them can look into the server. To be called in the main thread,
+/// before the first process is started.
 ///
 /// # Errors
 ///
@@ -426,20 +456,8 @@ pub fn prepare_children() -> io::Result<()> {
     };
     rustix::process::setrlimit(Resource::Core, none)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    signals::handle_ignored()?;
     orphans::adopt()
-}
-
-/// Takes note of what dies after its parent, until `closing`. For a process that has called
-/// [`prepare_children`].
-///
-/// # Errors
-///
-/// The operating system's, when it does not tell of deaths.
-pub fn reap_orphans(
-    closing: CancellationToken,
-) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let deaths = orphans::deaths()?;
-    Ok(orphans::reap(deaths, closing))
 }
 
 #[cfg(test)]

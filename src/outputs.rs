@@ -3,8 +3,10 @@
 //! Each is a file in a private folder of the server, which is written while the program prints. It
 //! has an address that nobody can guess, and is read as a resource by the principal whose call made
 //! it, as long as its credential allows the tool. For everybody else there is no such resource.
+//!
+//! Where there is no room, whoever has most makes it: so nobody pushes out what all others have.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,6 +24,7 @@ use crate::auth::{Caller, Permission, Principal};
 use crate::catalog::{MAX_FILE_BYTES, Tool};
 use crate::protocol::content::Uri;
 use crate::protocol::media::MediaType;
+use crate::redact::Redactor;
 
 /// What every address begins with.
 pub const ADDRESS: &str = "mcp-serve://outputs/";
@@ -53,15 +56,27 @@ const LIMITS: Limits = Limits {
 #[derive(Debug)]
 pub struct Outputs {
     limits: Limits,
+    /// Made with the first output. Its lock is held while it is made, which nobody waits for but who
+    /// begins another.
+    folder: Mutex<Option<Arc<TempDir>>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Made with the first output.
-    folder: Option<TempDir>,
     /// The oldest first.
     kept: VecDeque<Kept>,
+    /// What each principal has of it.
+    shares: HashMap<Principal, Share>,
+    bytes: u64,
+}
+
+/// What a principal has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    /// Its outputs that can be read.
+    outputs: u64,
+    /// The bytes of all its outputs, with those that are being written.
     bytes: u64,
 }
 
@@ -69,6 +84,7 @@ struct State {
 #[derive(Debug)]
 struct Kept {
     uri: Uri,
+    principal: Principal,
     permission: Permission,
     reading: Reading,
     bytes: u64,
@@ -119,6 +135,7 @@ impl Outputs {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
+            folder: Mutex::default(),
             state: Mutex::default(),
         }
     }
@@ -129,7 +146,8 @@ impl Outputs {
     ///
     /// The operating system's, when there can be no file.
     pub fn begin(self: &Arc<Self>, principal: &Principal) -> io::Result<Writer> {
-        let (file, path) = self.state.lock().file()?.into_parts();
+        let folder = self.folder()?;
+        let (file, path) = tempfile::NamedTempFile::new_in(folder.path())?.into_parts();
         Ok(Writer {
             outputs: Arc::clone(self),
             principal: principal.clone(),
@@ -137,6 +155,22 @@ impl Outputs {
             path: Some(path),
             bytes: 0,
         })
+    }
+
+    /// The folder of the outputs, which is made again should it have been removed.
+    fn folder(&self) -> io::Result<Arc<TempDir>> {
+        let mut folder = self.folder.lock();
+        let known = folder.take().filter(|folder| folder.path().is_dir());
+        let there = match known {
+            Some(there) => there,
+            None => Arc::new(
+                tempfile::Builder::new()
+                    .prefix("mcp-serve-outputs-")
+                    .permissions(Permissions::from_mode(PRIVATE_FOLDER))
+                    .tempdir()?,
+            ),
+        };
+        Ok(Arc::clone(folder.insert(there)))
     }
 
     /// Finds what stands at a URI, for a caller that may read it.
@@ -166,11 +200,13 @@ impl Outputs {
 
     /// Forgets all outputs, and the folder that they are in.
     pub fn clear(&self) {
+        let mut gone = Vec::new();
         let mut state = self.state.lock();
-        let gone = std::mem::take(&mut state.kept);
-        state.bytes -= gone.iter().map(|kept| kept.bytes).sum::<u64>();
-        let folder = state.folder.take();
+        while let Some(kept) = state.remove(0) {
+            gone.push(kept);
+        }
         drop(state);
+        let folder = self.folder.lock().take();
         drop((gone, folder));
     }
 
@@ -183,53 +219,84 @@ impl Outputs {
         }
     }
 
-    /// Takes room for so many bytes more. The oldest outputs make it: those of the same principal, and
-    /// those of others only where it has none.
+    /// Takes room for so many bytes more. The outputs of whoever has most bytes make it, the one who asks
+    /// included with what it asks for.
     fn reserve(&self, principal: &Principal, bytes: u64) -> Result<(), NoRoom> {
         let mut gone = Vec::new();
         let mut state = self.state.lock();
         while state.bytes + bytes > self.limits.bytes {
-            gone.push(state.evict(principal).ok_or(NoRoom)?);
+            let evicted = state.evict(principal, bytes, |share| share.bytes);
+            gone.push(evicted.ok_or(NoRoom)?);
         }
-        state.bytes += bytes;
+        state.take(principal, bytes);
         drop(state);
         Ok(())
     }
 
-    fn add(&self, principal: &Principal, kept: Kept) {
+    fn add(&self, kept: Kept) {
         let mut gone = None;
         let mut state = self.state.lock();
         if state.kept.len() >= self.limits.outputs {
-            gone = state.evict(principal);
+            gone = state.evict(&kept.principal, 1, |share| share.outputs);
         }
-        state.kept.push_back(kept);
+        state.add(kept);
         drop(state);
         drop(gone);
     }
 }
 
 impl State {
-    /// A new file in the folder, which is made again should it have been removed.
-    fn file(&mut self) -> io::Result<tempfile::NamedTempFile> {
-        let folder = match self.folder.take() {
-            Some(folder) if folder.path().is_dir() => folder,
-            _ => tempfile::Builder::new()
-                .prefix("mcp-serve-outputs-")
-                .permissions(Permissions::from_mode(PRIVATE_FOLDER))
-                .tempdir()?,
-        };
-        tempfile::NamedTempFile::new_in(self.folder.insert(folder))
+    /// Takes out the oldest output of whoever has most, for a principal that wants so much more; one of
+    /// its own if it would then have most itself.
+    fn evict(
+        &mut self,
+        principal: &Principal,
+        wanted: u64,
+        size: impl Fn(&Share) -> u64,
+    ) -> Option<Kept> {
+        let has = |principal| self.shares.get(principal).map_or(0, &size);
+        let of_each = self.kept.iter().map(|kept| has(&kept.principal));
+        // Of those who have as much, the one with the oldest.
+        let (oldest, most) = of_each.enumerate().rev().max_by_key(|(_, has)| *has)?;
+        if most >= has(principal) + wanted {
+            return self.remove(oldest);
+        }
+        let mut kept = self.kept.iter();
+        let own = kept.position(|kept| kept.principal == *principal)?;
+        self.remove(own)
     }
 
-    fn evict(&mut self, principal: &Principal) -> Option<Kept> {
-        let own = |kept: &Kept| kept.permission.is_of(principal);
-        self.remove(self.kept.iter().position(own).unwrap_or(0))
+    fn add(&mut self, kept: Kept) {
+        self.shares
+            .entry(kept.principal.clone())
+            .or_default()
+            .outputs += 1;
+        self.kept.push_back(kept);
     }
 
     fn remove(&mut self, index: usize) -> Option<Kept> {
         let kept = self.kept.remove(index)?;
-        self.bytes -= kept.bytes;
+        if let Some(share) = self.shares.get_mut(&kept.principal) {
+            share.outputs -= 1;
+        }
+        self.give_back(&kept.principal, kept.bytes);
         Some(kept)
+    }
+
+    fn take(&mut self, principal: &Principal, bytes: u64) {
+        self.bytes += bytes;
+        self.shares.entry(principal.clone()).or_default().bytes += bytes;
+    }
+
+    fn give_back(&mut self, principal: &Principal, bytes: u64) {
+        self.bytes -= bytes;
+        let Some(share) = self.shares.get_mut(principal) else {
+            return;
+        };
+        share.bytes -= bytes;
+        if share.bytes == 0 && share.outputs == 0 {
+            self.shares.remove(principal);
+        }
     }
 }
 
@@ -267,12 +334,17 @@ impl Writer {
         self.file.write(bytes).await
     }
 
-    /// Keeps the output of a call of this tool for its principal, and returns where it stands.
+    /// Keeps the output of a call of this tool for its principal, who reads it without these secrets, and
+    /// returns where it stands.
     ///
     /// # Errors
     ///
     /// The operating system's, when it could not be written.
-    pub async fn keep(mut self, tool: &Arc<Tool>, media: MediaType) -> io::Result<Uri> {
+    pub async fn keep(
+        mut self,
+        (tool, secrets): (&Arc<Tool>, Arc<Redactor>),
+        media: MediaType,
+    ) -> io::Result<Uri> {
         self.file.flush().await?;
         let uri = address()?;
         let Some(file) = self.path.take() else {
@@ -285,9 +357,10 @@ impl Writer {
         };
         let kept = Kept {
             uri: uri.clone(),
+            principal: self.principal.clone(),
             permission,
             reading: Reading {
-                tool: Arc::new(tool.reading(file.to_path_buf(), &media)),
+                tool: Arc::new(tool.reading(file.to_path_buf(), &media, secrets)),
                 media,
             },
             // From here on they are those of the output.
@@ -295,14 +368,15 @@ impl Writer {
             expires: Instant::now() + KEPT_FOR,
             _file: file,
         };
-        self.outputs.add(&self.principal, kept);
+        self.outputs.add(kept);
         Ok(uri)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.outputs.state.lock().bytes -= self.bytes;
+        let mut state = self.outputs.state.lock();
+        state.give_back(&self.principal, self.bytes);
     }
 }
 

@@ -34,8 +34,14 @@ const STARS: &str = "***";
 /// ```
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// `None` when there is nothing to look for.
-    secrets: Option<AhoCorasick>,
+    /// Each is looked for by itself; there is none when there is nothing to look for.
+    sets: Vec<Set>,
+}
+
+/// Secrets that are looked for in one pass.
+#[derive(Clone)]
+struct Set {
+    finder: AhoCorasick,
     /// What is looked for.
     patterns: Arc<[String]>,
 }
@@ -65,34 +71,34 @@ impl Redactor {
         }
         patterns.sort();
         patterns.dedup();
-        let secrets = if patterns.is_empty() {
-            None
-        } else {
-            let mut builder = AhoCorasick::builder();
-            builder.match_kind(MatchKind::LeftmostLongest);
-            // To build the other kind takes quadratic time for a long value that repeats itself.
-            builder.kind(Some(AhoCorasickKind::ContiguousNFA));
-            Some(builder.build(&patterns)?)
-        };
-        Ok(Self {
-            secrets,
+        if patterns.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostLongest);
+        // To build the other kind takes quadratic time for a long value that repeats itself.
+        builder.kind(Some(AhoCorasickKind::ContiguousNFA));
+        let set = Set {
+            finder: builder.build(&patterns)?,
             patterns: patterns.into(),
-        })
+        };
+        Ok(Self { sets: vec![set] })
+    }
+
+    /// A redactor of its values and of those of another.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let sets = self.sets.iter().chain(&other.sets);
+        Self {
+            sets: sets.cloned().collect(),
+        }
     }
 
     /// Returns the text without its secrets; borrowed when there are none.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match &self.secrets {
-            Some(secrets) if secrets.is_match(text) => {
-                let mut redacted = String::with_capacity(text.len());
-                secrets.replace_all_with(text, &mut redacted, |_, _, redacted| {
-                    redacted.push_str(STARS);
-                    true
-                });
-                redacted.into()
-            }
-            _ => text.into(),
-        }
+        self.sets.iter().fold(text.into(), |text, set| {
+            set.redacted(&text).map_or(text, Cow::Owned)
+        })
     }
 
     /// Takes the secrets out of a text.
@@ -155,12 +161,29 @@ impl Redactor {
     }
 
     fn needles(&self) -> impl Iterator<Item = &[u8]> {
-        self.patterns.iter().map(String::as_bytes)
+        let patterns = self.sets.iter().flat_map(|set| set.patterns.iter());
+        patterns.map(String::as_bytes)
     }
 
     /// Returns whether there is nothing to look for.
     pub fn is_empty(&self) -> bool {
-        self.secrets.is_none()
+        self.sets.is_empty()
+    }
+}
+
+impl Set {
+    /// A text without its secrets; `None` when there are none in it.
+    fn redacted(&self, text: &str) -> Option<String> {
+        if !self.finder.is_match(text) {
+            return None;
+        }
+        let mut redacted = String::with_capacity(text.len());
+        self.finder
+            .replace_all_with(text, &mut redacted, |_, _, redacted| {
+                redacted.push_str(STARS);
+                true
+            });
+        Some(redacted)
     }
 }
 
@@ -244,6 +267,16 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(redactor.redact(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn two_redactors_are_one() {
+        let one = Redactor::new(["hunter2"]).unwrap();
+        let both = one.and(&Redactor::new(["geheimnis"]).unwrap());
+        assert_eq!(both.redact("hunter2 geheimnis"), "*** ***");
+        assert_eq!(both.cut_end(b"say gehe"), b"say ");
+        assert_eq!(both.cut_end(b"say hunt"), b"say ");
+        assert!(Redactor::default().and(&Redactor::default()).is_empty());
     }
 
     #[test]

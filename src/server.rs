@@ -195,7 +195,6 @@ impl Server {
         let addresses = self.local_addresses();
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        reap_orphans(&tasks, &closing);
         let app = Arc::clone(&self.app);
         let connections = Connections::new(
             move |connection, request| http::serve(Arc::clone(&app), connection, request),
@@ -282,16 +281,6 @@ impl Server {
     }
 }
 
-/// Takes note of what dies after its parent.
-fn reap_orphans(tasks: &TaskTracker, closing: &CancellationToken) {
-    match execute::reap_orphans(closing.clone()) {
-        Ok(reaping) => drop(tasks.spawn(reaping)),
-        Err(error) => {
-            tracing::error!(%error, "what dies after its parent is reaped only when a call ends");
-        }
-    }
-}
-
 /// Starts what keeps in order what requests and calls leave behind, until `closing`.
 fn tend(
     app: &Arc<App>,
@@ -305,7 +294,8 @@ fn tend(
             tokio::join!(
                 app.histories.keep_young(closing.clone()),
                 app.tasks.keep_young(closing.clone()),
-                app.executor.outputs().keep_young(closing),
+                app.executor.outputs().keep_young(closing.clone()),
+                app.executor.keep_order(closing),
             );
         }
     });

@@ -100,16 +100,24 @@ impl Client {
 
     /// Reads the answer to a call, whose tool must have done what it does.
     pub(crate) fn receive_result(&mut self) {
-        assert!(self.has_result(), "the call failed");
+        assert!(self.receive_unless_refused(), "the call was refused");
     }
 
-    /// Reads the answer to a call; false if it was refused or its tool failed.
-    pub(crate) fn has_result(&mut self) -> bool {
-        let mut has_failed = false;
+    /// Reads the answer to a call, whose tool must have done what it does; false if the call was
+    /// refused, since there was too much to do.
+    pub(crate) fn receive_unless_refused(&mut self) -> bool {
+        let mut failure = None;
         let answer = self.receive_with(|body| {
-            has_failed = find(body, b"\"isError\":true").is_some();
+            if find(body, b"\"isError\":false").is_none() {
+                failure = Some(String::from_utf8_lossy(body).into_owned());
+            }
         });
-        answer.status == 200 && !has_failed
+        let is_refused = matches!(answer.status, 429 | 503);
+        assert!(
+            is_refused || failure.is_none(),
+            "{answer:?} with {failure:?}"
+        );
+        !is_refused
     }
 
     fn receive_with(&mut self, look: impl FnOnce(&[u8])) -> Answer {

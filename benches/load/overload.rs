@@ -60,7 +60,7 @@ fn load(server: &Server, clients: usize, pace: Option<Duration>, time: Duration)
                     }
                     let sent = Instant::now();
                     client.send(request);
-                    if client.has_result() {
+                    if client.receive_unless_refused() {
                         own.done += 1;
                     } else {
                         own.refused.push(sent.elapsed().as_secs_f64() * 1e3);

@@ -30,11 +30,6 @@ impl Permission {
         }
     }
 
-    /// Whether it is for this principal.
-    pub fn is_of(&self, principal: &Principal) -> bool {
-        self.principal == *principal
-    }
-
     /// Whether a caller may see it.
     pub fn permits(&self, caller: &Caller) -> bool {
         caller.principal == self.principal && (self.allows)(caller)

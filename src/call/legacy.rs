@@ -10,13 +10,16 @@ use super::{CallInSession, changes};
 use crate::app::App;
 use crate::call;
 use crate::dispatch::{self, Call, Context, Plan};
-use crate::execute::{Busy, Input, Stop};
+use crate::execute::{Input, Stop};
 use crate::protocol::jsonrpc::{
     ErrorObject, Notification, Request, RequestId, RequestKey, Response,
 };
 use crate::protocol::mcp::Method;
-use crate::session::SessionGuard;
+use crate::session::{Refused, SessionGuard};
 use crate::stream::Outbox;
+
+/// What a client is told whose session is used as often at once as it can be.
+pub(crate) const CROWDED: &str = "Too many requests of this session are open; try again later";
 
 /// Takes note of a notification. Those that mean nothing here are ignored.
 pub(crate) fn notified(session: &SessionGuard, notification: &Notification) {
@@ -91,13 +94,17 @@ impl Peer<'_> {
     }
 
     /// Starts a call. `keep` is dropped when its reply is in the outbox.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] by a session that ended meanwhile, or is used too often at once.
     pub(crate) fn run<K: Send + 'static>(
         &self,
         id: RequestId,
         call: Call,
         outbox: Arc<Outbox>,
         keep: K,
-    ) -> Result<(), NotStarted> {
+    ) -> Result<(), Refused> {
         let app = self.app;
         let number = app.executor.number();
         let ended = self.session.map(|guard| guard.session().ended());
@@ -111,9 +118,9 @@ impl Peer<'_> {
                 let session = guard.session();
                 let another = guard.another().ok_or_else(|| {
                     if session.ended().is_cancelled() {
-                        NotStarted::Ended
+                        Refused::NotFound
                     } else {
-                        NotStarted::Busy(Busy::Server)
+                        Refused::Crowded
                     }
                 })?;
                 if session.register_call(number, id.key(), stop.client.clone()) {
@@ -142,7 +149,7 @@ impl Peer<'_> {
             resumes: self.resumes,
             given_up: (!self.awaits_cancelled).then(|| stop.client.clone()),
         };
-        call::start(app, from, (call, input), stop, (registered, keep))?;
+        call::start(app, from, (call, input), stop, (registered, keep));
         if let Some(session) = self.session {
             session.session().note_call();
         }
@@ -159,19 +166,5 @@ fn is_use(method: Method, plan: &Plan) -> bool {
     match plan {
         Plan::Answered { is_error, .. } => !is_error,
         plan => is_use && matches!(plan, Plan::Reply(Ok(_))),
-    }
-}
-
-/// Why a call was not started.
-pub(crate) enum NotStarted {
-    /// At a limit of calls.
-    Busy(Busy),
-    /// The session ended meanwhile.
-    Ended,
-}
-
-impl From<Busy> for NotStarted {
-    fn from(busy: Busy) -> Self {
-        Self::Busy(busy)
     }
 }

@@ -169,10 +169,12 @@ fn read_served(
         contents.prompts = prompts::read(entry, defaults, context, report);
     }
     if let Some(entry) = root.get("resources") {
-        contents.resources = resources::read(entry, defaults, context, report);
+        let read = resources::resource;
+        contents.resources = resources::read_each(entry, defaults, context, report, read);
     }
     if let Some(entry) = root.get("resource_templates") {
-        contents.templates = resources::read_templates(entry, defaults, context, report);
+        let read = resources::template;
+        contents.templates = resources::read_each(entry, defaults, context, report, read);
     }
     if let Some(entry) = root.get("toolsets") {
         contents.toolsets = toolsets::read(entry, root, contents, context, report);

@@ -167,11 +167,15 @@ pub struct CallFolder {
 
 impl CallFolder {
     /// A folder with a name that nobody can guess, and so nobody can take before.
+    ///
+    /// # Panics
+    ///
+    /// When the system has no random bits.
     #[expect(
         clippy::expect_used,
         reason = "a name that can be guessed could be taken"
     )]
-    fn new(parent: &Path) -> Self {
+    pub fn new(parent: &Path) -> Self {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).expect("the system has random bits");
         let name = format!("mcp-serve-{:032x}", u128::from_ne_bytes(bits));

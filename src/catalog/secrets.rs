@@ -9,6 +9,7 @@ mod reference;
 mod unexpanded;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::definition::Context;
@@ -144,15 +145,16 @@ impl Resolver<'_> {
             self.named.insert(name, None);
             return;
         }
-        let is_checked = found.iter().any(|one| match one.form {
-            Form::File(_) => true,
-            Form::Env { name, .. } => literal::is_secret_name(name),
-            _ => false,
-        });
+        let is_judged = literal::is_user_name(&name)
+            || found.iter().any(|one| match one.form {
+                Form::File(_) => true,
+                Form::Env { name, .. } => literal::is_secret_name(name),
+                _ => false,
+            });
         let mut scalar = scalar.clone();
         let is_whole = self.scalar(&mut scalar);
         let value = is_whole.then_some(scalar.text);
-        if let Some(value) = value.as_ref().filter(|_| !is_checked) {
+        if let Some(value) = value.as_ref().filter(|_| !is_judged) {
             self.check_length(value, entry.place());
         }
         self.secrets.extend(value.clone());
@@ -411,7 +413,10 @@ impl Resolver<'_> {
         if text.contains('\0') {
             return Err("holds NUL".to_owned());
         }
-        self.check_length(text, place);
+        let name = file.file_stem().and_then(OsStr::to_str);
+        if !name.is_some_and(literal::is_user_name) {
+            self.check_length(text, place);
+        }
         Ok(text.to_owned())
     }
 

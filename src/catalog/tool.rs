@@ -1,13 +1,15 @@
 //! A tool as it runs: everything about it is settled, and a call only brings its arguments.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod digest;
+mod exit;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::allow::Allow;
 use super::argument_error::ArgumentError;
@@ -23,12 +25,13 @@ use super::question::{Fallback, Question, Questions};
 use super::schema::{InputSchema, Mirrored};
 use super::template::Renderer;
 use crate::auth::Caller;
-use crate::document::yaml::{self, Entry, Node};
 use crate::protocol::capabilities::Capability;
 use crate::protocol::content::{Content, Icon};
 use crate::protocol::media::MediaType;
 use crate::protocol::texts::Texts as _;
 use crate::redact::Redactor;
+pub(crate) use digest::ToolDigest;
+pub use exit::{ExitMeaning, ExitRules};
 
 /// How much output of a tool is kept when its definition says nothing: 256 KiB, which is more
 /// than a model can use.
@@ -86,67 +89,6 @@ pub struct Tool {
     /// Names for toolsets to choose by; no client sees them.
     pub tags: BTreeSet<String>,
     pub(crate) parts: Parts,
-}
-
-/// A digest of all that the files say of a tool: what stands under its name, the `defaults` that hold
-/// for it, and its api.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ToolDigest([u8; 32]);
-
-impl ToolDigest {
-    /// That of what stands under a key.
-    pub(crate) fn of(entry: &Entry) -> Self {
-        let mut hasher = Sha256::new();
-        digest(&entry.value, &mut hasher);
-        Self(hasher.finalize().into())
-    }
-
-    /// That of both.
-    #[must_use]
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self(
-            Sha256::new()
-                .chain_update(self.0)
-                .chain_update(other.0)
-                .finalize()
-                .into(),
-        )
-    }
-
-    /// Its bytes.
-    pub(crate) fn bytes(self) -> [u8; 32] {
-        self.0
-    }
-}
-
-/// Digests a value as it is written, since JSON cannot hold every number. Each part says how long it is,
-/// so that no two values are the same bytes.
-fn digest(node: &Node, hasher: &mut Sha256) {
-    let mut begin = |kind: &[u8], length: usize| {
-        hasher.update(kind);
-        hasher.update((length as u64).to_le_bytes());
-    };
-    match &node.content {
-        yaml::Content::Scalar(scalar) => {
-            let kind = if scalar.is_plain() { b"p" } else { b"q" };
-            begin(kind, scalar.text.len());
-            hasher.update(&scalar.text);
-        }
-        yaml::Content::Sequence(nodes) => {
-            begin(b"s", nodes.len());
-            for node in nodes {
-                digest(node, hasher);
-            }
-        }
-        yaml::Content::Mapping(entries) => {
-            begin(b"m", entries.len());
-            for Entry { key, value } in entries {
-                hasher.update((key.text.len() as u64).to_le_bytes());
-                hasher.update(&key.text);
-                digest(value, hasher);
-            }
-        }
-    }
 }
 
 /// What a call is made of.
@@ -318,7 +260,7 @@ impl Tool {
     /// A tool that reads what a call of this one has left in a file. It tells the same secrets apart,
     /// and is for the same callers.
     #[must_use]
-    pub fn reading(&self, file: PathBuf, media: &MediaType) -> Self {
+    pub fn reading(&self, file: PathBuf, media: &MediaType, secrets: Arc<Redactor>) -> Self {
         Self {
             name: self.name.clone(),
             title: None,
@@ -352,7 +294,7 @@ impl Tool {
                 input: Arc::clone(&self.parts.input),
                 bindings: Bindings::default(),
                 questions: Questions::default(),
-                secrets: Arc::clone(&self.parts.secrets),
+                secrets,
             },
         }
     }
@@ -515,45 +457,4 @@ impl Signal {
         ("USR1", Self::Usr1),
         ("USR2", Self::Usr2),
     ];
-}
-
-/// What the exit codes of a tool mean.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExitRules(BTreeMap<u8, Option<String>>);
-
-/// What one exit code means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitMeaning<'a> {
-    /// The call succeeded.
-    Ok,
-    /// The call failed, and this is what to tell the model.
-    Message(&'a str),
-    /// The call failed.
-    Error,
-}
-
-impl ExitRules {
-    /// Makes rules of codes and messages; a code without a message means success.
-    pub(crate) fn new(rules: BTreeMap<u8, Option<String>>) -> Self {
-        Self(rules)
-    }
-
-    /// Fills what is left open with the defaults.
-    pub(crate) fn or(mut self, defaults: &Self) -> Self {
-        for (code, meaning) in &defaults.0 {
-            self.0.entry(*code).or_insert_with(|| meaning.clone());
-        }
-        self
-    }
-
-    /// Returns what an exit code means; 0 is always success, and what no rule names is an error.
-    pub fn meaning(&self, code: i32) -> ExitMeaning<'_> {
-        let rule = u8::try_from(code).ok().and_then(|code| self.0.get(&code));
-        match rule {
-            _ if code == 0 => ExitMeaning::Ok,
-            Some(None) => ExitMeaning::Ok,
-            Some(Some(message)) => ExitMeaning::Message(message),
-            None => ExitMeaning::Error,
-        }
-    }
 }

@@ -128,6 +128,7 @@ fn tell(outcome: Outcome, json: bool) -> Result<u8, Failure> {
             error.message, error.code
         )),
         Outcome::MissingCapabilities(missing) => failed(&missing_capabilities(&missing).message),
+        Outcome::Refused(refusal) => failed(&refusal.message),
         Outcome::Stopped(_) => failed("the call was stopped"),
         Outcome::InputRequired(_) | Outcome::Messages(_) | Outcome::Lost => {
             failed("the call was lost")

@@ -90,16 +90,13 @@ impl Runner {
                 listens: call.listens,
             };
             let stop = Stop::default();
-            let started = executor.start(request(call, &executor), stop, Box::new(listener));
+            executor.start(request(call, &executor), stop, Box::new(listener));
             let ended = async {
                 let outcome = outcome.await.unwrap_or(Outcome::Lost);
                 executor.finished().await;
                 outcome
             };
-            match started {
-                Ok(()) => until_stopped(&executor, ended, events).await,
-                Err(execute::Busy::Server | execute::Busy::Principal) => Ok(Outcome::Lost),
-            }
+            until_stopped(&executor, ended, events).await
         })
     }
 

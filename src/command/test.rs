@@ -129,6 +129,7 @@ fn result(
         Outcome::Result { result, .. } => Ok(result),
         Outcome::Bytes(bytes) => Ok(CallToolResult::text(String::from_utf8_lossy(&bytes))),
         Outcome::Error(error) => Err(format!("the tool ended the call: {}", error.message)),
+        Outcome::Refused(refusal) => Err(refusal.message.into_owned()),
         Outcome::Stopped(_) => Err("the call was stopped".to_owned()),
         Outcome::InputRequired(_)
         | Outcome::MissingCapabilities(_)

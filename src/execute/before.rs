@@ -1,7 +1,5 @@
 //! What a definition asks before anything runs.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::Outcome;
@@ -12,29 +10,32 @@ use crate::auth::Caller;
 use crate::catalog::{Arguments, Fallback, Question, Tool};
 use crate::protocol::input::InputRequest;
 
-/// Asks what the definition of a tool wants to know, and returns the arguments with the answers. The
-/// error is the outcome of a call that must not run.
-pub(super) async fn ask<'a>(
+/// What the definition of a tool wants to know before a call runs; `None` if that is nothing, or if it
+/// may be skipped. The error is the outcome of a call that must not run.
+pub(super) fn to_ask(
     tool: &Tool,
-    arguments: &'a Arguments,
+    arguments: &Arguments,
     caller: &Caller,
-    conversation: &mut Conversation,
-) -> Result<Cow<'a, Arguments>, Outcome> {
+    conversation: &Conversation,
+) -> Result<Option<Ask>, Outcome> {
     let questions = tool.questions(arguments, caller);
     let questions = questions.map_err(|error| report::refused(&error))?;
     if questions.is_empty() {
-        return Ok(Cow::Borrowed(arguments));
+        return Ok(None);
     }
     let requests = questions.iter().map(request).collect::<Result<_, _>>();
     let ask = Ask::of(requests.map_err(|reason| report::not_confirmed(not_asked(&reason)))?);
     let may_skip = tool.confirm_fallback == Fallback::Allow && !tool.asks_for_values();
-    if may_skip && conversation.cannot_ask(&ask) {
-        return Ok(Cow::Borrowed(arguments));
-    }
-    let answers = conversation.ask_first(&ask).await?;
-    let forms: Result<Vec<_>, _> = answers.into_iter().map(form).collect();
-    let forms = forms.map_err(report::not_confirmed)?;
-    Ok(Cow::Owned(tool.filled(arguments, &forms)))
+    let is_skipped = may_skip && conversation.cannot_ask(&ask);
+    Ok((!is_skipped).then_some(ask))
+}
+
+/// Asks, and returns what the forms were filled in with, in the order of the questions. The error is the
+/// outcome of a call that must not run.
+pub(super) async fn ask(ask: &Ask, conversation: &mut Conversation) -> Result<Vec<Value>, Outcome> {
+    let answers = conversation.ask_first(ask).await?;
+    let forms: Result<_, _> = answers.into_iter().map(form).collect();
+    forms.map_err(report::not_confirmed)
 }
 
 fn request(question: &Question) -> Result<(String, InputRequest), String> {

@@ -1,6 +1,9 @@
 //! One call from its first question to its outcome, and what is put in order behind that.
 
+mod turn;
+
 use std::borrow::Cow;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use super::conversation::{Conversation, Unanswered};
 use super::deadline::Deadline;
-use super::folder::Folder;
-use super::gate::{Entered, Gates, Key, Place};
+use super::folder::{Folder, Spares};
+use super::gate::Gates;
 use super::kept::{Beyond, Rest};
 use super::outbound::{Errand, Outbound, Sent};
 use super::output::Failed;
@@ -28,13 +31,15 @@ use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::stuck::Stuck;
 use super::{
-    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, report, stdin,
+    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, refusal, report,
+    stdin,
 };
 use crate::auth::Caller;
-use crate::catalog::{self, Arguments, Overflow, Request, Signal, Tool, Work};
+use crate::catalog::{self, Arguments, Command, Overflow, Request, Signal, Tool, Work};
 use crate::outputs::Outputs;
 use crate::protocol::texts::Texts as _;
 use crate::sandbox::Mark;
+use turn::Turn;
 
 /// A call, and what it shares with the others.
 pub(super) struct CallTask {
@@ -44,6 +49,7 @@ pub(super) struct CallTask {
     pub(super) from: Origin,
     pub(super) outbound: Arc<Outbound>,
     pub(super) outputs: Arc<Outputs>,
+    pub(super) spares: Arc<Spares>,
     pub(super) deadline: Duration,
     pub(super) stop: Stop,
     pub(super) shutdown: CancellationToken,
@@ -58,14 +64,6 @@ pub(super) struct CallTask {
     pub(super) stuck: Stuck,
 }
 
-/// What a call that runs takes from others, until it is dropped.
-#[derive(Debug)]
-struct Turn {
-    _permit: OwnedSemaphorePermit,
-    _place: Place,
-    _share: Arc<Share>,
-}
-
 impl CallTask {
     /// Runs the call to its outcome.
     pub(super) async fn run(
@@ -75,36 +73,38 @@ impl CallTask {
         mut conversation: Conversation,
         listener: &mut dyn Listener,
     ) -> Outcome {
-        if self.tool.asks() && !self.tool.asks_for_values() {
+        let permit = if self.tool.asks() && !self.tool.asks_for_values() {
             // A call that cannot run anyway is not worth a question.
-            if let Err(outcome) = self.work(arguments).await {
-                return outcome;
+            match self.work(arguments, &self.deadline(), permit).await {
+                Ok((_, permit)) => permit,
+                Err(outcome) => return outcome,
             }
-        }
+        } else {
+            permit
+        };
         let (arguments, permit) = match self.ask(arguments, permit, &mut conversation).await {
             Ok(asked) => asked,
             Err(outcome) => return outcome,
         };
-        let work = match self.work(&arguments).await {
+        let deadline = self.deadline();
+        let (work, permit) = match self.work(&arguments, &deadline, permit).await {
             Ok(work) => work,
             Err(outcome) => return outcome,
         };
         let mut reporter = Reporter::new(listener);
-        let deadline = Deadline::after(self.deadline, Instant::now());
         let turn = self.turn(&arguments, permit, &deadline, &mut reporter);
         let turn = match turn.await {
             Ok(turn) => turn,
             Err(outcome) => return outcome,
         };
         // What a path led to before the wait may be something else now.
-        let work = if self.tool.looks_up_paths() {
-            self.work(&arguments).await
+        let (work, turn) = if turn.has_waited && self.tool.looks_up_paths() {
+            match self.work(&arguments, &deadline, turn).await {
+                Ok(work) => work,
+                Err(outcome) => return outcome,
+            }
         } else {
-            Ok(work)
-        };
-        let work = match work {
-            Ok(work) => work,
-            Err(outcome) => return outcome,
+            (work, turn)
         };
         let mut command = match work {
             Work::Run(command) => command,
@@ -126,8 +126,13 @@ impl CallTask {
         conversation.begin();
         reporter.begins();
         let input = input_of(&self.tool, command.input.take());
+        let (folder, turn) = match self.folder(&mut command, &deadline, turn).await {
+            Ok(made) => made,
+            Err(outcome) => return outcome,
+        };
         let start = Start {
             call: self.number,
+            folder,
             input,
             merges: self.tool.output.stderr == catalog::Stderr::Merge,
         };
@@ -160,92 +165,80 @@ impl CallTask {
         permit: OwnedSemaphorePermit,
         conversation: &mut Conversation,
     ) -> Result<(Cow<'a, Arguments>, Option<OwnedSemaphorePermit>), Outcome> {
-        let mut permit = Some(permit);
-        let mut question = None;
-        if self.tool.asks() && conversation.is_live() {
+        let Some(ask) = before::to_ask(&self.tool, arguments, &self.caller, conversation)? else {
+            return Ok((Cow::Borrowed(arguments), Some(permit)));
+        };
+        let (question, permit) = if conversation.waits_for(&ask) {
             let taken = self.questions.take(&self.caller.principal);
-            question = Some(taken.map_err(report::not_asked)?);
-            permit = None;
-        }
-        let asked = tokio::select! {
-            asked = before::ask(&self.tool, arguments, &self.caller, conversation) => asked?,
+            (Some(taken.map_err(refusal::too_many_questions)?), None)
+        } else {
+            (None, Some(permit))
+        };
+        let forms = tokio::select! {
+            forms = before::ask(&ask, conversation) => forms?,
             stopped = self.stopped() => return Err(Outcome::Stopped(stopped)),
         };
         drop(question);
-        Ok((asked, permit))
+        Ok((Cow::Owned(self.tool.filled(arguments, &forms)), permit))
     }
 
-    /// Waits until the call may run, if it has to. Its time goes by meanwhile, but it keeps nobody
-    /// else from running: it gives its permit back, and takes another when it is its turn.
-    async fn turn(
-        &self,
-        arguments: &Arguments,
-        permit: Option<OwnedSemaphorePermit>,
-        deadline: &Deadline,
-        reporter: &mut Reporter<'_>,
-    ) -> Result<Turn, Outcome> {
-        let tool = &self.tool;
-        let key = Key {
-            tool: tool.identity().to_owned(),
-            value: tool.concurrency_key(arguments, &self.caller),
-        };
-        let now = Instant::now();
-        let principal = &self.caller.principal;
-        let entered = (self.gates).enter(key, principal, &tool.concurrency, tool.rate, now);
-        let entered = entered.map_err(|refused| report::not_let_in(tool, &refused, now))?;
-        let (entered, permit) = match (entered, permit) {
-            (Entered::Now(place), Some(permit)) => return Ok(self.turn_with(permit, place)),
-            (entered, permit) => (entered, permit),
-        };
-        drop(permit);
-        tracing::debug!(
-            call = self.number,
-            tool = tool.name,
-            "a call waits for its turn"
-        );
-        // Nothing but its turn is missing: a client that comes back for a task need not wait here.
-        reporter.begins();
-        let turn = async {
-            let place = match entered {
-                Entered::Now(place) => place,
-                Entered::Later(waiting) => waiting
-                    .turn()
-                    .await
-                    .map_err(|refused| report::not_let_in(tool, &refused, Instant::now()))?,
-            };
-            let permit = Arc::clone(&self.permits).acquire_owned().await;
-            let permit = permit.map_err(|_| Outcome::Lost)?;
-            Ok(self.turn_with(permit, place))
-        };
-        let at = deadline.at().unwrap_or(now);
-        tokio::select! {
-            // A call whose time is over does not run, also when its turn has come.
-            biased;
-            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
-            () = tokio::time::sleep_until(at) => Err(report::waited_too_long(self.deadline)),
-            turn = reporter.during(turn) => turn,
-        }
-    }
-
-    fn turn_with(&self, permit: OwnedSemaphorePermit, place: Place) -> Turn {
-        Turn {
-            _permit: permit,
-            _place: place,
-            _share: Arc::clone(&self.share),
-        }
+    /// From now on.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.deadline, Instant::now())
     }
 
     /// Renders what the call does, off the reactor if paths are looked up.
-    async fn work(&self, arguments: &Arguments) -> Result<Work, Outcome> {
-        let work = if self.tool.looks_up_paths() {
+    async fn work<H: Send + 'static>(
+        &self,
+        arguments: &Arguments,
+        deadline: &Deadline,
+        held: H,
+    ) -> Result<(Work, H), Outcome> {
+        let (work, held) = if self.tool.looks_up_paths() {
             let (tool, caller) = (Arc::clone(&self.tool), Arc::clone(&self.caller));
             let arguments = arguments.clone();
-            let working = tokio::task::spawn_blocking(move || tool.work(&arguments, &caller));
-            working.await.map_err(|_| Outcome::Lost)?
+            let work = move || tool.work(&arguments, &caller);
+            self.off_reactor(work, deadline, held).await?
         } else {
-            self.tool.work(arguments, &self.caller)
+            (self.tool.work(arguments, &self.caller), held)
         };
-        work.map_err(|error| report::refused(&error))
+        let work = work.map_err(|error| report::refused(&error))?;
+        Ok((work, held))
+    }
+
+    /// Makes the folder that a command needs.
+    async fn folder(
+        &self,
+        command: &mut Command,
+        deadline: &Deadline,
+        turn: Turn,
+    ) -> Result<(io::Result<Option<Folder>>, Turn), Outcome> {
+        let Some(folder) = command.folder.take() else {
+            return Ok((Folder::empty(command, &self.spares), turn));
+        };
+        let fill = move || Folder::filled(&folder).map(Some);
+        self.off_reactor(fill, deadline, turn).await
+    }
+
+    /// Does what takes time on a file system, which for one that does not answer has no end: the call
+    /// has. What it holds is given back when the operating system has answered.
+    async fn off_reactor<T: Send + 'static, H: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        deadline: &Deadline,
+        held: H,
+    ) -> Result<(T, H), Outcome> {
+        let share = Arc::clone(&self.share);
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(share);
+            (done, held)
+        });
+        tokio::select! {
+            done = working => done.map_err(|_| Outcome::Lost),
+            () = deadline.passed() => Err(report::timed_out(self.deadline)),
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+        }
     }
 
     /// Sends a request. It is over when it is dropped.
@@ -290,20 +283,15 @@ impl CallTask {
         }
     }
 
-    /// Reads a file, off the reactor. The turn is over when the operating system has answered.
+    /// Reads a file.
     async fn read(&self, path: PathBuf, deadline: &Deadline, turn: Turn) -> Outcome {
-        let reading = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let read = catalog::file_bytes(&path);
-            drop(turn);
             (path, read)
-        });
-        tokio::select! {
-            read = reading => match read {
-                Ok((path, read)) => report::read(&self.tool, &path, read),
-                Err(_) => Outcome::Lost,
-            },
-            () = deadline.passed() => report::timed_out(self.deadline),
-            stopped = self.stopped() => Outcome::Stopped(stopped),
+        };
+        match self.off_reactor(read, deadline, turn).await {
+            Ok(((path, read), _turn)) => report::read(&self.tool, &path, read),
+            Err(outcome) => outcome,
         }
     }
 
@@ -423,7 +411,7 @@ impl CallTask {
     fn clean_up(&self, process: Process, folder: Option<Folder>, turn: Turn) {
         // A process that is being ended may still need the folder it runs in.
         let folder = if process.is_over() {
-            folder.and_then(Folder::remove_empty)
+            folder.and_then(Folder::end_empty)
         } else {
             folder
         };
@@ -490,3 +478,6 @@ fn os_signal(signal: Signal) -> rustix::process::Signal {
         Signal::Usr2 => rustix::process::Signal::USR2,
     }
 }
+
+#[cfg(test)]
+mod tests;

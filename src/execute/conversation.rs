@@ -136,9 +136,9 @@ impl Conversation {
         matches!(self.input, Input::Nobody(_)) || !ask.requests.iter().any(|(_, one)| can(one))
     }
 
-    /// True if the call waits while somebody is asked.
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self.input, Input::Live(_))
+    /// True if the call waits while somebody is asked this.
+    pub(super) fn waits_for(&self, ask: &Ask) -> bool {
+        matches!(self.input, Input::Live(_)) && !self.cannot_ask(ask)
     }
 
     /// Asks what a program wants to know.

@@ -63,7 +63,8 @@ impl Texts for Outcome {
                     *bytes = text.into_bytes();
                 }
             }
-            Self::MissingCapabilities(_) | Self::Stopped(_) | Self::Lost => {}
+            // What is refused is told in words of the server's own.
+            Self::MissingCapabilities(_) | Self::Refused(_) | Self::Stopped(_) | Self::Lost => {}
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The folder of a call: private, made before its process starts and removed after its end.
 
 mod removal;
+mod spares;
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::RenameFlags;
 
 use crate::catalog::{CallFolder, Command};
+pub(super) use spares::Spares;
 
 /// Nobody but the server's user may enter.
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -19,34 +24,31 @@ const PRIVATE_FILE: u32 = 0o600;
 pub(super) struct Folder {
     path: PathBuf,
     workdir: PathBuf,
+    /// Where it goes after the call, if another may have it.
+    spares: Option<Arc<Spares>>,
     is_gone: bool,
 }
 
 impl Folder {
-    /// Makes the folder that a command needs, and writes its files; `None` if it needs none.
-    pub(super) async fn make(command: &mut Command) -> io::Result<Option<Self>> {
-        match command.folder.take() {
-            // What is confined has no other place to write to.
-            None if command.workdir.is_some() && command.sandbox.is_none() => Ok(None),
-            None => Self::empty().map(Some),
-            // Files take time, and the reactor has none.
-            Some(folder) => tokio::task::spawn_blocking(move || Self::filled(&folder))
-                .await?
-                .map(Some),
+    /// The empty folder of a call without files; `None` if it runs elsewhere.
+    pub(super) fn empty(command: &Command, spares: &Arc<Spares>) -> io::Result<Option<Self>> {
+        let parent = std::env::temp_dir();
+        // What is confined has no other place to write to, and shares that with no other call.
+        if command.sandbox.is_some() {
+            return Self::new(&parent).map(Some);
         }
+        if command.workdir.is_some() {
+            return Ok(None);
+        }
+        let spare = spares.take().and_then(|spare| spare.renamed(&parent).ok());
+        let mut folder = spare.map_or_else(|| Self::new(&parent), Ok)?;
+        folder.spares = Some(Arc::clone(spares));
+        Ok(Some(folder))
     }
 
-    fn empty() -> io::Result<Self> {
-        let path = builder().prefix("mcp-serve-").tempdir()?.keep();
-        Ok(Self::at(path.clone(), path))
-    }
-
-    fn filled(folder: &CallFolder) -> io::Result<Self> {
-        let (parent, name) = (folder.path.parent().zip(folder.path.file_name()))
-            .ok_or_else(|| io::Error::other("the folder of a call has no name"))?;
-        let mut builder = builder();
-        let made = builder.prefix(name).rand_bytes(0).tempdir_in(parent)?;
-        let made = Self::at(made.keep(), folder.files());
+    /// A folder with the files of a call, which take time to write.
+    pub(super) fn filled(folder: &CallFolder) -> io::Result<Self> {
+        let made = Self::made(&folder.path, folder.files())?;
         make_folders(&made.workdir)?;
         for (name, text) in &folder.contents {
             write(&made.path.join(name), text)?;
@@ -54,12 +56,33 @@ impl Folder {
         Ok(made)
     }
 
-    fn at(path: PathBuf, workdir: PathBuf) -> Self {
-        Self {
-            path,
+    fn new(parent: &Path) -> io::Result<Self> {
+        let path = CallFolder::new(parent).path;
+        Self::made(&path, path.clone())
+    }
+
+    fn made(path: &Path, workdir: PathBuf) -> io::Result<Self> {
+        let (parent, name) = (path.parent().zip(path.file_name()))
+            .ok_or_else(|| io::Error::other("the folder of a call has no name"))?;
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(name).rand_bytes(0);
+        let builder = builder.permissions(Permissions::from_mode(PRIVATE_FOLDER));
+        Ok(Self {
+            path: builder.tempdir_in(parent)?.keep(),
             workdir,
+            spares: None,
             is_gone: false,
-        }
+        })
+    }
+
+    /// The same folder by a name that nobody knows yet.
+    fn renamed(mut self, parent: &Path) -> io::Result<Self> {
+        let path = CallFolder::new(parent).path;
+        let here = rustix::fs::CWD;
+        rustix::fs::renameat_with(here, &self.path, here, &path, RenameFlags::NOREPLACE)?;
+        self.workdir.clone_from(&path);
+        self.path = path;
+        Ok(self)
     }
 
     /// All of it.
@@ -72,10 +95,14 @@ impl Folder {
         &self.workdir
     }
 
-    /// Removes the folder if it is empty, as most are; else gives it back.
-    pub(super) fn remove_empty(mut self) -> Option<Self> {
-        self.is_gone = std::fs::remove_dir(&self.path).is_ok();
-        (!self.is_gone).then_some(self)
+    /// Leaves the folder to a later call, or removes it if it is empty, as most are; else gives it back.
+    pub(super) fn end_empty(mut self) -> Option<Self> {
+        let mut left = match self.spares.take() {
+            Some(spares) => spares.keep(self)?,
+            None => self,
+        };
+        left.is_gone = std::fs::remove_dir(&left.path).is_ok();
+        (!left.is_gone).then_some(left)
     }
 
     /// Removes the folder with what is in it, off the reactor.
@@ -96,12 +123,6 @@ impl Drop for Folder {
             tracing::warn!(%folder, %error, "the folder of a call could not be removed");
         }
     }
-}
-
-fn builder<'a>() -> tempfile::Builder<'a, 'a> {
-    let mut builder = tempfile::Builder::new();
-    builder.permissions(Permissions::from_mode(PRIVATE_FOLDER));
-    builder
 }
 
 /// Writes a file that is not there yet: what stands in its place, a link too, is an error.
@@ -143,6 +164,21 @@ mod tests {
         );
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_folder_of_a_call_that_is_over_gets_another_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let spares = Arc::new(Spares::default());
+        let mut folder = Folder::new(parent.path()).unwrap();
+        folder.spares = Some(Arc::clone(&spares));
+        let old = folder.path().to_owned();
+        assert!(folder.end_empty().is_none());
+        let folder = spares.take().unwrap().renamed(parent.path()).unwrap();
+        assert!(folder.workdir().is_dir() && !old.exists());
+        assert_eq!(folder.workdir(), folder.path());
+        drop(folder);
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 
     #[test]

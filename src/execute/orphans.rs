@@ -19,25 +19,21 @@ use std::process::{Child, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use parking_lot::{Mutex, RwLock};
 use rustix::process::{Pid, PidfdFlags, RawPid, Signal, WaitId, WaitIdOptions};
-use signal_hook::consts::SIGCHLD;
-use signal_hook_tokio::Signals;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio_util::sync::CancellationToken;
 
 use super::identity;
-
-/// How long is waited at least from one look for dead orphans to the next.
-const REST: Duration = Duration::from_millis(50);
 
 /// How long is waited for a process that cannot be waited for, for want of a descriptor.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// How long a look waits for processes that are just being started.
 const MAX_WAIT: Duration = Duration::from_millis(50);
+
+/// How many dying orphans are waited for at once, each by a descriptor; those beyond come next.
+const MAX_WAITED_FOR: usize = 16;
 
 /// The number of no call, for a process that leaves nothing behind.
 pub(super) const NO_CALL: u64 = 0;
@@ -51,6 +47,10 @@ static CHILDREN: RwLock<()> = RwLock::new(());
 
 /// The children that the server started itself, and the numbers of their calls.
 static LEADERS: Mutex<BTreeMap<RawPid, u64>> = Mutex::new(BTreeMap::new());
+
+/// The calls of orphans that live, as far as they have said so: many may live for long, and each end
+/// of a call has to do with all of them.
+static KNOWN: Mutex<BTreeMap<RawPid, u64>> = Mutex::new(BTreeMap::new());
 
 /// Lists the children of the main thread, to whom the kernel gives the orphans. `None` if this kernel
 /// has no such list; not set in a process that does not adopt.
@@ -76,20 +76,9 @@ pub(super) fn adopt() -> io::Result<()> {
     Ok(())
 }
 
-/// Says when children die.
-pub(super) fn deaths() -> io::Result<Signals> {
-    Signals::new([SIGCHLD])
-}
-
-/// Takes note of the orphans that die while their calls run, until `closing`.
-pub(super) async fn reap(mut deaths: Signals, closing: CancellationToken) {
-    let reaping = async {
-        while deaths.next().await.is_some() {
-            look(None);
-            tokio::time::sleep(REST).await;
-        }
-    };
-    closing.run_until_cancelled(reaping).await;
+/// Takes note of the orphans that are dead.
+pub(super) fn reap() {
+    look(None);
 }
 
 impl Leader {
@@ -190,9 +179,11 @@ fn look(ended: Option<&Leader>) -> Vec<Dying> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // An error is a process that is no child of ours any more.
         if !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None)) {
+            KNOWN.lock().remove(&pid.as_raw_pid());
             continue;
         }
-        if ended.is_some_and(|ended| is_of(pid, ended, &leaders)) && kill(pid) {
+        let is_to_die = ended.is_some_and(|ended| is_of(pid, ended, &leaders)) && kill(pid);
+        if is_to_die && dying.len() < MAX_WAITED_FOR {
             dying.push(open_pidfd(pid));
         }
     }
@@ -212,18 +203,21 @@ fn kill(pid: Pid) -> bool {
 /// True for an orphan that a call has left behind which has ended.
 fn is_of(pid: Pid, ended: &Leader, leaders: &BTreeMap<RawPid, u64>) -> bool {
     // What is not known now is looked at again when the next call ends.
-    let Some(stat) = Stat::of(pid) else {
+    let Ok(group) = rustix::process::getpgid(Some(pid)) else {
         return false;
     };
-    if stat.group == ended.pid.as_raw_pid() {
+    if group == ended.pid {
         return true;
     }
-    if leaders.contains_key(&stat.group) {
+    if leaders.contains_key(&group.as_raw_pid()) {
         return false;
     }
     if let Some(call) = call_of(pid) {
         return call == ended.call || !leaders.values().any(|running| *running == call);
     }
+    let Some(stat) = Stat::of(pid) else {
+        return false;
+    };
     let may_be_of = |(leader, call): (&RawPid, &u64)| {
         let leader = Pid::from_raw(*leader).and_then(Stat::of);
         *call != NO_CALL && leader.is_none_or(|leader| leader.started <= stat.started)
@@ -235,8 +229,17 @@ fn is_of(pid: Pid, ended: &Leader, leaders: &BTreeMap<RawPid, u64>) -> bool {
     own.into_iter().any(may_be_of) && !others.into_iter().any(may_be_of)
 }
 
-/// The number of the call that a process says it belongs to.
+/// The number of the call that an orphan says it belongs to, or once said.
 fn call_of(pid: Pid) -> Option<u64> {
+    let known = KNOWN.lock().get(&pid.as_raw_pid()).copied();
+    known.or_else(|| {
+        let call = call_in_environment(pid)?;
+        KNOWN.lock().insert(pid.as_raw_pid(), call);
+        Some(call)
+    })
+}
+
+fn call_in_environment(pid: Pid) -> Option<u64> {
     let path = format!("/proc/{pid}/environ");
     let mut environment = Vec::new();
     let mut file = File::open(path).ok()?.take(MAX_ENVIRONMENT);
@@ -285,7 +288,6 @@ fn children() -> Vec<Pid> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
     parent: RawPid,
-    group: RawPid,
     /// In ticks of a clock that starts with the machine.
     started: u64,
 }
@@ -304,8 +306,7 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace().skip(1);
         Some(Self {
             parent: fields.next()?.parse().ok()?,
-            group: fields.next()?.parse().ok()?,
-            started: fields.nth(16)?.parse().ok()?,
+            started: fields.nth(17)?.parse().ok()?,
         })
     }
 }
@@ -319,7 +320,6 @@ mod tests {
         let line = "42 (a) S 1 7 (b) c) S 3 5 5 0 -1 4194304 92 0 0 0 0 0 0 0 20 0 1 0 123456 2703360 352\n";
         let expected = Stat {
             parent: 3,
-            group: 5,
             started: 123_456,
         };
         assert_eq!(Stat::read(line), Some(expected));

@@ -96,10 +96,11 @@ impl Outbound {
         let upstream = self.upstream(&request.api);
         let response = upstream.send(request, errand.trace, deadline).await?;
         let body = Kept::new(errand.tool.max_output, errand.beyond);
-        let read = Answer::read(response.response, body);
+        let redactor = response.redactor.clone();
+        let read = Answer::read(response, body);
         let read = tokio::time::timeout_at(deadline, read).await;
         let answer = read.unwrap_or(Err(Failure::Slow))?;
-        Ok((answer, response.redactor))
+        Ok((answer, redactor))
     }
 
     /// What the calls of an API share.

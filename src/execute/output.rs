@@ -60,23 +60,21 @@ pub(super) fn result(
     printed: Printed,
     note: Option<&str>,
 ) -> Result<CallToolResult, Failed> {
+    let secrets = printed.secrets(tool);
     if let Some(link) = printed.link {
-        return Ok(linked(tool, &printed.output, link, note));
+        let beginning = beginning(&printed.output, &secrets);
+        return Ok(linked(tool, beginning, link, note));
     }
     let stdout = match printed.rest {
         Rest::Nothing | Rest::Spill(_) => printed.output,
-        Rest::End(end) => joined(&printed.output, &end, tool.secrets()),
+        Rest::End(end) => joined(&printed.output, &end, &secrets),
     };
     let result = match (&tool.output.form, printed.selected) {
         (Form::Json, Some(values)) => selected_one(tool, values)?,
         (Form::Auto, Some(values)) => selected_any(tool, &values),
         (_, Some(values)) => selected_lines(tool, &values),
         (Form::Text | Form::Response | Form::Raw, None) => text(tool, &stdout, note),
-        (Form::Json, None) => structured(
-            tool,
-            &stdout,
-            parsed(without_mark(&stdout), tool.secrets())?,
-        ),
+        (Form::Json, None) => structured(tool, &stdout, parsed(without_mark(&stdout), &secrets)?),
         (Form::Lines, None) => lines(tool, &stdout, note),
         (Form::Auto, None) => match serde_json::from_slice(without_mark(&stdout)) {
             Ok(Value::Object(object)) => structured(tool, &stdout, Value::Object(object)),
@@ -132,7 +130,11 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
             return CallToolResult {
                 // What a tool that changes things left undone, nobody knows.
                 is_error: tool.annotations.read_only != Some(true),
-                ..text(tool, beginning(tool, &printed.output), Some(&note))
+                ..text(
+                    tool,
+                    beginning(&printed.output, &printed.secrets(tool)),
+                    Some(&note),
+                )
             };
         }
         Form::Text | Form::Response | Form::Auto | Form::Lines | Form::Raw => "",
@@ -150,7 +152,8 @@ pub(super) async fn kept(tool: &Arc<Tool>, mut printed: Printed) -> Result<Print
         return Ok(printed);
     };
     let media = printed.media.take().unwrap_or_else(|| media_of(tool));
-    let kept = spill.keep(tool, media.clone()).await;
+    let secrets = Arc::new(printed.secrets(tool));
+    let kept = spill.keep((tool, secrets), media.clone()).await;
     let (uri, bytes) = kept.ok_or_else(|| Failed {
         text: format!(
             "the tool printed more than {} bytes, and the server could not keep them; ask for less",
@@ -174,7 +177,7 @@ fn media_of(tool: &Tool) -> MediaType {
 /// The result of an output that is kept: its beginning, if that is text which is of use, and a link.
 ///
 /// MCP, Tools, Output Schema: MUST provide structured results that conform to it. An error has none.
-fn linked(tool: &Tool, output: &[u8], link: Link, note: Option<&str>) -> CallToolResult {
+fn linked(tool: &Tool, beginning: &[u8], link: Link, note: Option<&str>) -> CallToolResult {
     let Link { uri, media, bytes } = link;
     let (most, minutes) = (tool.max_output, KEPT_FOR.as_secs() / 60);
     let told = if media.is_text() && !media.is_json() {
@@ -183,10 +186,8 @@ fn linked(tool: &Tool, output: &[u8], link: Link, note: Option<&str>) -> CallToo
              resource that is linked, for {minutes} minutes]"
         );
         let notes = [note, Some(&cut)].into_iter().flatten();
-        with_notes(
-            beginning(tool, output),
-            Some(&notes.collect::<Vec<_>>().join("\n")),
-        )
+        let notes = notes.collect::<Vec<_>>().join("\n");
+        with_notes(beginning, Some(&notes))
     } else {
         format!(
             "the tool printed {bytes} bytes of {}, and a result holds {most} at most; all of it is \
@@ -347,13 +348,13 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
 }
 
 /// The beginning of an output that goes on, as far as it may be told.
-fn beginning<'a>(tool: &Tool, bytes: &'a [u8]) -> &'a [u8] {
-    whole_characters(tool.secrets().cut_end(bytes))
+fn beginning<'a>(bytes: &'a [u8], secrets: &Redactor) -> &'a [u8] {
+    whole_characters(secrets.cut_end(bytes))
 }
 
 /// The beginning and the end of an output, and between them how much is left out.
 fn joined(beginning: &[u8], end: &End, secrets: &Redactor) -> Vec<u8> {
-    let beginning = whole_characters(secrets.cut_end(beginning));
+    let beginning = self::beginning(beginning, secrets);
     let rest = secrets.cut_start(&end.bytes);
     let continued = (rest.iter())
         .take_while(|byte| **byte & 0xc0 == 0x80)

@@ -8,18 +8,14 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::time::Instant;
 
 use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
-use super::gate::Refused;
 use super::output::{self, Failed};
 use super::process::End;
 use super::starting::NotStarted;
 use super::stdout::{Given, Printed};
-use super::{Busy, Outcome, Stopped};
-use crate::catalog::{
-    ArgumentError, Concurrency, ExitMeaning, Form, MAX_FILE_BYTES, Rate, Stderr, Tool,
-};
+use super::{Outcome, Stopped};
+use crate::catalog::{ArgumentError, ExitMeaning, Form, MAX_FILE_BYTES, Stderr, Tool};
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
 use crate::protocol::plain::plain;
@@ -241,41 +237,6 @@ pub(super) fn refused(error: &ArgumentError) -> Outcome {
     failed(error.to_string(), "invalid arguments")
 }
 
-/// The outcome of a call that may not run now.
-pub(super) fn not_let_in(tool: &Tool, refused: &Refused, now: Instant) -> Outcome {
-    let (text, how) = match refused {
-        Refused::Full => (full(tool), "too many at once"),
-        Refused::NobodyWaits => (
-            "the tool is busy, and so many calls wait in this server that no more may; nothing was \
-             run; try again later"
-                .to_owned(),
-            "too many at once",
-        ),
-        Refused::TooOften(again) => (too_often(tool.rate, *again, now), "too often"),
-    };
-    failed(text, how)
-}
-
-fn full(tool: &Tool) -> String {
-    let Concurrency { max, queue, key } = &tool.concurrency;
-    let calls = if *max == 1 { "call" } else { "calls" };
-    let alike = if key.is_some() { " of this kind" } else { "" };
-    let waiting = match queue {
-        0 => String::new(),
-        queue => format!(", and {queue} wait"),
-    };
-    format!(
-        "the tool is busy: {max} {calls}{alike} at once is the most{waiting}; nothing was run; try \
-         again when one has ended"
-    )
-}
-
-fn too_often(rate: Option<Rate>, again: Instant, now: Instant) -> String {
-    let wait = again.saturating_duration_since(now).as_secs_f64().ceil();
-    let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
-    format!("the tool may be called {rate}; nothing was run; try again in {wait} s")
-}
-
 /// The outcome of a call at its deadline, before it was its turn.
 pub(super) fn waited_too_long(deadline: Duration) -> Outcome {
     let limit = humanly(deadline);
@@ -291,21 +252,6 @@ pub(super) fn timed_out(deadline: Duration) -> Outcome {
     let limit = humanly(deadline);
     let text = format!("the tool was stopped after its time limit of {limit}");
     failed(text, "timeout")
-}
-
-/// The outcome of a call that would have to ask its user, and may not now.
-pub(super) fn not_asked(busy: Busy) -> Outcome {
-    let text = match busy {
-        Busy::Principal => {
-            "the user must be asked first, and so many calls of this user wait for answers that no more \
-             may; nothing was run; answer them, or cancel them, and call again"
-        }
-        Busy::Server => {
-            "the user must be asked first, and so many calls wait for answers in this server that no \
-             more may; nothing was run; try again later"
-        }
-    };
-    failed(text, "too many questions")
 }
 
 /// The outcome of a call that its user did not allow.
@@ -386,6 +332,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::InputRequired(_) => "input required",
         Outcome::MissingCapabilities(_) => "missing client capability",
         Outcome::Error(_) => "protocol error",
+        Outcome::Refused(refusal) => refusal.limit.label(),
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
         Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
         Outcome::Stopped(Stopped::ByDisconnect) => "cancelled by a lost connection",

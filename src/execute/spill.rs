@@ -9,6 +9,7 @@ use crate::catalog::Tool;
 use crate::outputs::{Outputs, Writer};
 use crate::protocol::content::Uri;
 use crate::protocol::media::MediaType;
+use crate::redact::Redactor;
 
 /// Takes output in parts. Nothing is written before there is more of it than a result holds.
 #[derive(Debug)]
@@ -79,15 +80,19 @@ impl Spill {
         self.writer.is_some()
     }
 
-    /// Keeps the output of a tool, and returns where it stands and how many bytes it has; `None` where
+    /// Keeps the output of a tool, which is read without these secrets, and returns where it stands and how many bytes it has; `None` where
     /// it cannot be kept.
-    pub(super) async fn keep(mut self, tool: &Arc<Tool>, media: MediaType) -> Option<(Uri, u64)> {
+    pub(super) async fn keep(
+        mut self,
+        of: (&Arc<Tool>, Arc<Redactor>),
+        media: MediaType,
+    ) -> Option<(Uri, u64)> {
         while self.is_due() {
             self.write().await.ok()?;
         }
         let writer = self.writer?;
         let bytes = writer.bytes();
-        let kept = writer.keep(tool, media).await;
+        let kept = writer.keep(of, media).await;
         let uri = kept.map_err(|error| not_kept(&error)).ok()?;
         Some((uri, bytes))
     }

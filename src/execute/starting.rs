@@ -21,6 +21,8 @@ const BUSY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(30
 pub(super) struct Start {
     /// The number of the call.
     pub(super) call: u64,
+    /// The folder of its own, if it gets one.
+    pub(super) folder: io::Result<Option<Folder>>,
     pub(super) input: Option<Input>,
     /// What it writes to standard error is in its output.
     pub(super) merges: bool,
@@ -47,8 +49,7 @@ pub(super) struct Started {
 
 /// Starts the process, in a folder of its own unless the definition names one.
 pub(super) async fn start(mut command: Command, start: Start) -> Result<Started, NotStarted> {
-    let folder = Folder::make(&mut command).await;
-    let folder = folder.map_err(NotStarted::without_folder)?;
+    let folder = start.folder.map_err(NotStarted::without_folder)?;
     let mark = confined::wrap(&mut command, folder.as_ref());
     let mark = mark.map_err(NotStarted::without_sandbox)?;
     let workdir = command.workdir.as_deref();

@@ -47,9 +47,16 @@ pub(super) struct Printed {
     pub(super) result: Option<Given>,
     /// The line of a message that was longer than the output may be.
     pub(super) cut_message: Option<u64>,
+    /// What hides the credential that it was asked for with, which the definition need not know.
+    pub(super) credential: Redactor,
 }
 
 impl Printed {
+    /// What takes secrets out of the output of a tool.
+    pub(super) fn secrets(&self, tool: &Tool) -> Redactor {
+        tool.secrets().and(&self.credential)
+    }
+
     /// The last that is kept of the output, without what may be a part of a secret.
     pub(super) fn end<'a>(&'a self, secrets: &Redactor) -> &'a [u8] {
         match &self.rest {
@@ -259,6 +266,7 @@ impl<'a> Stdout<'a> {
             selected: None,
             result: self.talk.and_then(|talk| talk.result),
             cut_message,
+            credential: Redactor::default(),
         }
     }
 }

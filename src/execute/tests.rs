@@ -90,7 +90,7 @@ async fn a_call_has_one_outcome_and_gives_all_back_also_when_its_task_panics() {
         let executor = Executor::new(limits);
         let (wire, mut heard, mut outcomes) = Wire::new(panics);
         let stop = never();
-        executor.start(call(&executor, TALKS), stop, wire).unwrap();
+        executor.start(call(&executor, TALKS), stop, wire);
         let Some(Said::Progress(progress)) = heard.recv().await else {
             panic!("no progress");
         };
@@ -134,7 +134,7 @@ tools:
     let (wire, mut heard, mut outcomes) = Wire::new(false);
     let stop = never();
     let started = Instant::now();
-    executor.start(call(&executor, FLOOD), stop, wire).unwrap();
+    executor.start(call(&executor, FLOOD), stop, wire);
     let mut told = Vec::new();
     let mut idle = None;
     while let Some(Said::Progress(progress)) = heard.recv().await {
@@ -155,7 +155,7 @@ tools:
 }
 
 #[tokio::test]
-async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
+async fn a_call_beyond_the_limit_is_refused_at_once() {
     let executor = Executor::new(Limits {
         max_calls: 0,
         max_calls_per_principal: None,
@@ -164,10 +164,11 @@ async fn a_call_beyond_the_limit_is_refused_and_its_listener_hears_nothing() {
     });
     let (wire, mut heard, mut outcomes) = Wire::new(false);
     let stop = never();
-    assert_eq!(
-        executor.start(call(&executor, TALKS), stop, wire),
-        Err(Busy::Server)
-    );
+    executor.start(call(&executor, TALKS), stop, wire);
+    let Ok(Outcome::Refused(refusal)) = outcomes.try_recv() else {
+        panic!("it has no outcome, or another");
+    };
+    assert_eq!((refusal.limit, refusal.retry_after), (Limit::Server, 1));
     assert!(heard.recv().await.is_none());
     assert!(outcomes.recv().await.is_none());
 }

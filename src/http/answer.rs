@@ -8,13 +8,11 @@ use http::StatusCode;
 
 use super::Connection;
 use super::events::{self, Opened};
-use super::reply::{self, RetryAfter};
+use super::reply;
 use crate::app::App;
 use crate::auth::Permission;
 use crate::call;
-use crate::execute::Busy;
 use crate::metrics::StreamKind;
-use crate::protocol::jsonrpc::RequestId;
 use crate::protocol::version::ProtocolVersion;
 use crate::session::SessionGuard;
 use crate::stream::{Answer, History, HistoryLimits, Reader, Reply};
@@ -80,7 +78,7 @@ fn whole<K: Send + Unpin + 'static>(replies: Vec<Reply>, is_batch: bool, keep: K
         return reply::json(StatusCode::OK, call::array(replies), keep);
     }
     match replies.into_iter().next() {
-        Some(Reply { status, data }) => reply::json(status, data, keep),
+        Some(reply) => reply::whole(reply, keep),
         // An exchange has at least one request.
         None => reply::empty(StatusCode::ACCEPTED),
     }
@@ -92,13 +90,4 @@ async fn becomes_stream(app: &App) {
         std::future::pending::<()>().await;
     }
     tokio::time::sleep(app.options.heartbeat).await;
-}
-
-/// 503 for a call beyond the limit of the server, and 429 for one beyond that of its principal.
-pub(super) fn busy(id: &RequestId, busy: Busy) -> Response {
-    let why = call::why_busy(busy);
-    match busy {
-        Busy::Server => reply::unavailable(Some(id), why, RetryAfter::Busy),
-        Busy::Principal => reply::too_many(id, why, RetryAfter::Busy),
-    }
 }

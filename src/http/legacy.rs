@@ -16,13 +16,13 @@ use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, headers, subscriptions};
-use crate::call::legacy::{NotStarted, Peer, Planned, answered, notified};
+use crate::call::legacy::{CROWDED, Peer, Planned, answered, notified};
 use crate::call::{self, changes};
 use crate::dispatch;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INVALID_REQUEST, Malformed, Message, Request, RequestId, SESSION_NOT_FOUND,
-    UnreadableId, encode_error,
+    ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Request, RequestId,
+    SESSION_NOT_FOUND, UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
@@ -192,8 +192,6 @@ enum NoSession {
     Crowded,
 }
 
-const CROWDED: &str = "Too many requests of this session are open; try again later";
-
 /// The error of a request in a session that does not exist, any more or for this caller.
 fn not_found() -> ErrorObject {
     ErrorObject::new(SESSION_NOT_FOUND, "Session not found")
@@ -295,12 +293,8 @@ async fn serve_request(
     let permission = call::permission(&call);
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
-    match peer.run(id.clone(), *call, outbox, in_flight) {
-        Ok(()) => {}
-        Err(NotStarted::Busy(busy)) => return answer::busy(&id, busy),
-        Err(NotStarted::Ended) => {
-            return NoSession::Unknown.response(Some(&id), &exchange.headers);
-        }
+    if let Err(refused) = peer.run(id.clone(), *call, outbox, in_flight) {
+        return NoSession::from(refused).response(Some(&id), &exchange.headers);
     }
     let exchanged = Exchanged {
         app: &exchange.app,
@@ -348,10 +342,7 @@ pub(super) async fn post_batch(
             Ok(Message::Response(response)) => answered(&session, response),
             Err(Malformed { id, error }) => {
                 let data = encode_error(id.as_ref(), UnreadableId::Null, &error);
-                outbox.reply(Reply {
-                    status: StatusCode::OK,
-                    data: data.into(),
-                });
+                outbox.reply(Reply::new(StatusCode::OK, data));
             }
         }
     }
@@ -403,8 +394,8 @@ async fn in_batch(
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match peer.run(id.clone(), *call, outbox, in_flight) {
                     Ok(()) => return,
-                    Err(NotStarted::Busy(busy)) => Err(call::busy_error(busy)),
-                    Err(NotStarted::Ended) => Err(not_found()),
+                    Err(Refused::Crowded) => Err(ErrorObject::new(INTERNAL_ERROR, CROWDED)),
+                    Err(Refused::NotFound) => Err(not_found()),
                 }
             }
         }

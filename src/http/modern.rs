@@ -121,11 +121,9 @@ async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waitin
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.connection.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
-    let from = origin(app, id.clone(), &call, outbox);
+    let from = origin(app, id, &call, outbox);
     let input = call::input_of_retry(&mut call);
-    if let Err(busy) = call::start(app, from, (call, input), stop, ()) {
-        return answer::busy(&id, busy);
-    }
+    call::start(app, from, (call, input), stop, ());
     answer::answer(exchanged(exchange), reader, (cancel, waiting)).await
 }
 

@@ -90,8 +90,17 @@ pub(super) fn reply<K: Send + Unpin + 'static>(
     error_status: StatusCode,
     keep: K,
 ) -> Response {
-    let Reply { status, data } = call::reply(id, outcome, error_status);
-    json(status, data, keep)
+    whole(call::reply(id, outcome, error_status), keep)
+}
+
+/// A reply that is the whole response.
+pub(super) fn whole<K: Send + Unpin + 'static>(reply: Reply, keep: K) -> Response {
+    let mut response = json(reply.status, reply.data, keep);
+    if let Some(seconds) = reply.retry_after {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
 }
 
 /// An error that answers a request whose id is known.

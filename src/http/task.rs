@@ -104,14 +104,11 @@ pub(super) async fn create(
     let listener = Box::new(Answering {
         app: Arc::clone(app),
         number: request.number,
-        running: Arc::clone(&running),
+        running,
         plain,
         created: Some(task),
     });
-    if let Err(busy) = app.executor.start(request, stop, listener) {
-        app.tasks.forget(running.id());
-        return answer::busy(&id, busy);
-    }
+    app.executor.start(request, stop, listener);
     answer::answer(modern::exchanged(exchange), reader, waiting).await
 }
 
@@ -144,7 +141,7 @@ impl Listener for Answering {
         tracing::info!(call = self.number, task = %self.running.id(), "task");
         let created = dispatch::created(&task, self.plain.catalog());
         self.plain
-            .reply(&created, StatusCode::INTERNAL_SERVER_ERROR, None);
+            .reply(&created, StatusCode::INTERNAL_SERVER_ERROR.into(), None);
     }
 
     fn said(&mut self, said: Said) {

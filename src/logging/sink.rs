@@ -84,11 +84,13 @@ impl Write for Sink {
     }
 }
 
-/// Writes what comes. A target that takes nothing any more loses lines, and ends nothing.
+/// Writes what comes. A target that takes nothing any more loses lines, and ends nothing. That lines
+/// were lost is said when one was taken again: said before, it would be lost itself, and be said again.
 fn write_lines(lines: &Receiver<Vec<u8>>, mut target: impl Write, waiting: &Waiting) {
     let mut known = lost();
     for line in lines {
-        if target.write_all(&line).is_err() {
+        let is_taken = target.write_all(&line).is_ok();
+        if !is_taken {
             LOST.fetch_add(1, Ordering::Relaxed);
         }
         let mut bytes = waiting.bytes.lock();
@@ -98,7 +100,7 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut target: impl Write, waiting: &Wait
         if is_empty {
             waiting.is_empty.notify_all();
             let all = lost();
-            if all > known {
+            if is_taken && all > known {
                 tracing::warn!(
                     lines = all - known,
                     "the log has lost lines: nobody took them"

@@ -26,7 +26,9 @@ async fn keep(outputs: &Arc<Outputs>, subject: &str, bytes: &[u8]) -> Uri {
         let written = writer.write(rest).await.unwrap();
         rest = &rest[written..];
     }
-    writer.keep(&tool(), MediaType::text()).await.unwrap()
+    let tool = tool();
+    let of = (&tool, Arc::clone(tool.secrets()));
+    writer.keep(of, MediaType::text()).await.unwrap()
 }
 
 /// The file of an output that this caller can find.
@@ -75,7 +77,7 @@ async fn an_output_is_for_its_principal_and_for_a_while() {
 }
 
 #[tokio::test]
-async fn the_oldest_make_room_and_those_of_others_last() {
+async fn whoever_has_most_makes_room_the_oldest_first() {
     let limits = Limits {
         outputs: 4,
         bytes: 10,
@@ -88,26 +90,33 @@ async fn the_oldest_make_room_and_those_of_others_last() {
     // The bytes: bob makes room for himself.
     let b3 = keep(&outputs, "bob", b"bb").await;
     assert!(there(&a1, "alice") && !there(&b1, "bob") && there(&b2, "bob"));
-    // Whoever has nothing gets it of the oldest.
+    // Others get it of whoever has most, and not of the oldest.
     let c1 = keep(&outputs, "carol", b"ccc").await;
-    assert!(!there(&a1, "alice") && there(&b2, "bob") && there(&c1, "carol"));
+    assert!(there(&a1, "alice") && !there(&b2, "bob") && there(&c1, "carol"));
     // The number.
     let d1 = keep(&outputs, "dave", b"d").await;
     let d2 = keep(&outputs, "dave", b"d").await;
     assert!(!there(&d1, "dave") && there(&d2, "dave") && there(&b3, "bob"));
     assert_eq!(outputs.statistics().outputs, 4);
 
-    // What is being written has room too, and gives it back.
+    // What is being written has room too, but of nobody who has less, and gives it back.
     let mut writer = outputs.begin(&caller("eve", &[]).principal).unwrap();
-    assert_eq!(writer.reserve(10), Ok(()));
-    assert_eq!(writer.reserve(1), Err(NoRoom));
-    let full = Statistics {
-        outputs: 0,
-        bytes: 10,
+    assert_eq!(writer.reserve(2), Ok(()));
+    assert!(
+        !there(&a1, "alice") && there(&c1, "carol"),
+        "as much, and newer"
+    );
+    assert_eq!(writer.reserve(1), Ok(()));
+    assert_eq!(writer.reserve(2), Err(NoRoom));
+    assert!(there(&c1, "carol"));
+    let three = Statistics {
+        outputs: 3,
+        bytes: 9,
     };
-    assert_eq!(outputs.statistics(), full);
+    assert_eq!(outputs.statistics(), three);
     outputs.clear();
     drop(writer);
+    assert!(outputs.state.lock().shares.is_empty());
     let nothing = Statistics {
         outputs: 0,
         bytes: 0,

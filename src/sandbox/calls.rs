@@ -16,6 +16,15 @@ use super::policy::Net;
 /// The rules of a call, any of which refuses it; without a rule it is always refused.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// What makes or finds memory, queues and semaphores that all processes of a user share by a number or
+/// a name, and no rule for files holds: a way to others, as sockets are.
+const SHARED: [i64; 4] = [
+    libc::SYS_mq_open,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_shmget,
+];
+
 /// Set in the numbers of calls by x32 programs, which the same filter sees.
 #[cfg(target_arch = "x86_64")]
 const X32: i64 = 0x4000_0000;
@@ -89,6 +98,7 @@ fn sockets(net: Net) -> Result<Rules, Error> {
         });
         let kinds = kinds.into_iter().collect::<Result<_, _>>()?;
         rules.insert(libc::SYS_socketpair, kinds);
+        rules.extend(SHARED.map(|call| (call, Vec::new())));
     }
     Ok(rules)
 }

@@ -1,7 +1,9 @@
 //! Which files a process in a sandbox can reach, and which processes: by Landlock.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
@@ -64,6 +66,12 @@ const READABLE: &[&str] = &[
 /// What everybody writes to.
 const WRITABLE: &[&str] = &["/dev/full", "/dev/null", "/dev/zero"];
 
+/// How a file is opened that a rule names.
+const NAMED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// How many symbolic links a path may lead over: as many as Linux follows.
+const MAX_LINKS: usize = 40;
+
 /// Confines this thread and all that comes of it, for good; returns the version of Landlock.
 ///
 /// # Errors
@@ -100,7 +108,7 @@ fn with_system(mut rules: RulesetCreated) -> Result<RulesetCreated, RulesetError
     let readable = READABLE.iter().map(|path| (path, can_read()));
     let writable = WRITABLE.iter().map(|path| (path, can_write()));
     for (path, access) in readable.chain(writable) {
-        if let Ok(file) = open(Path::new(path), &[]) {
+        if let Ok(file) = rustix::fs::open(*path, NAMED, Mode::empty()) {
             rules = rules.add_rule(beneath(file, access))?;
         }
     }
@@ -117,8 +125,11 @@ fn with_paths(
     // A program that is not there is told by what becomes it.
     let program = program.filter(|program| program.exists());
     let program = program.map(|path| (path, can_read()));
+    // A folder has more names than one.
+    let writable = policy.write.iter();
+    let writable: Vec<_> = writable.filter_map(|at| at.canonicalize().ok()).collect();
     for (path, access) in read.chain(write).chain(program) {
-        let file = open(path, &policy.write)
+        let file = open(path, &writable)
             .map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
         rules = (rules.add_rule(beneath(file, access))).map_err(|error| error.to_string())?;
     }
@@ -126,20 +137,49 @@ fn with_paths(
 }
 
 /// Opens a path to name it in a rule. Where an earlier call of the tool could write, it may have left a
-/// link to what it cannot reach: there no link is followed out.
+/// link to what it cannot reach: from there on no link is followed out. `writable` are paths without
+/// links.
 fn open(path: &Path, writable: &[PathBuf]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let outer = (writable.iter())
-        .filter_map(|folder| Some((folder, path.strip_prefix(folder).ok()?)))
-        .filter(|(_, below)| *below != Path::new(""))
-        .max_by_key(|(_, below)| below.as_os_str().len());
-    match outer {
-        None => rustix::fs::open(path, flags, Mode::empty()),
-        Some((folder, below)) => {
-            let folder = rustix::fs::open(folder, flags, Mode::empty())?;
-            rustix::fs::openat2(folder, below, flags, Mode::empty(), ResolveFlags::BENEATH)
-        }
+    let is_writable = |at: &Path| writable.iter().any(|folder| at.starts_with(folder));
+    let (folder, below) = walk(path, is_writable)?;
+    let folder = rustix::fs::open(&folder, NAMED, Mode::empty())?;
+    if below == Path::new("") {
+        return Ok(folder);
     }
+    rustix::fs::openat2(folder, &below, NAMED, Mode::empty(), ResolveFlags::BENEATH)
+}
+
+/// Follows an absolute path, and the links in it, until it `ends`; returns where it came to, by a path
+/// without links, and what is left.
+fn walk(path: &Path, ends: impl Fn(&Path) -> bool) -> Result<(PathBuf, PathBuf), Errno> {
+    let mut at = PathBuf::from("/");
+    let mut left = path.to_owned();
+    let mut links = 0;
+    while !ends(&at) {
+        let mut parts = left.components();
+        let Some(part) = parts.next() else { break };
+        let mut rest = parts.as_path().to_owned();
+        match part {
+            Component::RootDir => at = PathBuf::from("/"),
+            Component::ParentDir => drop(at.pop()),
+            Component::CurDir | Component::Prefix(_) => {}
+            Component::Normal(name) => {
+                let next = at.join(name);
+                match rustix::fs::readlink(&next, Vec::new()) {
+                    Ok(_) if links == MAX_LINKS => return Err(Errno::LOOP),
+                    Ok(target) => {
+                        links += 1;
+                        rest = Path::new(OsStr::from_bytes(target.to_bytes())).join(rest);
+                    }
+                    // It is no link.
+                    Err(Errno::INVAL) => at = next,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        left = rest;
+    }
+    Ok((at, left))
 }
 
 fn can_read() -> BitFlags<AccessFs> {

@@ -3,19 +3,24 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use landlock::ABI;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Resource;
 
 use super::policy::{Policy, word};
 use super::{PROGRAM, files, limits, step};
 use crate::reexec;
+
+/// How long the process that tries may say nothing, in seconds: a thousand times of what it needs.
+const PATIENCE: i64 = 10;
 
 /// The word that names what must not be readable.
 pub(super) const CANARY: &str = "canary";
@@ -68,12 +73,12 @@ pub(crate) fn probe() -> Abilities {
         return Abilities::none("this program is not mcp-serve itself, of which a sandbox is made");
     }
     match try_out() {
-        Ok(output) => Abilities::read(&String::from_utf8_lossy(&output.stdout)),
+        Ok(said) => Abilities::read(&said),
         Err(error) => Abilities::none(format!("a sandbox cannot be tried: {error}")),
     }
 }
 
-fn try_out() -> io::Result<Output> {
+fn try_out() -> io::Result<String> {
     let folder = tempfile::tempdir()?;
     let (allowed, canary) = (folder.path().join("allowed"), folder.path().join("canary"));
     File::create(&allowed)?;
@@ -89,7 +94,38 @@ fn try_out() -> io::Result<Output> {
         reason = "it is this program, which ends by itself and leaves nothing behind"
     )]
     let mut command = Command::new(reexec::THIS_PROGRAM);
-    command.arg0(PROGRAM).args(words).env_clear().output()
+    command.arg0(PROGRAM).args(words).env_clear();
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let said = child.stdout.take().map(read_within_patience);
+    let said = said.unwrap_or_else(|| Ok(String::new()));
+    if said.is_err() {
+        child.kill()?;
+    }
+    // Whoever looks for orphans may have taken note of its end. It has said all that matters itself.
+    drop(child.wait());
+    said
+}
+
+/// All that is said, or an error when nothing is for too long.
+fn read_within_patience(mut from: impl Read + AsFd) -> io::Result<String> {
+    let time = Timespec {
+        tv_sec: PATIENCE,
+        tv_nsec: 0,
+    };
+    let mut said = Vec::new();
+    let mut chunk = [0; 1024];
+    loop {
+        let is_ready = poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&time))?;
+        if is_ready == 0 {
+            return Err(io::Error::other("it takes too long"));
+        }
+        let read = from.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(String::from_utf8_lossy(&said).into_owned());
+        }
+        said.extend(chunk.iter().take(read));
+    }
 }
 
 /// Confines this process and says what it can still do; returns its exit code.

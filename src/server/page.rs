@@ -2,21 +2,43 @@
 
 use std::fmt;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use crate::metrics::{Metrics, PREFIX};
 use crate::session::statistics::Counts;
 
-/// The metrics of one collector, on their way to a scraper.
+/// Writes what a source counts.
+pub(super) type Write<T> = fn(&T, &mut Page<'_>) -> fmt::Result;
+
+/// Has what a source counts written at each scrape.
+pub(super) fn register<T: fmt::Debug + Send + Sync + 'static>(
+    metrics: &mut Metrics,
+    source: T,
+    write: Write<T>,
+) {
+    let ours = metrics.registry().sub_registry_with_prefix(PREFIX);
+    ours.register_collector(Box::new(Counted { source, write }));
+}
+
+#[derive(Debug)]
+struct Counted<T> {
+    source: T,
+    write: Write<T>,
+}
+
+impl<T: fmt::Debug + Send + Sync + 'static> Collector for Counted<T> {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        (self.write)(&self.source, &mut Page(encoder))
+    }
+}
+
+/// The metrics of one source, on their way to a scraper.
 pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
-impl<'a> Page<'a> {
-    /// What comes next goes here.
-    pub(super) fn new(encoder: DescriptorEncoder<'a>) -> Self {
-        Self(encoder)
-    }
-
+impl Page<'_> {
     /// A value that goes up and down.
     pub(super) fn gauge(
         &mut self,

@@ -5,11 +5,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
 
-use super::page::Page;
+use super::page::{self, Page};
 use crate::metrics::{Metrics, PREFIX};
 use crate::session::SessionStore;
 
@@ -49,84 +47,78 @@ pub(super) fn register(metrics: &mut Metrics, sessions: &Arc<SessionStore>) {
     for (name, help, histogram) in durations {
         ours.register_with_unit(name, help, Unit::Seconds, histogram.clone());
     }
-    ours.register_collector(Box::new(Sessions(Arc::clone(sessions))));
+    page::register(metrics, Arc::clone(sessions), write);
 }
 
-#[derive(Debug)]
-struct Sessions(Arc<SessionStore>);
-
-impl Collector for Sessions {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = self.0.statistics();
-        let mut page = Page::new(encoder);
-        page.gauges(
-            "sessions",
-            "Sessions that live, by what they do",
-            "state",
-            &now.sessions,
-        )?;
+fn write(sessions: &Arc<SessionStore>, page: &mut Page<'_>) -> fmt::Result {
+    let now = sessions.statistics();
+    page.gauges(
+        "sessions",
+        "Sessions that live, by what they do",
+        "state",
+        &now.sessions,
+    )?;
+    page.gauge(
+        "sessions_limit",
+        "The most sessions at once",
+        None,
+        &now.max_active_sessions,
+    )?;
+    if let Some(timeout) = now.session_idle_timeout {
         page.gauge(
-            "sessions_limit",
-            "The most sessions at once",
-            None,
-            &now.max_active_sessions,
-        )?;
-        if let Some(timeout) = now.session_idle_timeout {
-            page.gauge(
-                "session_idle_timeout",
-                "How long a session may be idle",
-                Some(&Unit::Seconds),
-                &timeout,
-            )?;
-        }
-        page.counters(
-            "sessions_created",
-            "Sessions created, by protocol version",
-            "protocol",
-            &now.sessions_created,
-        )?;
-        page.counters(
-            "sessions_ended",
-            "Sessions ended, by reason",
-            "reason",
-            &now.sessions_ended,
-        )?;
-        page.counters(
-            "sessions_rejected",
-            "Requests for a session that got none, by reason",
-            "reason",
-            &now.sessions_rejected,
-        )?;
-        page.counters(
-            "session_lookups_failed",
-            "Session ids that found no session, by reason",
-            "reason",
-            &now.lookups_failed,
-        )?;
-        page.counter("reaper_runs", "Sweeps for sessions to end", now.reaper_runs)?;
-        page.gauge(
-            "reaper_lag",
-            "How late the last sweep began",
+            "session_idle_timeout",
+            "How long a session may be idle",
             Some(&Unit::Seconds),
-            &now.reaper_lag,
+            &timeout,
         )?;
-        page.gauge(
-            "reaper_last_run_timestamp",
-            "When the last sweep began",
-            Some(&Unit::Seconds),
-            &now.reaper_last_run.unwrap_or_default(),
-        )?;
-        page.gauge(
-            "session_oldest_age",
-            "Age of the oldest session",
-            Some(&Unit::Seconds),
-            &now.oldest_session_age,
-        )?;
-        page.gauge(
-            "session_longest_idle",
-            "Time without use of the session that is idle for longest",
-            Some(&Unit::Seconds),
-            &now.longest_idle,
-        )
     }
+    page.counters(
+        "sessions_created",
+        "Sessions created, by protocol version",
+        "protocol",
+        &now.sessions_created,
+    )?;
+    page.counters(
+        "sessions_ended",
+        "Sessions ended, by reason",
+        "reason",
+        &now.sessions_ended,
+    )?;
+    page.counters(
+        "sessions_rejected",
+        "Requests for a session that got none, by reason",
+        "reason",
+        &now.sessions_rejected,
+    )?;
+    page.counters(
+        "session_lookups_failed",
+        "Session ids that found no session, by reason",
+        "reason",
+        &now.lookups_failed,
+    )?;
+    page.counter("reaper_runs", "Sweeps for sessions to end", now.reaper_runs)?;
+    page.gauge(
+        "reaper_lag",
+        "How late the last sweep began",
+        Some(&Unit::Seconds),
+        &now.reaper_lag,
+    )?;
+    page.gauge(
+        "reaper_last_run_timestamp",
+        "When the last sweep began",
+        Some(&Unit::Seconds),
+        &now.reaper_last_run.unwrap_or_default(),
+    )?;
+    page.gauge(
+        "session_oldest_age",
+        "Age of the oldest session",
+        Some(&Unit::Seconds),
+        &now.oldest_session_age,
+    )?;
+    page.gauge(
+        "session_longest_idle",
+        "Time without use of the session that is idle for longest",
+        Some(&Unit::Seconds),
+        &now.longest_idle,
+    )
 }

@@ -5,63 +5,54 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
 
-use super::page::Page;
-use crate::metrics::{Metrics, PREFIX};
-use crate::task;
+use super::page::{self, Page};
+use crate::metrics::Metrics;
+use crate::task::Tasks;
 
 /// Registers everything that is counted of tasks.
-pub(super) fn register(metrics: &mut Metrics, tasks: &Arc<task::Tasks>) {
-    let ours = metrics.registry().sub_registry_with_prefix(PREFIX);
-    ours.register_collector(Box::new(Tasks(Arc::clone(tasks))));
+pub(super) fn register(metrics: &mut Metrics, tasks: &Arc<Tasks>) {
+    page::register(metrics, Arc::clone(tasks), write);
 }
 
-#[derive(Debug)]
-struct Tasks(Arc<task::Tasks>);
-
-impl Collector for Tasks {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = self.0.statistics();
-        let mut page = Page::new(encoder);
-        page.gauges(
-            "tasks",
-            "Tasks that are kept, by status",
-            "status",
-            &now.tasks,
-        )?;
-        page.gauge(
-            "tasks_limit",
-            "The most tasks at once",
-            None,
-            &now.max_tasks,
-        )?;
-        page.gauge(
-            "task_results",
-            "Results of tasks that are kept",
-            Some(&Unit::Bytes),
-            &now.bytes,
-        )?;
-        page.counter("tasks_created", "Tasks created", now.created)?;
-        page.counters(
-            "tasks_ended",
-            "Tasks ended, by status",
-            "status",
-            &now.ended,
-        )?;
-        page.counters(
-            "tasks_forgotten",
-            "Tasks that are not kept any more, by reason",
-            "reason",
-            &now.forgotten,
-        )?;
-        page.counters(
-            "tasks_rejected",
-            "Calls that got no task, by limit",
-            "reason",
-            &now.rejected,
-        )
-    }
+fn write(tasks: &Arc<Tasks>, page: &mut Page<'_>) -> fmt::Result {
+    let now = tasks.statistics();
+    page.gauges(
+        "tasks",
+        "Tasks that are kept, by status",
+        "status",
+        &now.tasks,
+    )?;
+    page.gauge(
+        "tasks_limit",
+        "The most tasks at once",
+        None,
+        &now.max_tasks,
+    )?;
+    page.gauge(
+        "task_results",
+        "Results of tasks that are kept",
+        Some(&Unit::Bytes),
+        &now.bytes,
+    )?;
+    page.counter("tasks_created", "Tasks created", now.created)?;
+    page.counters(
+        "tasks_ended",
+        "Tasks ended, by status",
+        "status",
+        &now.ended,
+    )?;
+    page.counters(
+        "tasks_forgotten",
+        "Tasks that are not kept any more, by reason",
+        "reason",
+        &now.forgotten,
+    )?;
+    page.counters(
+        "tasks_rejected",
+        "Calls that got no task, by limit",
+        "reason",
+        &now.rejected,
+    )
 }

@@ -18,7 +18,7 @@ use super::running::Running;
 use crate::app::App;
 use crate::auth::{Caller, Principal};
 use crate::call::changes::Eyes;
-use crate::call::legacy::{NotStarted, Peer, Planned, answered, cancelled, notified};
+use crate::call::legacy::{CROWDED, Peer, Planned, answered, cancelled, notified};
 use crate::call::{self, changes};
 use crate::dispatch::{self, Call, Context, Listening, Plan};
 use crate::execute::Stop;
@@ -30,7 +30,7 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::mcp::{self, Method};
 use crate::protocol::modern::check_meta;
 use crate::protocol::version::{Era, ProtocolVersion, classify};
-use crate::session::{Bucket, SessionGuard, SessionInfo};
+use crate::session::{Bucket, Refused, SessionGuard, SessionInfo};
 use crate::stream::{Answer, Next, Outbox, Reader, Reply};
 
 /// What a request is answered with.
@@ -216,7 +216,10 @@ impl Client {
         call::count((&self.app, started), method, version, &plan);
         match plan {
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Some(outcome),
-            Plan::Call(call) => self.run(request.id, *call, in_flight).err().map(Err),
+            Plan::Call(call) => {
+                self.run(request.id, *call, in_flight);
+                None
+            }
             Plan::Listen(listening) => self.listen(listening).await.err().map(Err),
             Plan::Remember(_) | Plan::Task(_) => {
                 Some(Err(ErrorObject::method_not_found(&request.method)))
@@ -225,12 +228,7 @@ impl Client {
     }
 
     /// Runs a call of 2026-07-28. `keep` is dropped when its reply is in the outbox.
-    fn run<K: Send + 'static>(
-        &self,
-        id: RequestId,
-        mut call: Call,
-        keep: K,
-    ) -> Result<(), ErrorObject> {
+    fn run<K: Send + 'static>(&self, id: RequestId, mut call: Call, keep: K) {
         let number = self.app.executor.number();
         let stop = Stop::default();
         let noted = self.running.note(number, id.key(), stop.client.clone());
@@ -245,7 +243,7 @@ impl Client {
         };
         let input = call::input_of_retry(&mut call);
         let keep = (noted, self.work.token(), keep);
-        call::start(&self.app, from, (call, input), stop, keep).map_err(call::busy_error)
+        call::start(&self.app, from, (call, input), stop, keep);
     }
 
     async fn listen(&self, listening: Listening) -> Result<(), ErrorObject> {
@@ -310,8 +308,8 @@ impl Client {
         let keep = (self.work.token(), in_flight);
         match peer.run(id, *call, Arc::clone(&to.outbox), keep) {
             Ok(()) => None,
-            Err(NotStarted::Busy(busy)) => Some(Err(call::busy_error(busy))),
-            Err(NotStarted::Ended) => Some(Err(call::stopping_error())),
+            Err(Refused::Crowded) => Some(Err(ErrorObject::new(INTERNAL_ERROR, CROWDED))),
+            Err(Refused::NotFound) => Some(Err(call::stopping_error())),
         }
     }
 
@@ -383,19 +381,16 @@ fn stated_version(params: &Map<String, Value>) -> Option<&str> {
 /// The reply to what cannot be served. Without an id it is `null` in every revision, so that a client
 /// sees that it is a reply.
 fn refusal(id: Option<&RequestId>, error: &ErrorObject) -> Reply {
-    Reply {
-        status: StatusCode::OK,
-        data: jsonrpc::encode_error(id, UnreadableId::Null, error).into(),
-    }
+    Reply::new(
+        StatusCode::OK,
+        jsonrpc::encode_error(id, UnreadableId::Null, error),
+    )
 }
 
 /// Hands the replies to a batch on: as one array, or as they come after somebody spoke before.
 async fn forward(mut reader: Reader, outbox: Arc<Outbox>) {
     if let Answer::Replies(replies) = reader.answer().await {
-        return outbox.reply(Reply {
-            status: StatusCode::OK,
-            data: call::array(replies).into(),
-        });
+        return outbox.reply(Reply::new(StatusCode::OK, call::array(replies)));
     }
     while let Next::Event(event) = reader.next().await {
         outbox.room(MAX_WAITING).await;

@@ -42,10 +42,8 @@ impl Feed {
         let end = self.tell(&listener, Some(&listening.id), &given_up).await;
         stream.end(end);
         if end == StreamEnd::Shutdown {
-            self.outbox.reply(Reply {
-                status: http::StatusCode::OK,
-                data: listening.last.into(),
-            });
+            self.outbox
+                .reply(Reply::new(http::StatusCode::OK, listening.last));
             self.outbox.demand(torn_down(&listening.id).into());
         }
         drop(keep);

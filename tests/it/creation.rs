@@ -2,7 +2,6 @@
 //! sockets.
 
 use std::collections::HashSet;
-use std::fs;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,13 +11,15 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::lifecycle::{
-    ALLOWANCE, at_once, check_gone, delete, end_of_session, is_event_stream, listen, ping, reply,
+    at_once, check_gone, delete, end_of_session, ends_of_sessions, is_event_stream, listen, ping,
+    reply,
 };
 use crate::metrics::{
-    Samples, check_invariant, descriptors, ended, monitor_of, scrape, sum, value, wait_for,
+    Samples, check_invariant, descriptors, ended, memory, monitor_of, scrape, sum, value, wait_for,
 };
 use crate::support::{
-    Client, GATE, Gate, Http, Response, TOKEN, TestServer, eventually, initialize, sha256, text,
+    ALLOWANCE, Client, GATE, Gate, Http, Response, TOKEN, TestServer, eventually, initialize,
+    sha256, text,
 };
 
 /// Both forms of an answer that takes long: the options, and whether it is an event stream.
@@ -292,14 +293,7 @@ fn clients_in_turn_do_not_evict_each_other() {
     }
     assert!(opened >= 2, "{opened} opened");
     assert!(refused > opened, "{opened} opened, {refused} refused");
-    let log = server.log();
-    let ends: Vec<Value> = log
-        .iter()
-        .filter(|line| line.contains("\"session ended\""))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(ends.len(), opened - 1, "{ends:?}");
-    for end in ends {
+    for end in ends_of_sessions(&server, opened - 1) {
         assert_eq!(end["reason"], "evicted_lru", "{end}");
         let idle = end["idle_seconds"].as_f64().unwrap();
         assert!(idle >= FLOOR.as_secs_f64(), "{end}");
@@ -417,14 +411,6 @@ fn a_principal_at_its_limit_loses_its_own_session() {
     at_once(&[&|| body(MODES[0]), &|| body(MODES[1])]);
 }
 
-/// The resident memory of the server, in KiB.
-fn memory(server: &TestServer) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.unwrap().trim().strip_suffix(" kB").unwrap();
-    number.parse().unwrap()
-}
-
 /// Session rule B7, in small; the whole of it is a benchmark.
 #[test]
 fn a_flood_of_initialize_is_served_and_leaves_nothing() {
@@ -435,7 +421,7 @@ fn a_flood_of_initialize_is_served_and_leaves_nothing() {
     let other = server.client(Era::Legacy);
     assert_eq!(other.call_text("echo", &json!({"text": "x"})), "x");
     let baseline = descriptors(&server);
-    let memory_before = memory(&server);
+    let memory_before = memory(&server, "VmRSS");
     let next = AtomicUsize::new(0);
     let over = AtomicBool::new(false);
     let calls = thread::scope(|scope| {
@@ -470,12 +456,12 @@ fn a_flood_of_initialize_is_served_and_leaves_nothing() {
     let samples = scrape(&address);
     assert!(is_close(created(&samples), 2001.0), "{samples:#?}");
     // 16 KiB for each session; what the connections needed comes in as well.
-    let grown = memory(&server).saturating_sub(memory_before);
+    let grown = memory(&server, "VmRSS").saturating_sub(memory_before);
     assert!(grown < 16 * FLOOD as u64, "{grown} KiB");
     wait_for(&address, "empty", |samples| check_invariant(samples) < 0.5);
     let back = eventually(|| (descriptors(&server) <= baseline + 2).then_some(()));
     assert!(back.is_some(), "{} descriptors", descriptors(&server));
-    let grown = memory(&server).saturating_sub(memory_before);
+    let grown = memory(&server, "VmRSS").saturating_sub(memory_before);
     assert!(grown < 16 * FLOOD as u64, "{grown} KiB are left");
 }
 
@@ -529,9 +515,9 @@ fn unknown_ids_cost_no_memory() {
         });
     };
     ask(1000);
-    let before = memory(&server);
+    let before = memory(&server, "VmRSS");
     ask(REQUESTS);
-    let grown = memory(&server).saturating_sub(before);
+    let grown = memory(&server, "VmRSS").saturating_sub(before);
     assert!(grown < MEMORY, "{grown} KiB");
     let samples = scrape(&address);
     assert!(check_invariant(&samples) < 0.5, "{samples:#?}");
@@ -647,6 +633,8 @@ fn anonymous_callers_at_their_limit_harm_no_other_address() {
     let here = [127, 0, 0, 1];
     let there = [127, 0, 0, 2];
     let open_from = |from| {
+        // So that the one before is idle for as long as it must be.
+        thread::sleep(Duration::from_millis(5));
         let mut http = Http::over(connect_from(&server, from), server.address());
         id_of(&open(&mut http, &[]))
     };

@@ -12,7 +12,7 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, ERAS, Http, Response, TestServer, eventually, group_members, text,
+    ALLOWANCE, Client, ERAS, Http, Response, TestServer, eventually, group_members, text,
     wait_for_end_of_group, wait_for_line, write_script,
 };
 
@@ -122,10 +122,7 @@ tools:
                 "{case}"
             );
             assert!(elapsed >= deadline, "{case}: {elapsed:?}");
-            assert!(
-                elapsed < deadline + Duration::from_secs(2),
-                "{case}: {elapsed:?}"
-            );
+            assert!(elapsed < deadline + ALLOWANCE, "{case}: {elapsed:?}");
             let group = wait_for_line(&server.folder().join("group"));
             wait_for_end_of_group(group.parse().unwrap());
             eventually(|| server.descendants().is_empty().then_some(())).expect(&case);
@@ -219,7 +216,7 @@ tools:
             let elapsed = started.elapsed();
             let (text, failed) = outcome(&response);
             assert_eq!(failed, is_error, "{case}: {text}");
-            assert!(elapsed < Duration::from_secs(3), "{case}: {elapsed:?}");
+            assert!(elapsed < ALLOWANCE, "{case}: {elapsed:?}");
             assert_eq!(text.contains(NOTE), is_noted, "{case}: {text}");
             let group = text.lines().find_map(|line| line.parse().ok());
             wait_for_end_of_group(group.expect(&case));
@@ -284,7 +281,7 @@ tools:
             let started = Instant::now();
             let text = client.call_text(tool, &json!({}));
             let elapsed = started.elapsed();
-            assert!(elapsed < Duration::from_secs(5), "{case}: {elapsed:?}");
+            assert!(elapsed < ALLOWANCE, "{case}: {elapsed:?}");
             let note =
                 format!("[output cut: the tool printed more than {limit} bytes, and was stopped]");
             let kept = text.strip_suffix(&note).expect(&case);
@@ -840,6 +837,9 @@ tools:
   status:
     description: Prints its status.
     exec: cat /proc/self/status
+  signals:
+    description: Prints which signals it ignores.
+    exec: sed -n 's/^SigIgn://p' /proc/self/status
   limits:
     description: Prints its limits.
     exec: cat /proc/self/limits
@@ -1131,7 +1131,7 @@ fn a_lost_connection_cancels_a_modern_call() {
             drop(http);
             wait_for_end_of_group(group);
             let elapsed = lost.elapsed();
-            assert!(elapsed < Duration::from_secs(3), "{case}: {elapsed:?}");
+            assert!(elapsed < ALLOWANCE, "{case}: {elapsed:?}");
         }
         server.wait_for_log("\"outcome\":\"cancelled by a lost connection\"");
         assert!(!server.folder().join("end-x").exists());
@@ -1236,8 +1236,8 @@ tools:
     description: Does not want to end.
     exec: sh -c 'trap "" TERM; echo $$ > group; sleep 300 & sleep 300'
     workdir: .
-    timeout: 500ms
-    cancel: {grace: 2s}
+    timeout: 2s
+    cancel: {grace: 3s}
   echo:
     description: Says something.
     exec: echo x
@@ -1258,7 +1258,10 @@ fn a_program_does_not_get_what_the_server_inherited() {
     let server = TestServer::start_with(INSIDE, &[], |prepare| {
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", "exec 7</etc/passwd; exec \"$0\" \"$@\""])
+            .args([
+                "-c",
+                "trap '' HUP INT QUIT USR2 CHLD; exec 7</etc/passwd; exec \"$0\" \"$@\"",
+            ])
             .arg(prepare.command.get_program())
             .args(prepare.command.get_args())
             .env_clear()
@@ -1272,6 +1275,10 @@ fn a_program_does_not_get_what_the_server_inherited() {
         // The fourth is the folder that ls itself has open.
         let descriptors = server.client(era).call_text("descriptors", &json!({}));
         assert_eq!(descriptors, "0\n1\n2\n3\n", "{era:?}");
+        let signals = server.client(era).call_text("signals", &json!({}));
+        let ignored = u64::from_str_radix(signals.trim(), 16).unwrap();
+        // Those of real time are not looked at: glibc ignores two of them in what it starts.
+        assert_eq!(ignored & 0x7fff_ffff, 0, "{era:?}: {signals}");
     }
 }
 

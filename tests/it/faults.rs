@@ -4,13 +4,15 @@
 
 mod children;
 mod clients;
+mod crash;
 mod drain;
 mod machine;
+mod peers;
 mod soak;
+mod starts;
 
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -19,11 +21,8 @@ use std::time::{Duration, Instant};
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
-use crate::metrics::{descriptors, monitor_of, scrape, value};
-use crate::support::{Client, ERAS, Http, Prepare, Response, TestServer, eventually};
-
-/// How much later than it should a thing may happen on a slow and busy machine.
-const ALLOWANCE: Duration = Duration::from_secs(5);
+use crate::metrics::{descriptors, memory, monitor_of, scrape, value};
+use crate::support::{ALLOWANCE, Client, ERAS, Http, Prepare, Response, TestServer, eventually};
 
 /// How much more memory than before may be in use, in KiB: what allocators keep for a while.
 const MEMORY: u64 = 16 * 1024;
@@ -218,10 +217,7 @@ impl Watched {
 
     /// The memory of the server, in KiB.
     fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.server.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.unwrap().trim().trim_end_matches(" kB");
-        number.parse().unwrap()
+        memory(&self.server, "VmRSS")
     }
 
     fn file(&self, name: &str) -> PathBuf {

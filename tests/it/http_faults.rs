@@ -2,7 +2,8 @@
 //! phase, and nothing else.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
@@ -11,14 +12,17 @@ use socket2::{Domain, Socket, Type};
 
 use crate::http_tools::tools;
 use crate::metrics::{MONITOR, calls_in_flight, descriptors};
-use crate::support::{Client, TestServer, eventually, text};
+use crate::support::{Client, Http, TestServer, eventually, text};
 use crate::upstream::{Stream, Upstream, respond, say};
 
 /// How long a byte of a slow server takes: none of the time limits here lets ten of them pass.
 const SLOW: Duration = Duration::from_millis(200);
-/// The pace of a server that says much and never comes to an end. At full speed a build without
-/// optimization would do nothing but listen.
+/// The pace of a server that says much and never comes to an end.
 const BUSY: Duration = Duration::from_millis(1);
+/// How much later than it should a thing may happen on a slow and busy machine.
+const ALLOWANCE: Duration = Duration::from_secs(10);
+/// How many descriptors the thread of an API takes, as long as its definition is served.
+const THREAD: usize = 3;
 /// How many descriptors more than before are no leak: connections that wait for another request.
 const FEW: usize = 2;
 
@@ -98,6 +102,62 @@ fn misbehave(what: &str, to: &mut dyn Stream) -> bool {
         }
         _ => respond(to, "200 OK", &[], what.as_bytes()),
     }
+}
+
+/// Writes 1xx responses as fast as they are read, until the other side has had enough or this is over.
+fn pour_hints(to: &mut dyn Stream, is_over: &AtomicBool) -> bool {
+    let hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(2000);
+    while !is_over.load(Ordering::SeqCst) && to.write_all(&hints).is_ok() {}
+    false
+}
+
+/// hyper reads them in one go, for minutes in a build without optimization.
+#[test]
+fn a_flood_of_hints_holds_up_nobody() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let upstream = Upstream::start(move |request, to| match request.line.as_str() {
+        "GET /api/good" => respond(to, "200 OK", &[], b"good"),
+        _ => pour_hints(to, &over),
+    });
+    let server = TestServer::start(&tools(&upstream, ", timeout: 1s", TOOLS), &MONITOR);
+    let client = server.client(Era::Modern);
+    assert_eq!(client.call_text("get", &json!({"what": "good"})), "good");
+    calls_in_flight(&server);
+    let most = descriptors(&server) + FEW;
+    for (tool, expected) in [
+        ("get", "tracker did not answer within 1s"),
+        (
+            "short",
+            "tracker did not answer within the time limit of 700ms",
+        ),
+    ] {
+        is_over.store(false, Ordering::SeqCst);
+        let started = Instant::now();
+        let mut call = client.start_call(1, tool, &json!({"what": "hints"}));
+        let mut slowest = Duration::ZERO;
+        // As long as the call runs, and whatever it does to its thread.
+        while started.elapsed() < Duration::from_secs(1) {
+            let asked = Instant::now();
+            let health = Http::connect(server.address()).request("GET", "/healthz", &[], "");
+            assert_eq!(health.status, 200);
+            slowest = slowest.max(asked.elapsed());
+        }
+        let told = call.read().json()["result"]["content"][0]["text"].clone();
+        let took = started.elapsed();
+        is_over.store(true, Ordering::SeqCst);
+        assert_eq!(told, expected);
+        assert!(
+            took < Duration::from_secs(1) + ALLOWANCE,
+            "{tool}: {took:?}"
+        );
+        assert!(slowest < ALLOWANCE, "{tool}: {slowest:?}");
+        let rests = eventually(|| (descriptors(&server) <= most).then_some(()));
+        assert!(rests.is_some(), "{tool}: {} {most}", descriptors(&server));
+    }
+    // Its own connections come behind what was read meanwhile.
+    let good = || client.call("get", &json!({"what": "good"}))["content"][0]["text"] == "good";
+    assert!(eventually(|| good().then_some(())).is_some(), "no recovery");
 }
 
 /// Checks that a fault left nothing behind, and that a good call works.
@@ -192,6 +252,7 @@ tools:
     let server = TestServer::start(&definitions, &MONITOR);
     let client = server.client(Era::Modern);
     let before = (calls_in_flight(&server), descriptors(&server));
+    let most = before.1 + 2 * THREAD + FEW;
     let started = Instant::now();
     let calls = ["full", "silent"].map(|tool| (tool, client.start_call(1, tool, &json!({}))));
     assert_eq!(client.call_text("other", &json!({})), "fine");
@@ -207,7 +268,7 @@ tools:
     assert_eq!(silent.accepted(), 1);
     let over = eventually(|| {
         let left = descriptors(&server);
-        (calls_in_flight(&server) == 0 && left <= before.1 + FEW).then_some(())
+        (calls_in_flight(&server) == 0 && left <= most).then_some(())
     });
     assert!(over.is_some(), "{before:?} {}", descriptors(&server));
 }
@@ -249,8 +310,8 @@ fn connections_that_died_in_the_pool_cost_one_quiet_retry() {
 
 #[test]
 fn an_outage_costs_neither_time_nor_connections() {
-    // A call that is refused at once takes 5 ms; three in four do, since the machine has more to do.
-    const AT_ONCE: f64 = 0.005;
+    // Half of what a try takes; three in four do, since the machine has more to do.
+    const AT_ONCE: f64 = 0.05;
     let down = Upstream::silent();
     let up = Upstream::start(|_, to| respond(to, "200 OK", &[], b"fine"));
     let (down_url, up_url) = (down.url(), up.url());
@@ -265,18 +326,19 @@ tools:
     let server = TestServer::start(&definitions, &[]);
     let client = server.client(Era::Modern);
     let none = json!({});
+    let mut opened = Instant::now();
     for _ in 0..5 {
+        opened = Instant::now();
         let told = client.call_error("down", &none);
         assert_eq!(told, "down did not answer within 100ms");
     }
-    let opened = Instant::now();
     let (mut refused, mut probes) = (0, 0);
     // For five seconds nobody tries, then one does.
     while probes == 0 {
         let told = client.call_error("down", &none);
         if told == "down did not answer within 100ms" {
             probes += 1;
-            assert!(opened.elapsed() > Duration::from_millis(4500), "too early");
+            assert!(opened.elapsed() > Duration::from_secs(5), "too early");
         } else {
             let expected =
                 "down could not be reached several times in a row and was not tried again";

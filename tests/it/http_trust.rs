@@ -289,6 +289,61 @@ fn what_an_api_says_of_its_credentials_is_hidden() {
 }
 
 #[test]
+fn a_fetched_token_is_hidden_where_a_body_is_cut_or_kept() {
+    const TOKEN: &str = "fetched-4711";
+    let body = format!("say {TOKEN}, say no more");
+    let told = body.clone();
+    let upstream = Upstream::start(move |request, to| {
+        if request.line == "POST /token" {
+            let granted = br#"{"access_token": "fetched-4711", "token_type": "Bearer"}"#;
+            return respond(to, "200 OK", &[], granted);
+        }
+        respond(to, "200 OK", &["Content-Type: text/plain"], told.as_bytes())
+    });
+    let url = upstream.url();
+    let mut tools = format!(
+        "
+apis:
+  api:
+    base_url: '{url}'
+    auth: {{oauth2: {{token_url: '{url}/token', client_id: c, client_secret: literal-5678}}}}
+tools:
+"
+    );
+    for most in 1..body.len() {
+        for (name, overflow) in [("cut", "truncate"), ("link", "resource")] {
+            writeln!(
+                tools,
+                "  {name}{most}: {{description: d, http: {{api: api, GET: /}}, max_output: {most}, \
+                 output: {{on_overflow: {overflow}}}}}"
+            )
+            .unwrap();
+        }
+    }
+    let server = TestServer::start_with(&tools, &[], |prepare| {
+        // A test kills its server, which then leaves what it has there.
+        prepare.command.env("TMPDIR", prepare.folder);
+    });
+    let client = server.client(Era::Modern);
+    let (first, last) = TOKEN.split_at(4);
+    for most in 1..body.len() {
+        for name in ["cut", "link"] {
+            let result = client.call(&format!("{name}{most}"), &json!({}));
+            let text = result["content"][0]["text"].as_str().unwrap();
+            assert!(
+                !text.contains(first) && !text.contains(last),
+                "{name} {most}: {text}"
+            );
+        }
+    }
+    let result = client.call("link10", &json!({}));
+    let uri = json!({"uri": result["content"][1]["uri"]});
+    let read = client.request("resources/read", &uri).json();
+    let text = &read["result"]["contents"][0]["text"];
+    assert_eq!(text, "say ***, say no more", "{read}");
+}
+
+#[test]
 fn a_token_is_asked_for_once_and_again_when_it_is_refused() {
     let (granted, grants) = mpsc::channel();
     let grants = Mutex::new(grants);

@@ -23,7 +23,7 @@ tools:
     exec:
       - sh
       - -c
-      - 'touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done;
+      - 'touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done;
         printf \"%s|%s|%s|%s\" \"$MCP_CALLER_SUBJECT\" \"$MCP_CALLER_TENANT\" \"$MCP_CALLER_SCOPES\" \"$MCP_TOOL_NAME\"'
       - sh
       - '{path}'

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::metrics::memory;
 use crate::support::{
-    Client, ERAS, TestServer, eventually, wait_for_end_of_group, wait_for_line, write_script,
+    ALLOWANCE, Client, ERAS, TestServer, eventually, wait_for_end_of_group, wait_for_line,
+    write_script,
 };
 
 const TOOLS: &str = "
@@ -378,7 +380,10 @@ tools:
                 told, "the tool was stopped after its time limit of 1s",
                 "{era:?}"
             );
-            assert!(started.elapsed() < Duration::from_secs(3), "{era:?}");
+            assert!(
+                started.elapsed() < Duration::from_secs(1) + ALLOWANCE,
+                "{era:?}"
+            );
             let group = wait_for_line(&server.folder().join("group"));
             wait_for_end_of_group(group.parse().unwrap());
         }
@@ -405,7 +410,7 @@ tools:
     for era in ERAS {
         let client = server.client(era);
         assert_eq!(client.call_text("echo", &json!({"text": "a"})), "a\n");
-        let before = peak_memory(&server);
+        let before = memory(&server, "VmHWM");
         let mut floods = [
             client.start_call(1, "flood", &json!({})),
             client.start_call(2, "stutter", &json!({})),
@@ -425,17 +430,9 @@ tools:
             result["content"][0]["text"].clone()
         });
         assert_eq!(texts, [json!(""), json!("end\n")], "{era:?}");
-        let grown = peak_memory(&server).saturating_sub(before);
+        let grown = memory(&server, "VmHWM").saturating_sub(before);
         assert!(grown < 8 * 1024, "{era:?}: {grown} KiB");
     }
-}
-
-/// The most memory that the server ever had, in KiB.
-fn peak_memory(server: &TestServer) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.unwrap().trim().trim_end_matches(" kB");
-    number.parse().unwrap()
 }
 
 #[test]

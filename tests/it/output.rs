@@ -119,7 +119,7 @@ fn a_filter_that_does_not_end_or_takes_too_much_hurts_nobody() {
         ),
         (
             "items",
-            "[range(1e9)]",
+            "[range(1e9) | \"x\" * 10000]",
             "needs more than 512 MiB of memory, or calls itself without end",
         ),
         (

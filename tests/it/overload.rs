@@ -90,11 +90,14 @@ tools:
                     let client = Client::new(&server, era, Some(&token("flood")));
                     while !is_over.load(Ordering::Relaxed) {
                         let response = call(&client);
-                        if response.status == 429 {
-                            refused.fetch_add(1, Ordering::Relaxed);
-                        } else if response.json()["result"]["isError"] == true {
-                            full.fetch_add(1, Ordering::Relaxed);
-                        }
+                        match response.status {
+                            429 => refused.fetch_add(1, Ordering::Relaxed),
+                            503 => full.fetch_add(1, Ordering::Relaxed),
+                            status => {
+                                assert_eq!(status, 200, "{response:?}");
+                                continue;
+                            }
+                        };
                     }
                 });
             }
@@ -136,20 +139,58 @@ fn a_tool_at_its_limit_is_no_limit_of_another() {
         let mut running = client.start_call(1, "gate", &gate.arguments());
         gate.wait();
         for _ in 0..3 {
-            let text = client.call_error("gate", &gate.arguments());
+            let (why, _) = client.call_refused(503, "gate", &gate.arguments());
             assert!(
-                text.starts_with("the tool is busy: 1 call at once is the most"),
-                "{text}"
+                why.starts_with("The tool is busy: 1 call at once is the most"),
+                "{why}"
             );
             assert_eq!(client.call_text("other", &json!({})), "here\n");
         }
         gate.open();
         assert_eq!(running.read().json()["result"]["isError"], false, "{era:?}");
         let free = eventually(|| {
-            let result = client.call("gate", &gate.arguments());
-            (result["isError"] == false).then_some(())
+            let response = client.start_call(1, "gate", &gate.arguments()).read();
+            (response.status == 200).then_some(())
         });
         assert!(free.is_some(), "{era:?}");
+    }
+}
+
+#[test]
+fn who_makes_room_in_a_queue_hears_so_on_the_stream_that_has_begun() {
+    let tools = format!("tools:{GATE}    concurrency: {{max: 1, queue: 2}}\n");
+    let options = ["--heartbeat", "100ms"];
+    let server = TestServer::with_auth(&tools, &auth(&["alice", "bob"]), &options);
+    for era in ERAS {
+        let client = |name: &str| Client::new(&server, era, Some(&token(name)));
+        let [alice, bob] = ["alice", "bob"].map(client);
+        let gate = Gate::new(&server, &format!("{era:?}"));
+        let begin = |client: &Client, id| {
+            let mut http = client.start_call(id, "gate", &gate.arguments());
+            let head = http.read_head();
+            assert_eq!(
+                (head.status, head.header("retry-after")),
+                (200, None),
+                "{era:?}"
+            );
+            http
+        };
+        let running = begin(&alice, 1);
+        gate.wait();
+        let mut waiting = [2, 3].map(|id| begin(&alice, id));
+        let other = begin(&bob, 4);
+        let refused = waiting[1].read_message();
+        assert_eq!(refused["id"], 3, "{era:?}: {refused}");
+        assert_eq!(refused["error"]["code"], -32603, "{era:?}");
+        let why = "The tool is busy: 1 call at once is the most, and 2 wait; nothing was run; try again \
+                   when one has ended";
+        assert_eq!(refused["error"]["message"], why, "{era:?}");
+        gate.open();
+        let [first, _] = waiting;
+        for mut http in [running, first, other] {
+            let result = http.read_message()["result"].clone();
+            assert_eq!(result["content"][0]["text"], "through", "{era:?}: {result}");
+        }
     }
 }
 
@@ -181,15 +222,9 @@ fn session(server: &TestServer, token: Option<&str>) -> Client {
 fn asking(client: &Client, id: u64) -> (Http, Value) {
     let mut http = client.start_call(id, "asks", &json!({}));
     assert_eq!(http.read_head().status, 200);
-    loop {
-        let line = http.read_line().unwrap();
-        if let Some(data) = line.strip_prefix("data: ")
-            && let Ok(message) = serde_json::from_str::<Value>(data)
-        {
-            assert_eq!(message["method"], "elicitation/create", "{message}");
-            return (http, message["id"].clone());
-        }
-    }
+    let message = http.read_message();
+    assert_eq!(message["method"], "elicitation/create", "{message}");
+    (http, message["id"].clone())
 }
 
 fn answer(client: &Client, id: &Value) {
@@ -210,14 +245,7 @@ fn a_call_that_waits_for_its_user_keeps_nobody_else_from_running() {
     });
     assert_eq!(other.unwrap()["result"]["content"][0]["text"], "here\n");
     answer(&client, &question);
-    let result = loop {
-        let line = first.read_line().unwrap();
-        if let Some(data) = line.strip_prefix("data: ")
-            && let Ok(message) = serde_json::from_str::<Value>(data)
-        {
-            break message["result"].clone();
-        }
-    };
+    let result = first.read_message()["result"].clone();
     assert_eq!(result["content"][0]["text"], "done\n", "{result}");
 }
 
@@ -227,10 +255,10 @@ fn one_user_has_no_more_than_so_many_open_questions() {
     let server = TestServer::with_auth(ASKS, &auth(&["alice", "bob"]), &[]);
     let alice = session(&server, Some(&token("alice")));
     let open: Vec<_> = (1..=MOST).map(|id| asking(&alice, id)).collect();
-    let told = alice.call_error("asks", &json!({}));
+    let (why, _) = alice.call_refused(429, "asks", &json!({}));
     assert_eq!(
-        told,
-        "the user must be asked first, and so many calls of this user wait for answers that no more \
+        why,
+        "The user must be asked first, and so many calls of this user wait for answers that no more \
          may; nothing was run; answer them, or cancel them, and call again"
     );
     asking(&session(&server, Some(&token("bob"))), 1);

@@ -502,7 +502,7 @@ fn a_completion_is_heard_by_those_who_may_use_its_prompt() {
 
 #[test]
 fn a_tool_that_is_gone_is_heard_by_everybody() {
-    let run = "touch \"$INPUT_PATH.started\"; until [ -e \"$INPUT_PATH.open\" ]; do sleep 0.02; done; \
+    let run = "touch \"$INPUT_PATH.started\"; until [ -e \"$INPUT_PATH.open\" ] || [ ! -e \"$INPUT_PATH.started\" ]; do sleep 0.02; done; \
                echo '{\"mcp\":\"list_changed\",\"what\":\"prompts\"}'";
     let server = start(&format!(
         "tools:\n  late: {{description: d, script: {{run: {}}}, params: {{path: string}}, \

@@ -224,6 +224,16 @@ fn a_secret_file_is_judged() {
 }
 
 #[test]
+fn the_name_of_a_user_may_be_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = folder.path().join("db-user.txt");
+    fs::write(&user, "app\n").unwrap();
+    fs::set_permissions(&user, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = "tools: {t: {description: d, content: 'x${file:db-user.txt}'}}\n";
+    assert_eq!(warnings(folder.path(), text), [""; 0]);
+}
+
+#[test]
 fn messages_about_a_definition_hold_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tools.yaml");

@@ -227,6 +227,25 @@ fn request(era: Era, id: u64, method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
+#[test]
+fn a_call_beyond_a_limit_gets_an_error() {
+    for era in ERAS {
+        let mut served = Served::in_era(era, &["--max-calls", "1"]);
+        served.call(era, 1, "gate", &json!({"name": "a"}));
+        served.group("a");
+        served.call(era, 2, "echo", &json!({"text": "x"}));
+        let refused = served.next();
+        assert_eq!(refused["id"], 2, "{era:?}: {refused}");
+        assert_eq!(refused["error"]["code"], -32603, "{era:?}: {refused}");
+        let why = "The server is running as many calls as it may; try again later";
+        assert_eq!(refused["error"]["message"], why, "{era:?}");
+        served.open("a");
+        assert_eq!(served.next()["id"], 1, "{era:?}");
+        served.end_of_input();
+        assert!(served.wait().success());
+    }
+}
+
 fn cancelled(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
 }

@@ -1,18 +1,17 @@
 //! Event streams: what a call says before its result, clients that come back or do not read, and
 //! what the streams of a session are to it. The real binary over real sockets.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
-use crate::lifecycle::{ALLOWANCE, check_stream, delete, end_of_session, on_session, ping};
-use crate::metrics::{Samples, descriptors, monitor_of, scrape, value, wait_for};
+use crate::lifecycle::{check_stream, delete, end_of_session, on_session, ping};
+use crate::metrics::{Samples, descriptors, memory, monitor_of, scrape, value, wait_for};
 use crate::support::{
-    Client, GATE, Gate, Http, PATIENCE, Response, TestServer, eventually, initialize, text,
-    wait_for_ends, write_script,
+    ALLOWANCE, Client, GATE, Gate, Http, PATIENCE, Response, TestServer, eventually, initialize,
+    text, wait_for_ends, write_script,
 };
 
 const LEGACY: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
@@ -58,7 +57,7 @@ fn serve(options: &[&str]) -> TestServer {
             ("five.sh", "for n in 1 2 3 4 5; do step $n n$n; done; printf done".to_owned()),
             (
                 "steps.sh",
-                "step 1 one; touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done
+                "step 1 one; touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done
                  step 2 two; printf through; touch \"$1.over\""
                     .to_owned(),
             ),
@@ -875,21 +874,6 @@ fn progress_that_was_not_kept_costs_no_result() {
     }
 }
 
-/// The resident memory of a server, in KiB.
-fn memory(server: &TestServer) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.unwrap().trim().trim_end_matches(" kB");
-    number.parse().unwrap()
-}
-
-/// Connects as a client that will not read much.
-fn connect_narrow(server: &TestServer) -> Http {
-    let http = Http::connect(server.address());
-    rustix::net::sockopt::set_socket_recv_buffer_size(http.socket(), 4096).unwrap();
-    http
-}
-
 fn check_quick(name: &str, client: &Client) {
     let asked = Instant::now();
     assert_eq!(
@@ -915,12 +899,12 @@ fn a_client_that_does_not_read_harms_nobody() {
     let other = server.client(Era::Legacy);
     let modern = server.client(Era::Modern);
     check_quick("before", &client);
-    let before = memory(&server);
+    let before = memory(&server, "VmRSS");
     // About ten megabytes at once, on one stream.
     let batch: Vec<_> = (0..CALLS)
         .map(|id| call(&client, id, "flood", &json!({}), Some(&json!(id))))
         .collect();
-    let mut slow = connect_narrow(&server);
+    let mut slow = Http::connect_narrow(server.address());
     client.send_on(&mut slow, &json!(batch));
     let asked = Instant::now();
     let mut most = 0;
@@ -931,7 +915,7 @@ fn a_client_that_does_not_read_harms_nobody() {
         let samples = scrape(&address);
         let buffered = value(&samples, "stream_buffered_bytes");
         assert!(buffered <= 65536.0, "{buffered}");
-        most = most.max(memory(&server));
+        most = most.max(memory(&server, "VmRSS"));
         if is(closed(&samples, "post", "slow"), 1) {
             assert!(dropped(&samples) > 50.0, "{samples:#?}");
             break;
@@ -957,7 +941,7 @@ fn a_large_result_waits_for_a_slow_client_only_so_long() {
     let arguments = json!({"bytes": BYTES});
     let clients = everyone(&server).split_off(2);
     for (number, (version, client)) in (1..).zip(clients) {
-        let mut slow = connect_narrow(&server);
+        let mut slow = Http::connect_narrow(server.address());
         let message = call(&client, 1, "big", &arguments, Some(&json!("p")));
         client.send_on(&mut slow, &message);
         let asked = Instant::now();

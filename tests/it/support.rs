@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,10 @@ use sha2::{Digest as _, Sha256};
 
 /// How long a test waits for what must happen, on a slow and busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much later than it should a thing may happen on a slow and busy machine. It is less than a
+/// heartbeat and a drain take by default, so that a test can tell that nobody waited for one.
+pub(crate) const ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// A token that is long enough.
 pub(crate) const TOKEN: &str = "test-token-mfZ3b1mXk0Qy7h2Vn5cR8w";
@@ -61,6 +66,7 @@ pub(crate) struct TestServer {
 struct Log {
     lines: Mutex<Vec<String>>,
     grown: Condvar,
+    is_closed: AtomicBool,
 }
 
 impl TestServer {
@@ -112,6 +118,9 @@ impl TestServer {
             for line in stderr.lines().map_while(Result::ok) {
                 filled.lines.lock().unwrap().push(line);
                 filled.grown.notify_all();
+                if filled.is_closed.load(Ordering::Relaxed) {
+                    break;
+                }
             }
         });
         let mut server = Self {
@@ -154,6 +163,11 @@ impl TestServer {
     /// Nobody reads the log while this lives.
     pub(crate) fn ignore_log(&self) -> impl Sized + '_ {
         self.log.lines.lock().unwrap()
+    }
+
+    /// Nobody can read the log any more once its next line was read.
+    pub(crate) fn close_log(&self) {
+        self.log.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// Waits for a log line that holds a text, and returns it.
@@ -357,6 +371,14 @@ impl Http {
         Self::over(TcpStream::connect(address).unwrap(), address)
     }
 
+    /// Connects as a client that will not read much: four megabytes are more than the sockets between
+    /// it and a server hold.
+    pub(crate) fn connect_narrow(address: &str) -> Self {
+        let http = Self::connect(address);
+        rustix::net::sockopt::set_socket_recv_buffer_size(http.socket(), 4096).unwrap();
+        http
+    }
+
     /// Talks over a connection to this address.
     pub(crate) fn over(stream: TcpStream, address: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -439,6 +461,18 @@ impl Http {
             status,
             headers,
             body: Vec::new(),
+        }
+    }
+
+    /// Reads the next message of an event stream, whose chunks are whole events.
+    pub(crate) fn read_message(&mut self) -> Value {
+        loop {
+            let line = self.read_line().expect("a message");
+            if let Some(data) = line.strip_prefix("data: ")
+                && let Ok(message) = serde_json::from_str(data)
+            {
+                return message;
+            }
         }
     }
 
@@ -648,6 +682,17 @@ impl Client {
         text(&result["content"][0]["text"])
     }
 
+    /// Calls a tool that must be refused under this status; returns why, and after how many seconds
+    /// it may be called again.
+    pub(crate) fn call_refused(&self, status: u16, name: &str, arguments: &Value) -> (String, u64) {
+        let response = self.start_call(1, name, arguments).read();
+        let found = (response.status, response.error_code());
+        assert_eq!(found, (status, Some(-32603)), "{response:?}");
+        let seconds = response.header("retry-after").expect("Retry-After");
+        let message = text(&response.json()["error"]["message"]);
+        (message, seconds.parse().unwrap())
+    }
+
     /// Calls a tool that must fail, and returns what the model is told.
     pub(crate) fn call_error(&self, name: &str, arguments: &Value) -> String {
         let result = self.call(name, arguments);
@@ -799,7 +844,7 @@ pub(crate) const GATE: &str = "
     exec:
       - sh
       - -c
-      - 'touch \"$1.started\"; until [ -e \"$1.open\" ]; do sleep 0.02; done; printf through'
+      - 'touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done; printf through'
       - sh
       - '{path}'
     params: {path: string}

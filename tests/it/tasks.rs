@@ -511,6 +511,34 @@ fn one_client_is_limited_by_itself_and_a_call_that_does_not_start_is_no_task() {
 }
 
 #[test]
+fn a_task_that_makes_room_in_a_queue_fails_and_a_call_without_room_is_no_task() {
+    let tools = format!("tools:{GATE}    task: optional\n    concurrency: {{max: 1, queue: 2}}\n");
+    let users = [(ALICE, "alice"), (BOB, "bob")];
+    let entries = users.map(|(token, subject)| {
+        let digest = sha256(token);
+        format!("- {{sha256: {digest}, subject: {subject}}}\n")
+    });
+    let server = TestServer::with_auth(&tools, &format!("tokens:\n{}", entries.concat()), &[]);
+    let client = |token| Client::new(&server, Era::Modern, Some(token));
+    let (alice, bob) = (client(ALICE), client(BOB));
+    let gate = Gate::new(&server, "gate");
+    let [running, waiting, newest] = [(); 3].map(|()| create(&alice, "gate", &gate.arguments()));
+    gate.wait();
+    let why = "The tool is busy: 1 call at once is the most, and 2 wait; nothing was run; try again when \
+               one has ended";
+    let refused = call(&alice, "gate", &gate.arguments());
+    assert_eq!((refused.status, refused.error_code()), (503, Some(-32603)));
+    assert_eq!(refused.json()["error"]["message"], why);
+    let other = create(&bob, "gate", &gate.arguments());
+    let failed = wait_for(&alice, &newest, "failed");
+    assert_eq!(failed["error"], json!({"code": -32603, "message": why}));
+    gate.open();
+    for (client, id) in [(&alice, running), (&alice, waiting), (&bob, other)] {
+        wait_for(client, &id, "completed");
+    }
+}
+
+#[test]
 fn a_task_is_forgotten_when_its_time_is_over() {
     let server = serve(&["--call-timeout", "200ms", "--task-ttl", "1ms"]);
     let client = server.client(Era::Modern);

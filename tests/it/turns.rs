@@ -50,21 +50,19 @@ fn one_backup_of_each_database_runs_at_once() {
         a.wait();
         let billing = start_backup(&client, b, "billing");
         b.wait();
-        let refused = result(start_backup(&client, c, "orders"));
-        assert_eq!(refused["isError"], true, "{era:?}");
-        assert_eq!(
-            refused["content"][0]["text"],
-            "the tool is busy: 1 call of this kind at once is the most; nothing was run; try again when \
-             one has ended",
-            "{era:?}"
-        );
+        let mut arguments = c.arguments();
+        arguments["db"] = json!("orders");
+        let why = "The tool is busy: 1 call of this kind at once is the most; nothing was run; try again \
+                   when one has ended";
+        let refused = client.call_refused(503, "backup", &arguments);
+        assert_eq!(refused, (why.to_owned(), 1), "{era:?}");
         a.open();
         assert_eq!(result(orders)["content"][0]["text"], "through", "{era:?}");
         // The place is free when the process is gone, which may be after the answer.
         let again = eventually(|| {
             let gate = Gate::new(&server, &format!("{era:?}a"));
-            let again = result(start_backup(&client, &gate, "orders"));
-            (again["isError"] == false).then_some(())
+            let again = start_backup(&client, &gate, "orders").read();
+            (again.status == 200).then_some(())
         });
         assert!(again.is_some(), "{era:?}");
         b.open();
@@ -78,7 +76,7 @@ fn calls_that_wait_come_in_order_and_hold_nothing() {
         "backup",
         "    concurrency: {max: 1, queue: 2}\n    timeout: 30s\n",
     );
-    let late = gate("late", "    concurrency: {max: 1}\n    timeout: 300ms\n");
+    let late = gate("late", "    concurrency: {max: 1}\n    timeout: 2s\n");
     let tools = format!("tools:{backup}{late}\n  echo: {{description: d, exec: echo hello}}\n");
     let server = TestServer::start(&tools, &["--max-calls", "2", "--log-level", "debug"]);
     let client = server.client(Era::Modern);
@@ -102,10 +100,10 @@ fn calls_that_wait_come_in_order_and_hold_nothing() {
     waiting(1);
     let third = start_backup(&client, &c, "orders");
     waiting(2);
-    let refused = result(start_backup(&client, &d, "orders"));
+    let (why, _) = client.call_refused(503, "backup", &d.arguments());
     assert_eq!(
-        refused["content"][0]["text"],
-        "the tool is busy: 1 call at once is the most, and 2 wait; nothing was run; try again when one \
+        why,
+        "The tool is busy: 1 call at once is the most, and 2 wait; nothing was run; try again when one \
          has ended"
     );
     // The other tools run as if nobody waited.
@@ -129,8 +127,8 @@ fn calls_that_wait_come_in_order_and_hold_nothing() {
     let said = text(&waited["content"][0]["text"]);
     let expected = [
         // The first was stopped at its own time limit before, and so it is the second's turn.
-        "the tool was stopped after its time limit of 300ms",
-        "the tool is busy, and this call waited for its whole time limit of 300ms; nothing was run; try \
+        "the tool was stopped after its time limit of 2s",
+        "the tool is busy, and this call waited for its whole time limit of 2s; nothing was run; try \
          again later",
     ];
     assert!(expected.contains(&said.as_str()), "{said}");
@@ -172,15 +170,11 @@ tools:
     }
     let modern = server.client(Era::Modern);
     for client in [&client, &modern] {
-        let refused = client.call_error("slow", &json!({}));
-        let seconds = refused
-            .strip_prefix("the tool may be called 2/h; nothing was run; try again in ")
-            .and_then(|rest| rest.strip_suffix(" s"));
-        let seconds: u32 = seconds
-            .unwrap_or_else(|| panic!("{refused}"))
-            .parse()
-            .unwrap();
+        let (why, seconds) = client.call_refused(429, "slow", &json!({}));
         assert!((1700..=1800).contains(&seconds), "{seconds}");
+        let expected =
+            format!("The tool may be called 2/h; nothing was run; try again in {seconds} s");
+        assert_eq!(why, expected);
         assert_eq!(client.call_text("free", &json!({})), "free\n");
     }
 }

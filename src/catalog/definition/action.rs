@@ -20,6 +20,7 @@ use crate::catalog::tool::{
 };
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
+use crate::document::suggest::nearest;
 use crate::document::yaml::{Entry, Key};
 
 /// The keys that are read here besides those of [`Settings`].
@@ -93,6 +94,14 @@ impl<'a> Action<'a> {
             }
         }
         true
+    }
+
+    /// Reads an unknown key for the one that was meant: what it declares is not undeclared as well.
+    pub(super) fn read_meant(&mut self, entry: &'a Entry) {
+        let is_params = nearest(&entry.key.text, ["params"]).is_some();
+        if is_params && entry.value.mapping().is_some() {
+            self.params.get_or_insert(entry);
+        }
     }
 
     fn read_of_source(&mut self, entry: &'a Entry, report: &mut Report) -> bool {

@@ -116,6 +116,7 @@ impl<'a> Definition<'a> {
             let known: Vec<_> = self.shape.keys().collect();
             let place = self.subject.to_string();
             unknown_key(entry, &place, &known, &mut self.meant, report);
+            self.action.read_meant(entry);
         }
     }
 

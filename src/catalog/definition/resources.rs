@@ -45,46 +45,28 @@ const ANNOTATION_KEYS: &[&str] = &["audience", "priority", "last_modified"];
 /// What bytes are of which nobody says what they are.
 const UNKNOWN_BYTES: &str = "application/octet-stream";
 
-/// Reads all resources.
-pub(super) fn read(
-    entry: &Entry,
-    defaults: &Defaults,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Vec<Arc<Resource>> {
-    let mut seen = HashMap::new();
-    defaults.read_each(
-        entry,
-        context,
-        report,
-        |entry, defaults, context, report| {
-            read_resource(entry, defaults, context, &mut seen, report)
-        },
-    )
-}
-
-/// Reads all templates.
-pub(super) fn read_templates(
-    entry: &Entry,
-    defaults: &Defaults,
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Vec<Arc<ResourceTemplate>> {
-    let mut seen = HashMap::new();
-    defaults.read_each(
-        entry,
-        context,
-        report,
-        |entry, defaults, context, report| {
-            read_template(entry, defaults, context, &mut seen, report)
-        },
-    )
-}
-
 /// Where each URI stands.
 type Seen = HashMap<String, Span>;
 
-fn read_resource(
+/// Reads one resource or template.
+type Read<T> = fn(&Entry, &Settings, &Context<'_>, &mut Seen, &mut Report) -> Option<T>;
+
+/// Reads all resources or all templates: `read` is [`resource`] or [`template`].
+pub(super) fn read_each<T>(
+    entry: &Entry,
+    defaults: &Defaults,
+    context: &Context<'_>,
+    report: &mut Report,
+    read: Read<T>,
+) -> Vec<Arc<T>> {
+    let mut seen = HashMap::new();
+    let read = |entry: &_, defaults: &_, context: &Context<'_>, report: &mut _| {
+        read(entry, defaults, context, &mut seen, report)
+    };
+    defaults.read_each(entry, context, report, read)
+}
+
+pub(super) fn resource(
     entry: &Entry,
     defaults: &Settings,
     context: &Context<'_>,
@@ -118,7 +100,7 @@ fn read_resource(
     })
 }
 
-fn read_template(
+pub(super) fn template(
     entry: &Entry,
     defaults: &Settings,
     context: &Context<'_>,

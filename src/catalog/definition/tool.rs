@@ -69,7 +69,10 @@ fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> 
             "content" => definition.action.sources.push((Source::Content, entry)),
             _ if definition.about.read(subject, entry, report) => {}
             _ if definition.action.read(entry, report) => {}
-            _ => unknown_key(entry, &subject.to_string(), &known, &mut meant, report),
+            _ => {
+                unknown_key(entry, &subject.to_string(), &known, &mut meant, report);
+                definition.action.read_meant(entry);
+            }
         }
     }
     let sources = &definition.action.sources;

@@ -57,6 +57,9 @@ const SECRET_NAMES: &[&str] = &[
     "token",
 ];
 
+/// How names end under which the name of a user stands. It is no secret, however short it is.
+const USER_NAMES: &[&str] = &["login", "user", "user_name", "username"];
+
 /// Reports what looks like a secret in a text that stands under a key.
 pub(super) fn check(key: &str, scalar: &Scalar, report: &mut Report) {
     let help = "move it into a file of its own, and write `${file:/path/of/it}`";
@@ -266,8 +269,17 @@ pub(super) fn report(name: &str, place: Span, report: &mut Report) {
 
 /// Whether what has this name is a secret, by its looks.
 pub(super) fn is_secret_name(name: &str) -> bool {
+    ends_with_any(name, SECRET_NAMES)
+}
+
+/// Whether what has this name is the name of a user, by its looks.
+pub(super) fn is_user_name(name: &str) -> bool {
+    ends_with_any(name, USER_NAMES)
+}
+
+fn ends_with_any(name: &str, endings: &[&str]) -> bool {
     let name = name.to_ascii_lowercase().replace('-', "_");
-    SECRET_NAMES.iter().any(|known| name.ends_with(known))
+    endings.iter().any(|ending| name.ends_with(ending))
 }
 
 fn is_token(word: &str) -> bool {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Sent;
 use super::failure::Failure;
+use super::upstream::Begun;
 use crate::catalog::{Form, Tool};
 use crate::execute::kept::{Beyond, Kept, Rest};
 use crate::execute::stdout::Printed;
@@ -39,6 +40,8 @@ pub(super) struct Answer {
     media: Option<MediaType>,
     retry_after: Option<String>,
     body: Body,
+    /// Hides the credential that it was asked for with.
+    redactor: Redactor,
 }
 
 impl Body {
@@ -71,7 +74,11 @@ fn broken(error: reqwest::Error) -> Failure {
 
 impl Answer {
     /// Reads a response: as much as the tool may give, or as is told of an error.
-    pub(super) async fn read(mut response: Response, body: Kept) -> Result<Self, Failure> {
+    pub(super) async fn read(begun: Begun, body: Kept) -> Result<Self, Failure> {
+        let Begun {
+            mut response,
+            redactor,
+        } = begun;
         let status = response.status();
         let text = |name| text_of(response.headers(), &name);
         let (media, retry_after) = (text(CONTENT_TYPE), text(RETRY_AFTER));
@@ -85,6 +92,7 @@ impl Answer {
             media: media.as_deref().and_then(MediaType::parse),
             retry_after: retry_after.filter(|text| text.len() <= MAX_RETRY_AFTER),
             body: Body::read(&mut response, body).await?,
+            redactor,
         })
     }
 
@@ -120,6 +128,7 @@ impl Answer {
             output: self.body.bytes,
             rest: self.body.rest,
             media: self.media.filter(|_| tool.output.form == Form::Response),
+            credential: self.redactor,
             ..Printed::default()
         }
     }
@@ -145,7 +154,8 @@ impl Answer {
             format!("; try again after {retry_after}{unit}")
         });
         let wait = wait.unwrap_or_default();
-        let said = self.said(tool.secrets()).unwrap_or_default();
+        let secrets = tool.secrets().and(&self.redactor);
+        let said = self.said(&secrets).unwrap_or_default();
         format!("{api} answered {status}{redirected}{wait}{said}")
     }
 
@@ -198,6 +208,7 @@ impl Answer {
         }
         let printed = Printed {
             output: self.body.bytes,
+            credential: self.redactor,
             ..Printed::default()
         };
         output::cut(tool, &printed)

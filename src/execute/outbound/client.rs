@@ -1,11 +1,22 @@
 //! The client of one API: its connections, which later requests use again.
+//!
+//! They are on a thread of their own. hyper reads 1xx responses for as long as there are any, tens of
+//! megabytes in one go, and whatever shares a thread with that waits: timers and other connections too.
+//! Here a server that says nothing else keeps nobody waiting but its own calls, and those until their
+//! deadline, which is watched elsewhere.
 
+use std::io;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Once};
+use std::thread;
 use std::time::Duration;
 
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, Identity};
+use reqwest::{Certificate, Identity, Request, Response};
+use tokio::runtime::{self, Handle};
 use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::resolver::Resolver;
 use crate::catalog::{Api, Redirects};
@@ -32,18 +43,76 @@ pub(super) enum Connections {
     Fresh,
 }
 
-/// Makes a client. What the system trusts is read from files, so this blocks.
-pub(super) fn build(
+/// Sends requests.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    /// Where the connections are.
+    thread: Handle,
+    /// Ends the thread, and with it the connections.
+    _end: DropGuard,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoClient {
+    /// The machine has no thread for it.
+    #[error("no thread can be started")]
+    Thread(#[from] io::Error),
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Setup(#[from] reqwest::Error),
+}
+
+impl Client {
+    /// Makes a client. What the system trusts is read from files, so this blocks.
+    pub(super) fn new(
+        api: &Api,
+        connections: Connections,
+        lookups: Arc<Semaphore>,
+    ) -> Result<Self, NoClient> {
+        let http = build(api, connections, lookups)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let thread = runtime.handle().clone();
+        let end = CancellationToken::new();
+        let ended = end.clone().cancelled_owned();
+        thread::Builder::new()
+            .name("api".to_owned())
+            .spawn(move || runtime.block_on(ended))?;
+        Ok(Self {
+            http,
+            thread,
+            _end: end.drop_guard(),
+        })
+    }
+
+    /// Sends a request, and returns once its response begins.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped, the connection is closed.
+    pub(super) async fn execute(&self, request: Request) -> reqwest::Result<Response> {
+        let sent = self.thread.spawn(self.http.execute(request));
+        let sent = AbortOnDropHandle::new(sent).await;
+        // Nobody else could have cancelled it.
+        sent.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+}
+
+fn build(
     api: &Api,
     connections: Connections,
     lookups: Arc<Semaphore>,
-) -> reqwest::Result<Client> {
+) -> reqwest::Result<reqwest::Client> {
     install_provider();
     let max_idle = match connections {
         Connections::Kept => MAX_IDLE,
         Connections::Fresh => 0,
     };
-    let mut builder = Client::builder()
+    let mut builder = reqwest::Client::builder()
         // Where requests go is for the definition to say, and not for the environment.
         .no_proxy()
         .referer(false)

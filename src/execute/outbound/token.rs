@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
-use reqwest::Client;
+use reqwest::Request;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::answer::Body;
+use super::client::Client;
 use super::failure::Failure;
 use crate::catalog::{ClientCredentials, Credential};
 use crate::execute::kept::{Beyond, Kept};
@@ -93,14 +94,8 @@ impl Tokens {
 
 async fn fetch(client: &Client, credentials: &ClientCredentials) -> Result<Token, Failure> {
     let asked = Instant::now();
-    let request = client
-        .post(credentials.token_url.clone())
-        .header(AUTHORIZATION, credentials.authorization.header())
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(ACCEPT, "application/json")
-        .body(credentials.form.clone());
     let no_token = |failure| Failure::NoToken(Box::new(failure));
-    let response = request.send().await;
+    let response = client.execute(request(credentials)).await;
     let mut response = response.map_err(|error| {
         let failure = Failure::from(&error);
         let error = error.without_url();
@@ -124,6 +119,21 @@ async fn fetch(client: &Client, credentials: &ClientCredentials) -> Result<Token
         credential: credential.ok_or_else(|| useless("gave no bearer token"))?,
         until: asked + granted.life().saturating_sub(MARGIN),
     })
+}
+
+fn request(credentials: &ClientCredentials) -> Request {
+    let mut request = Request::new(Method::POST, credentials.token_url.clone());
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let json = HeaderValue::from_static("application/json");
+    let authorization = credentials.authorization.header().clone();
+    let headers = [
+        (AUTHORIZATION, authorization),
+        (CONTENT_TYPE, form),
+        (ACCEPT, json),
+    ];
+    request.headers_mut().extend(headers);
+    *request.body_mut() = Some(credentials.form.clone().into());
+    request
 }
 
 /// What the token server says of its refusal: the code of RFC 6749, 5.2, and no text.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use reqwest::{Client, Response};
+use reqwest::Response;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
-use super::client::{self, Connections};
+use super::client::{Client, Connections};
 use super::failure::Failure;
 use super::token::Tokens;
 use crate::catalog::{Api, Auth, Credential, Request};
@@ -138,8 +138,7 @@ impl Upstream {
     ) -> Result<&'a Client, Failure> {
         let made = cell.get_or_try_init(|| async {
             let (of, lookups) = (Arc::clone(api), Arc::clone(&self.lookups));
-            let made =
-                tokio::task::spawn_blocking(move || client::build(&of, connections, lookups));
+            let made = tokio::task::spawn_blocking(move || Client::new(&of, connections, lookups));
             let made = made.await.map_err(|error| {
                 tracing::error!(api = api.name, %error, "a client cannot be made");
                 Failure::Unable

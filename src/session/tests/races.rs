@@ -89,18 +89,17 @@ fn concurrent_creations_never_exceed_a_limit() {
     let store = bounds.store();
     let running = AtomicBool::new(true);
     thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let mut looks = 0;
-            while running.load(Ordering::Relaxed) {
+        scope.spawn(|| {
+            let mut is_over = false;
+            while !is_over {
+                is_over = !running.load(Ordering::Relaxed);
                 let statistics = store.statistics();
                 assert!(statistics.active_sessions <= 20);
                 let live = statistics.active_sessions as u64;
                 let created = statistics.total_sessions_created;
                 assert_eq!(created - statistics.sessions_ended.total(), live);
                 assert_eq!(statistics.sessions.total(), live);
-                looks += 1;
             }
-            looks
         });
         let refused = race(|number| {
             let subject = ["a", "b", "c", "d"][number % 4];
@@ -123,7 +122,7 @@ fn concurrent_creations_never_exceed_a_limit() {
             refused
         });
         running.store(false, Ordering::Relaxed);
-        assert!(refused > 0 && watcher.join().unwrap() > 0);
+        assert!(refused > 0);
     });
     assert!(store.statistics().active_sessions <= 20);
     store.check();

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use mcp_serve::protocol::version::Era;
 use serde_json::json;
 
-use super::{ALLOWANCE, Watched, tool};
+use super::{Watched, tool};
 use crate::lifecycle::delete;
-use crate::support::{Client, ERAS, Http, eventually};
+use crate::support::{ALLOWANCE, Client, ERAS, Http, eventually};
 
 /// How a client leaves.
 #[derive(Debug, Clone, Copy)]

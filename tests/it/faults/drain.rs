@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{ALLOWANCE, Watched, error, numbered, tool};
+use super::{Watched, error, numbered, tool};
 use crate::metrics::{value, wait_for};
-use crate::support::{ERAS, Http, wait_for_ends, wait_for_line};
+use crate::support::{ALLOWANCE, ERAS, Http, wait_for_ends, wait_for_line};
 
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// 60 calls that end when they are let, 20 that take too long, 20 that do not want to end.
@@ -46,7 +46,7 @@ fn start(watched: &Watched) -> (Vec<Http>, Vec<Http>) {
 
 #[test]
 fn a_drain_answers_a_hundred_calls() {
-    let drain = ["--drain-timeout", "3s"];
+    let drain = ["--drain-timeout", "5s"];
     let mut watched = Watched::start(&tools(), &drain);
     let (fit, not) = start(&watched);
     let processes = watched.server.descendants();

@@ -1,19 +1,20 @@
-//! A machine that has not enough (F20), or stops for a while (F23).
+//! A machine that has not enough (F20), stops for a while (F23), or is busy with others (F27).
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
+use rustix::thread::CpuSet;
 use serde_json::json;
 
-use super::{Watched, tool};
-use crate::support::{PATIENCE, Prepare, eventually};
+use super::{ALLOWANCE, Watched, tool};
+use crate::support::{ERAS, Http, PATIENCE, Prepare, eventually};
 
 /// Has a shell set limits before it becomes the server.
-fn under(prepare: &mut Prepare<'_>, limits: &str) {
+pub(super) fn under(prepare: &mut Prepare<'_>, limits: &str) {
     let server = &*prepare.command;
     let mut shell = Command::new("sh");
     shell
@@ -108,4 +109,75 @@ fn a_server_that_was_stopped_goes_on() {
     watched.wait_for_rest("continued");
     assert_eq!(watched.outcomes(from), ["timeout"]);
     watched.check("continued");
+}
+
+/// Processes that take all they get of one processor.
+struct Neighbours(Vec<Child>);
+
+impl Neighbours {
+    fn on(processor: usize) -> Self {
+        let start = |_| {
+            let mut command = Command::new("taskset");
+            command.args([
+                "-c",
+                &processor.to_string(),
+                "sh",
+                "-c",
+                "while :; do :; done",
+            ]);
+            command.spawn().unwrap()
+        };
+        Self((0..5).map(start).collect())
+    }
+}
+
+impl Drop for Neighbours {
+    fn drop(&mut self) {
+        for neighbour in &mut self.0 {
+            neighbour.kill().unwrap();
+            neighbour.wait().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_server_with_a_sixth_of_a_processor_keeps_its_times() {
+    let processors = rustix::thread::sched_getaffinity(None).unwrap();
+    let processor = (0..CpuSet::MAX_CPU)
+        .find(|number| processors.is_set(*number))
+        .unwrap();
+    let tools = tool("sleep", "sleep", "    timeout: 300ms\n");
+    let watched = Watched::start_with(&tools, &["--keep-alive", "1s"], |prepare| {
+        under(prepare, &format!("taskset -cp {processor} $$ > /dev/null"));
+    });
+    let neighbours = Neighbours::on(processor);
+    let started = Instant::now();
+    let mut silent = TcpStream::connect(watched.server.address()).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    for era in ERAS {
+        let asked = Instant::now();
+        let health = Http::connect(watched.server.address()).request("GET", "/healthz", &[], "");
+        assert_eq!(health.status, 200, "{era:?}");
+        assert!(
+            asked.elapsed() < ALLOWANCE,
+            "{era:?}: {:?}",
+            asked.elapsed()
+        );
+        let asked = Instant::now();
+        let (told, _) = watched.text(&watched.client(era), "sleep", &json!({}));
+        assert_eq!(told, "the tool was stopped after its time limit of 300ms");
+        assert!(
+            asked.elapsed() < ALLOWANCE * 2,
+            "{era:?}: {:?}",
+            asked.elapsed()
+        );
+    }
+    silent.read_to_end(&mut Vec::new()).unwrap();
+    let closed = started.elapsed();
+    assert!(
+        closed < Duration::from_secs(1) + ALLOWANCE * 4,
+        "{closed:?}"
+    );
+    drop(neighbours);
+    watched.check("busy neighbours");
 }

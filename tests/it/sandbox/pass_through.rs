@@ -107,11 +107,12 @@ echo "pipe $(( 0x$(grep '^SigIgn' /proc/self/status | cut -f 2) >> 12 & 1 ))"
         write_script(prepare.folder, "born.sh", SAY);
     });
     let Some(server) = server else { return };
+    let nice = rustix::process::getpriority_process(None).unwrap();
     let none = "0000000000000000";
     let expected = [
         "leader yes".to_owned(),
         "terminal 0".to_owned(),
-        "nice 0".to_owned(),
+        format!("nice {nice}"),
         "umask 0077".to_owned(),
         "files 256".to_owned(),
         // In blocks of 512 bytes.

@@ -149,6 +149,87 @@ attempt("another program", lambda: os.stat("/bin/sh") and os.spawnv(os.P_WAIT, "
     );
 }
 
+/// What a call may write it may swap for a link; the next call must not be given what that leads to,
+/// by whatever name its folder is known.
+#[test]
+fn a_link_that_a_call_left_opens_nothing_to_the_next() {
+    let script = attempts(
+        r#"
+here = os.environ["INPUT_HERE"]
+sub = os.path.join(here, "out/sub")
+os.rename(sub, sub + ".old")
+os.symlink("../outside", sub)
+print("swapped")
+"#,
+    );
+    for writable in ["out", "alias", "long/../alias/."] {
+        let tools = format!(
+            "tools:
+  swap:
+    description: d
+    params: {{here: string}}
+{script}    \
+             sandbox: {{fs: {{read: [alias/sub, out/sub], write: [{writable}]}}}}
+"
+        );
+        let server = start_with(&tools, &[], |prepare| {
+            fill(prepare);
+            for name in ["out/sub", "long"] {
+                fs::create_dir_all(prepare.folder.join(name)).unwrap();
+            }
+            symlink("out", prepare.folder.join("alias")).unwrap();
+        });
+        let Some(server) = server else { return };
+        let client = server.client(Era::Modern).with_token(crate::support::TOKEN);
+        let arguments = json!({"here": server.folder()});
+        assert_eq!(client.call_text("swap", &arguments), "swapped\n");
+        let told = client.call_error("swap", &arguments);
+        let expected = "its sandbox could not be made";
+        assert!(told.contains(expected), "{writable}: {told}");
+    }
+}
+
+/// Case P08: what a parameter names is judged before the program opens it. What was swapped in between
+/// is out of reach all the same.
+#[test]
+fn a_path_that_is_swapped_for_a_link_leads_nowhere() {
+    let tools = "
+tools:
+  late:
+    description: d
+    exec:
+      - sh
+      - -c
+      - 'touch \"$1/started\"; until [ -e \"$1/go\" ]; do sleep 0.02; done; cat \"$2\"'
+      - sh
+      - '{here}'
+      - '{file}'
+    params: {here: string, file: {type: path, root: data}}
+    sandbox: {fs: {write: [out]}}
+";
+    let Some(server) = start_files(tools) else {
+        return;
+    };
+    let client = server.client(Era::Modern).with_token(crate::support::TOKEN);
+    let (file, out) = (server.folder().join("data/a"), server.folder().join("out"));
+    let late = || client.start_call(1, "late", &json!({"here": out, "file": "a"}));
+    fs::write(out.join("go"), "").unwrap();
+    let told = late().read().json()["result"]["content"][0]["text"].clone();
+    assert_eq!(told, "held\n");
+    for name in ["go", "started"] {
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    let mut call = late();
+    let runs = crate::support::eventually(|| out.join("started").exists().then_some(()));
+    assert!(runs.is_some(), "it does not start");
+    fs::remove_file(&file).unwrap();
+    symlink("../outside/e", &file).unwrap();
+    fs::write(out.join("go"), "").unwrap();
+    let told = call.read().json()["result"]["content"][0]["text"].clone();
+    let told = told.as_str().unwrap();
+    assert!(told.contains("Permission denied"), "{told}");
+}
+
 /// A server behind a token, in the folder that [`fill`] makes.
 fn start_files(tools: &str) -> Option<TestServer> {
     start_with(tools, &[], fill)
@@ -216,6 +297,14 @@ libc = ctypes.CDLL(None, use_errno=True)
 def ring():
     if libc.syscall(425, 0, 0) < 0: raise OSError(ctypes.get_errno(), "io_uring_setup")
 attempt("ring", ring)
+def shared(name, *arguments):
+    def work():
+        if getattr(libc, name)(*arguments) < 0: raise OSError(ctypes.get_errno(), name)
+    attempt(name, work)
+PRIVATE = 0
+shared("shmget", PRIVATE, 4096, 0o600)
+shared("msgget", PRIVATE, 0o600)
+shared("semget", PRIVATE, 1, 0o600)
 "#,
     );
     let tool = |net: &str| {
@@ -273,6 +362,9 @@ attempt("ring", ring)
         }
         assert_eq!(outcome("pair"), "ok", "{net}");
         assert_eq!(outcome("ring") == denied, net != "allowed", "{net}");
+        for name in ["shmget", "msgget", "semget"] {
+            assert_eq!(outcome(name) == denied, net == "none", "{net} {name}");
+        }
         let expected = if net == "none" { denied } else { "EPERM" };
         assert_eq!(outcome("abstract"), expected, "{net}");
         let mut message = [0; 16];

@@ -1,0 +1,113 @@
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+
+use super::*;
+use crate::auth::Principal;
+use crate::catalog::Catalog;
+use crate::execute::{Answer, Client, Executor, Input, Limits};
+use crate::protocol::capabilities::ClientCapabilities;
+use crate::protocol::input::InputRequest;
+use crate::protocol::version::ProtocolVersion;
+
+const TOOLS: &str = "
+tools:
+  wipe:
+    description: Asks first if it can.
+    exec: /bin/true
+    confirm: Wipe it?
+    confirm_fallback: allow
+";
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A user who thinks.
+#[derive(Debug)]
+struct Silent;
+
+impl Client for Silent {
+    fn ask(&self, _: &InputRequest) -> BoxFuture<'static, Answer> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn executor() -> Executor {
+    Executor::new(Limits {
+        max_calls: 1,
+        max_calls_per_principal: None,
+        call_timeout: PATIENCE,
+        ask_timeout: PATIENCE,
+    })
+}
+
+fn task(executor: &Executor, stop: Stop) -> (CallTask, OwnedSemaphorePermit) {
+    let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Default::default()).unwrap();
+    let caller = Arc::new(Caller::new(Principal::Anonymous));
+    let permits = &executor.load.permits;
+    let task = CallTask {
+        number: executor.number(),
+        tool: Arc::clone(loaded.catalog.tool("wipe").unwrap()),
+        share: Arc::new(executor.calls.take(&caller.principal).unwrap()),
+        caller,
+        from: Origin {
+            version: ProtocolVersion::V2025_11_25,
+            capabilities: ClientCapabilities::default(),
+            trace: None,
+        },
+        outbound: Arc::clone(&executor.outbound),
+        outputs: Arc::clone(&executor.outputs),
+        spares: Arc::clone(&executor.spares),
+        deadline: PATIENCE,
+        stop,
+        shutdown: executor.stop.clone(),
+        kill: executor.kill.clone(),
+        permits: Arc::clone(permits),
+        questions: executor.questions.clone(),
+        gates: executor.gates.clone(),
+        tasks: executor.tasks.clone(),
+        stuck: executor.load.stuck.clone(),
+    };
+    (task, Arc::clone(permits).try_acquire_owned().unwrap())
+}
+
+/// No file system here can be made to hang, so something else does.
+#[tokio::test]
+async fn a_file_system_that_does_not_answer_holds_no_call_up() {
+    for (stops, expected) in [(true, "cancelled by the client"), (false, "timeout")] {
+        let executor = executor();
+        let stop = Stop::default();
+        let (task, permit) = task(&executor, stop.clone());
+        let (answer, answers) = std::sync::mpsc::channel::<()>();
+        let hangs = move || answers.recv().is_ok();
+        let time = if stops { PATIENCE } else { Duration::ZERO };
+        let deadline = Deadline::after(time, Instant::now());
+        if stops {
+            stop.client.cancel();
+        }
+        let outcome = task.off_reactor(hangs, &deadline, permit).await;
+        assert_eq!(report::label(&outcome.unwrap_err()), expected);
+        assert_eq!(executor.in_flight(), 1, "a thread still waits");
+        answer.send(()).unwrap();
+        assert!(executor.load.permits.acquire().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn only_a_call_that_waits_for_its_user_gives_its_permit_back() {
+    let object = json!({"elicitation": {"form": {}}});
+    let read = |object| ClientCapabilities::read(object, ProtocolVersion::V2025_11_25);
+    let can_be_asked = read(object.as_object().unwrap());
+    for (capabilities, keeps) in [(ClientCapabilities::default(), true), (can_be_asked, false)] {
+        let executor = executor();
+        let (task, permit) = task(&executor, Stop::default());
+        let arguments = task.tool.arguments(None, &task.caller).unwrap();
+        let input = Input::Live(Box::new(Silent));
+        let mut conversation = Conversation::new(capabilities, input, PATIENCE);
+        let asking = task.ask(&arguments, permit, &mut conversation);
+        let asked = asking.now_or_never();
+        assert_eq!(asked.is_some(), keeps);
+        let (_, permit) = asked.map(Result::unwrap).unzip();
+        assert_eq!(permit.flatten().is_some(), keeps);
+    }
+}

@@ -1,0 +1,174 @@
+//! Empty folders of calls that are over, for those that come next.
+//!
+//! On a disk it takes ten times as long, and often a hundred times, to make a folder and to remove it
+//! as to rename one: a journal has to be written, and some file systems pass over all that was removed
+//! in the last seconds. So a folder that is found as it was made becomes that of a later call, by a new
+//! name that no earlier call can know. Nothing is kept for long.
+
+use std::io;
+
+use parking_lot::Mutex;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Folder, PRIVATE_FOLDER};
+
+/// The most folders that wait: more calls at once make their own.
+const MAX_SPARES: usize = 64;
+
+/// Empty folders that no call uses.
+#[derive(Debug, Default)]
+pub(in super::super) struct Spares(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    folders: Vec<Folder>,
+    /// How many of them, from the first, were not needed since they were last looked at.
+    unneeded: usize,
+}
+
+impl Spares {
+    /// One of them, which has to get a new name.
+    pub(super) fn take(&self) -> Option<Folder> {
+        let mut state = self.0.lock();
+        let spare = state.folders.pop();
+        state.unneeded = state.unneeded.min(state.folders.len());
+        spare
+    }
+
+    /// Keeps the folder of a call that is over, or gives it back: if a later call would find more in
+    /// it than in a new one, or if there are enough.
+    pub(super) fn keep(&self, folder: Folder) -> Option<Folder> {
+        if !is_as_made(&folder).unwrap_or(false) {
+            return Some(folder);
+        }
+        let mut state = self.0.lock();
+        if state.folders.len() >= MAX_SPARES {
+            return Some(folder);
+        }
+        state.folders.push(folder);
+        None
+    }
+
+    /// Those that were not needed since this was called last. Dropping them removes them.
+    pub(in super::super) fn unneeded(&self) -> Vec<Folder> {
+        let mut state = self.0.lock();
+        let unneeded = state.unneeded;
+        let unneeded = state.folders.drain(..unneeded).collect();
+        state.unneeded = state.folders.len();
+        unneeded
+    }
+}
+
+/// True for an empty folder that only the server's user may enter, without any mark of a program.
+fn is_as_made(folder: &Folder) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&folder.path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&opened)?;
+    let is_private = stat.st_mode == FileType::Directory.as_raw_mode() | PRIVATE_FOLDER;
+    let is_ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    // Among them are rules for the rights of new files.
+    let has_attributes = match rustix::fs::flistxattr_query(&opened) {
+        Ok(bytes) => bytes > 0,
+        Err(Errno::NOTSUP) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if !is_private || !is_ours || has_attributes {
+        return Ok(false);
+    }
+    for entry in Dir::new(opened)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    fn folder(path: &Path) -> Folder {
+        Folder::new(path).unwrap()
+    }
+
+    #[test]
+    fn a_folder_that_a_call_has_changed_is_not_kept() {
+        let parent = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        type Change = fn(&Path, &Path);
+        let cases: [(&str, Change, bool); 6] = [
+            ("nothing", |_, _| (), true),
+            (
+                "a file",
+                |path, _| fs::write(path.join("x"), "").unwrap(),
+                false,
+            ),
+            (
+                "a hidden folder",
+                |path, _| fs::create_dir(path.join(".x")).unwrap(),
+                false,
+            ),
+            (
+                "its mode",
+                |path, _| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap(),
+                false,
+            ),
+            (
+                "a link in its place",
+                |path, elsewhere| {
+                    fs::remove_dir(path).unwrap();
+                    std::os::unix::fs::symlink(elsewhere, path).unwrap();
+                },
+                false,
+            ),
+            ("it is gone", |path, _| fs::remove_dir(path).unwrap(), false),
+        ];
+        for (name, change, is_kept) in cases {
+            let spares = Spares::default();
+            let call = folder(parent.path());
+            let path = call.path.clone();
+            change(&path, elsewhere.path());
+            let left = spares.keep(call);
+            assert_eq!(left.is_none(), is_kept, "{name}");
+            assert_eq!(spares.take().is_some(), is_kept, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_spare_folder_is_kept_as_long_as_it_is_needed() {
+        let parent = tempfile::tempdir().unwrap();
+        let count = || fs::read_dir(parent.path()).unwrap().count();
+        let spares = Spares::default();
+        for _ in 0..3 {
+            assert!(spares.keep(folder(parent.path())).is_none());
+        }
+        assert_eq!(spares.unneeded().len(), 0, "they are young");
+        let (first, second) = (spares.take(), spares.take());
+        assert!(first.is_some() && second.is_some());
+        assert!(spares.keep(second.unwrap()).is_none());
+        assert_eq!(spares.unneeded().len(), 1, "two at once were needed");
+        assert_eq!(count(), 2);
+        assert_eq!(spares.unneeded().len(), 1, "nobody needs it any more");
+        drop(first);
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn there_are_only_so_many_spare_folders_and_they_go_with_the_server() {
+        let parent = tempfile::tempdir().unwrap();
+        let count = || fs::read_dir(parent.path()).unwrap().count();
+        let spares = Spares::default();
+        for _ in 0..MAX_SPARES {
+            assert!(spares.keep(folder(parent.path())).is_none());
+        }
+        assert!(spares.keep(folder(parent.path())).is_some());
+        assert_eq!(count(), MAX_SPARES);
+        drop(spares);
+        assert_eq!(count(), 0);
+    }
+}

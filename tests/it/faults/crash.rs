@@ -1,0 +1,81 @@
+//! The end of a server that could do nothing about it (F12), and one that must not start (F26).
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+use serde_json::json;
+
+use super::{Watched, tool};
+use crate::metrics::{value, wait_for};
+use crate::support::{ERAS, command, run, wait_for_ends};
+
+const CALLS: usize = 100;
+
+/// Its programs are the service manager's then. They must not be in the way of the next server.
+#[test]
+fn a_server_that_was_killed_leaves_room_for_the_next() {
+    let tools = tool("waits", "wait go result", "    concurrency: 128\n");
+    let mut watched = Watched::start(&tools, &[]);
+    let clients = ERAS.map(|era| watched.client(era));
+    let start = |number: usize| watched.start_call(&clients[number % 2], "waits", &json!({}));
+    let calls: Vec<_> = (0..CALLS).map(start).collect();
+    wait_for(&watched.monitor, "in flight", |samples| {
+        (value(samples, "calls_in_flight") - 100.0).abs() < 0.5
+    });
+    let left = watched.server.descendants();
+    assert!(left.len() >= CALLS, "{}", left.len());
+    let address = watched.server.address().to_owned();
+    watched.server.signal("KILL");
+    assert_eq!(watched.server.wait().code(), None);
+    for mut http in calls {
+        assert_eq!(http.read_line(), None, "no answer and no half of one");
+    }
+    let next = Watched::start_with("", &[], |prepare| {
+        let arguments: Vec<_> = prepare.command.get_args().map(ToOwned::to_owned).collect();
+        let mut again = command();
+        again.args(["--listen", &address]);
+        // The first two are the address of its own.
+        again.args(&arguments[2..]);
+        again.stdin(Stdio::null()).stdout(Stdio::null());
+        again.stderr(Stdio::piped());
+        *prepare.command = again;
+    });
+    next.check("after a killed server");
+    // What is left ends by itself: nobody hears it any more.
+    fs::write(watched.file("go"), "").unwrap();
+    wait_for_ends(&left, "killed server");
+}
+
+/// Without random numbers an id would be a guess.
+#[test]
+fn a_machine_without_random_numbers_serves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tools.yaml");
+    fs::write(&file, "tools: {a: {description: d, content: x}}").unwrap();
+    let filter = SeccompFilter::new(
+        BTreeMap::from([(libc::SYS_getrandom, Vec::new())]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EIO.unsigned_abs()),
+        ARCH.try_into().unwrap(),
+    );
+    let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
+    let mut server = command();
+    server
+        .args(["--listen", "127.0.0.1:0", "--tools"])
+        .arg(&file);
+    let refused = thread::scope(|scope| {
+        let without = scope.spawn(|| {
+            // For this thread, and what it starts.
+            apply_filter(&filter).unwrap();
+            run(&mut server)
+        });
+        without.join().unwrap()
+    });
+    assert!(!matches!(refused.code, Some(0)), "{refused:?}");
+    assert!(!refused.stderr.contains("listening"), "{refused:?}");
+    assert!(refused.stderr.contains("random"), "{refused:?}");
+}
