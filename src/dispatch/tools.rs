@@ -86,7 +86,7 @@ pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Calle
         Ok((arguments, work.transpose()?))
     });
     let (outcome, result) = match work {
-        Ok((_, Some(Work::Answer(pieces)))) => ("ok", CallToolResult::of(pieces)),
+        Ok((_, Some(Work::Answer(fixed)))) => ("ok", CallToolResult::of(fixed)),
         Ok((arguments, _)) => {
             return Ok(Called::Runs(Box::new(Call {
                 purpose: Purpose::Tool,

@@ -17,14 +17,15 @@ pub(super) fn to_ask(
     arguments: &Arguments,
     caller: &Caller,
     conversation: &Conversation,
-) -> Result<Option<Ask>, Outcome> {
+) -> Result<Option<Ask>, Box<Outcome>> {
     let questions = tool.questions(arguments, caller);
-    let questions = questions.map_err(|error| report::refused(&error))?;
+    let questions = questions.map_err(|error| Box::new(report::refused(&error)))?;
     if questions.is_empty() {
         return Ok(None);
     }
     let requests = questions.iter().map(request).collect::<Result<_, _>>();
-    let ask = Ask::of(requests.map_err(|reason| report::not_confirmed(not_asked(&reason)))?);
+    let unasked = |reason: String| Box::new(report::not_confirmed(not_asked(&reason)));
+    let ask = Ask::of(requests.map_err(unasked)?);
     let may_skip = tool.confirm_fallback == Fallback::Allow && !tool.asks_for_values();
     let is_skipped = may_skip && conversation.cannot_ask(&ask);
     Ok((!is_skipped).then_some(ask))

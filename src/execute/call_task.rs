@@ -165,7 +165,8 @@ impl CallTask {
         permit: OwnedSemaphorePermit,
         conversation: &mut Conversation,
     ) -> Result<(Cow<'a, Arguments>, Option<OwnedSemaphorePermit>), Outcome> {
-        let Some(ask) = before::to_ask(&self.tool, arguments, &self.caller, conversation)? else {
+        let ask = before::to_ask(&self.tool, arguments, &self.caller, conversation);
+        let Some(ask) = ask.map_err(|outcome| *outcome)? else {
             return Ok((Cow::Borrowed(arguments), Some(permit)));
         };
         let (question, permit) = if conversation.waits_for(&ask) {

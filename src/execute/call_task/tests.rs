@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::auth::Principal;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Environment};
 use crate::execute::{Answer, Client, Executor, Input, Limits};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::input::InputRequest;
@@ -42,7 +42,7 @@ fn executor() -> Executor {
 }
 
 fn task(executor: &Executor, stop: Stop) -> (CallTask, OwnedSemaphorePermit) {
-    let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Default::default()).unwrap();
+    let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default()).unwrap();
     let caller = Arc::new(Caller::new(Principal::Anonymous));
     let permits = &executor.load.permits;
     let task = CallTask {

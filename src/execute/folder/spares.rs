@@ -96,11 +96,12 @@ mod tests {
         Folder::new(path).unwrap()
     }
 
+    type Change = fn(&Path, &Path);
+
     #[test]
     fn a_folder_that_a_call_has_changed_is_not_kept() {
         let parent = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        type Change = fn(&Path, &Path);
         let cases: [(&str, Change, bool); 6] = [
             ("nothing", |_, _| (), true),
             (
