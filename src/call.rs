@@ -111,16 +111,16 @@ impl Drop for CallInSession {
     }
 }
 
-/// Starts a call. `keep` is dropped when its reply is in the outbox.
+/// Starts a call, and says whether it was taken in. `keep` is dropped when its reply is in the outbox.
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
     call: (Call, Input),
     stop: Stop,
     keep: K,
-) {
+) -> bool {
     let (request, listener) = prepare(app, from, call, keep);
-    app.executor.start(request, stop, Box::new(listener));
+    app.executor.start(request, stop, Box::new(listener))
 }
 
 /// What the executor is asked to run, and who hears of it.
@@ -258,7 +258,7 @@ impl<K> Answering<K> {
                 retry_after,
             } = error_status;
             self.from.outbox.reply(Reply {
-                retry_after: retry_after.filter(|_| outcome.is_err()),
+                retry_after,
                 ..reply(&self.from.id, outcome, status)
             });
         }

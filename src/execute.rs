@@ -1,6 +1,6 @@
 //! From a call to its outcome.
 //!
-//! A call is a task of its own with a deadline, a permit and one outcome. It does not end because
+//! A call that is not refused is a task of its own with a deadline, a permit and one outcome. It does not end because
 //! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
 //! given at the deadline, and the killing goes on behind it.
 
@@ -42,7 +42,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -53,7 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Caller, Principal};
-use crate::catalog::{self, Arguments, Tool};
+use crate::catalog::{Arguments, Tool};
 use crate::outputs::Outputs;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
 use crate::protocol::input::InputRequired;
@@ -210,7 +209,8 @@ pub enum Outcome {
 /// Where the words of a call and its outcome go. It belongs to the call, and is there also after a
 /// connection was lost.
 ///
-/// All functions run in the task of the call, and must not block.
+/// All functions run in the task of the call, or of whoever starts it if it is refused, and must not
+/// block.
 pub trait Listener: Send + 'static {
     /// What the definition asks is answered: its program is started next, or when it is its turn. May
     /// be called again, which means nothing. Not called when there is an outcome before that.
@@ -292,9 +292,9 @@ impl Executor {
         tool.timeout.unwrap_or(self.limits.call_timeout)
     }
 
-    /// Starts a call in a task of its own. One that is refused at a limit of calls is over when this
-    /// returns, and one for a fixed text may be.
-    pub fn start(&self, request: CallRequest, stop: Stop, listener: Box<dyn Listener>) {
+    /// Starts a call in a task of its own, and says so. One that is refused at a limit of calls is over
+    /// when this returns.
+    pub fn start(&self, request: CallRequest, stop: Stop, listener: Box<dyn Listener>) -> bool {
         let started = Instant::now();
         let (share, permit) = match self.take_in(&request.caller.principal) {
             Ok(taken) => taken,
@@ -305,7 +305,8 @@ impl Executor {
                     started,
                     &outcome,
                 );
-                return listener.done(outcome);
+                listener.done(outcome);
+                return false;
             }
         };
         let secrets = Arc::clone(request.tool.secrets());
@@ -337,8 +338,7 @@ impl Executor {
             self.limits.ask_timeout,
         )
         .hiding(secrets);
-        let is_fixed = call.tool.origin() == catalog::Origin::Definition;
-        let mut task = Box::pin(async move {
+        self.tasks.spawn(async move {
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
             let outcome = Box::pin(or_lost(run)).await;
             log((call.number, &call.tool, &call.caller), started, &outcome);
@@ -346,12 +346,7 @@ impl Executor {
             drop(call);
             listener.done(outcome);
         });
-        // What the definition itself answers is over at the first look, unless it waits for its turn
-        // or an answer: no other thread need be woken for it.
-        let mut context = Context::from_waker(Waker::noop());
-        if !is_fixed || task.as_mut().poll(&mut context).is_pending() {
-            self.tasks.spawn(task);
-        }
+        true
     }
 
     /// Takes what a call needs of the limits.
@@ -381,10 +376,11 @@ impl Executor {
     pub async fn keep_order(&self, closing: CancellationToken) {
         while timeout(LOOK_INTERVAL, closing.cancelled()).await.is_err() {
             orphans::reap();
+            self.outbound.forget_unserved();
             let unneeded = self.spares.unneeded();
             if !unneeded.is_empty() {
-                // A panic was logged, and there is nothing else to tell.
-                drop(tokio::task::spawn_blocking(move || drop(unneeded)).await);
+                // Nothing here waits for a file system.
+                tokio::task::spawn_blocking(move || drop(unneeded));
             }
         }
     }

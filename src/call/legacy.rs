@@ -149,8 +149,8 @@ impl Peer<'_> {
             resumes: self.resumes,
             given_up: (!self.awaits_cancelled).then(|| stop.client.clone()),
         };
-        call::start(app, from, (call, input), stop, (registered, keep));
-        if let Some(session) = self.session {
+        let is_taken = call::start(app, from, (call, input), stop, (registered, keep));
+        if let Some(session) = self.session.filter(|_| is_taken) {
             session.session().note_call();
         }
         Ok(())

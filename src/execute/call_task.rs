@@ -170,6 +170,7 @@ impl CallTask {
             return Ok((Cow::Borrowed(arguments), Some(permit)));
         };
         let (question, permit) = if conversation.waits_for(&ask) {
+            drop(permit);
             let taken = self.questions.take(&self.caller.principal);
             (Some(taken.map_err(refusal::too_many_questions)?), None)
         } else {
@@ -215,7 +216,8 @@ impl CallTask {
         turn: Turn,
     ) -> Result<(io::Result<Option<Folder>>, Turn), Outcome> {
         let Some(folder) = command.folder.take() else {
-            return Ok((Folder::empty(command, &self.spares), turn));
+            let folder = Folder::empty(command, &self.spares, &self.caller.principal);
+            return Ok((folder, turn));
         };
         let fill = move || Folder::filled(&folder).map(Some);
         self.off_reactor(fill, deadline, turn).await

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustix::fs::RenameFlags;
 
+use crate::auth::Principal;
 use crate::catalog::{CallFolder, Command};
 pub(super) use spares::Spares;
 
@@ -24,14 +25,18 @@ const PRIVATE_FILE: u32 = 0o600;
 pub(super) struct Folder {
     path: PathBuf,
     workdir: PathBuf,
-    /// Where it goes after the call, if another may have it.
-    spares: Option<Arc<Spares>>,
+    /// Where it goes after the call, and for whom, if another call may have it.
+    spares: Option<(Arc<Spares>, Principal)>,
     is_gone: bool,
 }
 
 impl Folder {
     /// The empty folder of a call without files; `None` if it runs elsewhere.
-    pub(super) fn empty(command: &Command, spares: &Arc<Spares>) -> io::Result<Option<Self>> {
+    pub(super) fn empty(
+        command: &Command,
+        spares: &Arc<Spares>,
+        principal: &Principal,
+    ) -> io::Result<Option<Self>> {
         let parent = std::env::temp_dir();
         // What is confined has no other place to write to, and shares that with no other call.
         if command.sandbox.is_some() {
@@ -40,9 +45,10 @@ impl Folder {
         if command.workdir.is_some() {
             return Ok(None);
         }
-        let spare = spares.take().and_then(|spare| spare.renamed(&parent).ok());
+        let spare = spares.take(principal);
+        let spare = spare.and_then(|spare| spare.renamed(&parent).ok());
         let mut folder = spare.map_or_else(|| Self::new(&parent), Ok)?;
-        folder.spares = Some(Arc::clone(spares));
+        folder.spares = Some((Arc::clone(spares), principal.clone()));
         Ok(Some(folder))
     }
 
@@ -98,7 +104,7 @@ impl Folder {
     /// Leaves the folder to a later call, or removes it if it is empty, as most are; else gives it back.
     pub(super) fn end_empty(mut self) -> Option<Self> {
         let mut left = match self.spares.take() {
-            Some(spares) => spares.keep(self)?,
+            Some((spares, principal)) => spares.keep(principal, self)?,
             None => self,
         };
         left.is_gone = std::fs::remove_dir(&left.path).is_ok();
@@ -171,10 +177,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let spares = Arc::new(Spares::default());
         let mut folder = Folder::new(parent.path()).unwrap();
-        folder.spares = Some(Arc::clone(&spares));
+        folder.spares = Some((Arc::clone(&spares), Principal::Anonymous));
         let old = folder.path().to_owned();
         assert!(folder.end_empty().is_none());
-        let folder = spares.take().unwrap().renamed(parent.path()).unwrap();
+        let folder = spares.take(&Principal::Anonymous).unwrap();
+        let folder = folder.renamed(parent.path()).unwrap();
         assert!(folder.workdir().is_dir() && !old.exists());
         assert_eq!(folder.workdir(), folder.path());
         drop(folder);

@@ -110,9 +110,15 @@ impl Outbound {
         if let Some((_, known)) = upstreams.iter().find(is_known) {
             return Arc::clone(known);
         }
-        upstreams.retain(|(of, _)| of.strong_count() > 0);
         let upstream = Arc::new(Upstream::new(Arc::clone(&self.lookups)));
         upstreams.push((Arc::downgrade(api), Arc::clone(&upstream)));
         upstream
+    }
+
+    /// Lets go of what belongs to definitions that are served no more.
+    pub(super) fn forget_unserved(&self) {
+        let is_unserved = |(of, _): &mut (Weak<Api>, _)| of.strong_count() == 0;
+        let unserved: Vec<_> = self.upstreams.lock().extract_if(.., is_unserved).collect();
+        drop(unserved);
     }
 }

@@ -4,7 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{FORBIDDEN, SIGPIPE};
+use signal_hook::consts::{FORBIDDEN, SIGPIPE, SIGTTIN, SIGTTOU};
+
+/// Those that stay as they are. The standard library ignores SIGPIPE and gives children the default. Of a
+/// terminal that belongs to others the kernel would try to read or write for ever if the last two were
+/// handled.
+const LEFT_ALONE: [i32; 3] = [SIGPIPE, SIGTTIN, SIGTTOU];
 
 /// Handles each signal that the server was started with as ignored, by doing nothing. To the server that
 /// is the same, but `posix_spawn` gives children the default of what has a handler, while they would
@@ -14,8 +19,7 @@ pub(super) fn handle_ignored() -> io::Result<()> {
     // Without /proc nobody says.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     for signal in ignored(&status) {
-        // The standard library ignores SIGPIPE, and gives children the default.
-        if signal != SIGPIPE && !FORBIDDEN.contains(&signal) {
+        if !LEFT_ALONE.contains(&signal) && !FORBIDDEN.contains(&signal) {
             signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
         }
     }

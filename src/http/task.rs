@@ -96,7 +96,7 @@ pub(super) async fn create(
         Err(no_room) => return refuse(&id, no_room),
     };
     let (outbox, reader) = call::outbox(app, 1);
-    let from = modern::origin(app, id.clone(), &call, outbox);
+    let from = modern::origin(app, id, &call, outbox);
     let asking = Box::new(Asking(Arc::clone(&running)));
     let answers = call::take_answers(&mut call).unwrap_or_default();
     let input = Input::RetryThenLive(answers, asking);

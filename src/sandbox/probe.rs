@@ -12,6 +12,7 @@ use std::thread;
 
 use landlock::ABI;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Resource;
 
@@ -116,14 +117,16 @@ fn read_within_patience(mut from: impl Read + AsFd) -> io::Result<String> {
     let mut said = Vec::new();
     let mut chunk = [0; 1024];
     loop {
-        let is_ready = poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&time))?;
+        let is_ready =
+            retry_on_intr(|| poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&time)))?;
         if is_ready == 0 {
             return Err(io::Error::other("it takes too long"));
         }
-        let read = from.read(&mut chunk)?;
-        if read == 0 {
-            return Ok(String::from_utf8_lossy(&said).into_owned());
-        }
+        let read = match from.read(&mut chunk) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&said).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         said.extend(chunk.iter().take(read));
     }
 }

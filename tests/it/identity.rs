@@ -170,14 +170,13 @@ fn each_call_is_made_by_the_caller_of_its_request() {
             assert_eq!(said, expected, "{era:?}");
         }
     }
-    let log = server.log();
-    let calls: Vec<Value> = log
-        .iter()
-        .filter(|line| line.contains("\"message\":\"call\""))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(calls.len(), 6);
-    for call in calls {
+    let calls = || {
+        let is_call = |line: &String| line.contains("\"message\":\"call\"");
+        let calls: Vec<_> = server.log().into_iter().filter(is_call).collect();
+        (calls.len() == 6).then_some(calls)
+    };
+    for call in eventually(calls).expect("a line for each call") {
+        let call: Value = serde_json::from_str(&call).unwrap();
         assert_eq!(call["principal"], "alice (acme)", "{call}");
     }
 }

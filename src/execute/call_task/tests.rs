@@ -104,10 +104,11 @@ async fn only_a_call_that_waits_for_its_user_gives_its_permit_back() {
         let arguments = task.tool.arguments(None, &task.caller).unwrap();
         let input = Input::Live(Box::new(Silent));
         let mut conversation = Conversation::new(capabilities, input, PATIENCE);
-        let asking = task.ask(&arguments, permit, &mut conversation);
-        let asked = asking.now_or_never();
+        let mut asking = Box::pin(task.ask(&arguments, permit, &mut conversation));
+        let asked = asking.as_mut().now_or_never();
         assert_eq!(asked.is_some(), keeps);
         let (_, permit) = asked.map(Result::unwrap).unzip();
         assert_eq!(permit.flatten().is_some(), keeps);
+        assert_eq!(executor.in_flight(), 0, "while it waits");
     }
 }

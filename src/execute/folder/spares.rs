@@ -1,9 +1,10 @@
-//! Empty folders of calls that are over, for those that come next.
+//! Empty folders of calls that are over, for the next ones of the same principal.
 //!
 //! On a disk it takes ten times as long, and often a hundred times, to make a folder and to remove it
 //! as to rename one: a journal has to be written, and some file systems pass over all that was removed
 //! in the last seconds. So a folder that is found as it was made becomes that of a later call, by a new
-//! name that no earlier call can know. Nothing is kept for long.
+//! name that no earlier call can know. What an earlier call has left running unseen may still be in it, so
+//! that nobody gets the folder of somebody else. Nothing is kept for long.
 
 use std::io;
 
@@ -12,6 +13,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Folder, PRIVATE_FOLDER};
+use crate::auth::Principal;
 
 /// The most folders that wait: more calls at once make their own.
 const MAX_SPARES: usize = 64;
@@ -22,23 +24,25 @@ pub(in super::super) struct Spares(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    folders: Vec<Folder>,
+    folders: Vec<(Principal, Folder)>,
     /// How many of them, from the first, were not needed since they were last looked at.
     unneeded: usize,
 }
 
 impl Spares {
-    /// One of them, which has to get a new name.
-    pub(super) fn take(&self) -> Option<Folder> {
+    /// One of this principal, which has to get a new name.
+    pub(super) fn take(&self, principal: &Principal) -> Option<Folder> {
         let mut state = self.0.lock();
-        let spare = state.folders.pop();
-        state.unneeded = state.unneeded.min(state.folders.len());
-        spare
+        let newest = (state.folders.iter()).rposition(|(of, _)| of == principal)?;
+        if newest < state.unneeded {
+            state.unneeded -= 1;
+        }
+        Some(state.folders.remove(newest).1)
     }
 
-    /// Keeps the folder of a call that is over, or gives it back: if a later call would find more in
-    /// it than in a new one, or if there are enough.
-    pub(super) fn keep(&self, folder: Folder) -> Option<Folder> {
+    /// Keeps the folder of a call of this principal that is over, or gives it back: if a later call would
+    /// find more in it than in a new one, or if there are enough.
+    pub(super) fn keep(&self, principal: Principal, folder: Folder) -> Option<Folder> {
         if !is_as_made(&folder).unwrap_or(false) {
             return Some(folder);
         }
@@ -46,7 +50,7 @@ impl Spares {
         if state.folders.len() >= MAX_SPARES {
             return Some(folder);
         }
-        state.folders.push(folder);
+        state.folders.push((principal, folder));
         None
     }
 
@@ -54,7 +58,8 @@ impl Spares {
     pub(in super::super) fn unneeded(&self) -> Vec<Folder> {
         let mut state = self.0.lock();
         let unneeded = state.unneeded;
-        let unneeded = state.folders.drain(..unneeded).collect();
+        let unneeded = state.folders.drain(..unneeded);
+        let unneeded = unneeded.map(|(_, folder)| folder).collect();
         state.unneeded = state.folders.len();
         unneeded
     }
@@ -92,8 +97,22 @@ mod tests {
 
     use super::*;
 
+    use crate::auth::Issuer;
+
     fn folder(path: &Path) -> Folder {
         Folder::new(path).unwrap()
+    }
+
+    fn user(name: &str) -> Principal {
+        Principal::user(Issuer::AuthFile, name, None)
+    }
+
+    fn keep(spares: &Spares, folder: Folder) -> Option<Folder> {
+        spares.keep(user("alice"), folder)
+    }
+
+    fn take(spares: &Spares) -> Option<Folder> {
+        spares.take(&user("alice"))
     }
 
     type Change = fn(&Path, &Path);
@@ -134,9 +153,9 @@ mod tests {
             let call = folder(parent.path());
             let path = call.path.clone();
             change(&path, elsewhere.path());
-            let left = spares.keep(call);
+            let left = keep(&spares, call);
             assert_eq!(left.is_none(), is_kept, "{name}");
-            assert_eq!(spares.take().is_some(), is_kept, "{name}");
+            assert_eq!(take(&spares).is_some(), is_kept, "{name}");
         }
     }
 
@@ -146,12 +165,12 @@ mod tests {
         let count = || fs::read_dir(parent.path()).unwrap().count();
         let spares = Spares::default();
         for _ in 0..3 {
-            assert!(spares.keep(folder(parent.path())).is_none());
+            assert!(keep(&spares, folder(parent.path())).is_none());
         }
         assert_eq!(spares.unneeded().len(), 0, "they are young");
-        let (first, second) = (spares.take(), spares.take());
+        let (first, second) = (take(&spares), take(&spares));
         assert!(first.is_some() && second.is_some());
-        assert!(spares.keep(second.unwrap()).is_none());
+        assert!(keep(&spares, second.unwrap()).is_none());
         assert_eq!(spares.unneeded().len(), 1, "two at once were needed");
         assert_eq!(count(), 2);
         assert_eq!(spares.unneeded().len(), 1, "nobody needs it any more");
@@ -160,14 +179,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_gets_the_folder_of_somebody_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let spares = Spares::default();
+        for name in ["alice", "bob", "carol"] {
+            let folder = folder(parent.path());
+            assert!(spares.keep(user(name), folder).is_none());
+        }
+        assert!(spares.take(&user("dave")).is_none());
+        assert!(spares.take(&user("bob")).is_some());
+        assert!(spares.take(&user("bob")).is_none());
+        assert_eq!(spares.unneeded().len(), 0);
+        assert!(spares.take(&user("alice")).is_some());
+        assert_eq!(spares.unneeded().len(), 1, "that of carol");
+    }
+
+    #[test]
     fn there_are_only_so_many_spare_folders_and_they_go_with_the_server() {
         let parent = tempfile::tempdir().unwrap();
         let count = || fs::read_dir(parent.path()).unwrap().count();
         let spares = Spares::default();
         for _ in 0..MAX_SPARES {
-            assert!(spares.keep(folder(parent.path())).is_none());
+            assert!(keep(&spares, folder(parent.path())).is_none());
         }
-        assert!(spares.keep(folder(parent.path())).is_some());
+        assert!(keep(&spares, folder(parent.path())).is_some());
         assert_eq!(count(), MAX_SPARES);
         drop(spares);
         assert_eq!(count(), 0);
