@@ -123,7 +123,8 @@ impl Neighbours {
                 &processor.to_string(),
                 "sh",
                 "-c",
-                "while :; do :; done",
+                // Not for ever, should the test be killed.
+                "ulimit -t 60; while :; do :; done",
             ]);
             command.spawn().unwrap()
         };
