@@ -108,7 +108,9 @@ impl Client {
     pub(crate) fn receive_unless_refused(&mut self) -> bool {
         let mut failure = None;
         let answer = self.receive_with(|body| {
-            if find(body, b"\"isError\":false").is_none() {
+            // The SDK leaves out what is false.
+            let is_good = find(body, b"\"result\":").is_some();
+            if !is_good || find(body, b"\"isError\":true").is_some() {
                 failure = Some(String::from_utf8_lossy(body).into_owned());
             }
         });
