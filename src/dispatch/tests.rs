@@ -6,7 +6,6 @@ use crate::auth::Issuer;
 use crate::catalog::Environment;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::jsonrpc::{Body, INVALID_PARAMS, Message, parse};
-use crate::protocol::mcp::META_SERVER_INFO;
 use crate::protocol::version::ProtocolVersion;
 
 const TOOLS: &str = "
@@ -128,7 +127,10 @@ fn the_list_is_the_same_in_both_eras_but_for_the_envelope() {
     assert_eq!(modern.remove("cacheScope"), Some(json!("public")));
     assert_eq!(modern.remove("ttlMs"), Some(json!(LIST_TTL_MS)));
     let meta = modern.remove("_meta").unwrap();
-    assert_eq!(meta[META_SERVER_INFO]["name"], "test-server");
+    assert_eq!(
+        meta["io.modelcontextprotocol/serverInfo"]["name"],
+        "test-server"
+    );
     assert_eq!(&legacy, &Value::Object(modern.clone()));
     assert_eq!(
         legacy["tools"][0],

@@ -12,8 +12,6 @@ pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion
 pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// `_meta` key: from which level on a modern request wants to hear log messages.
 pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-/// `_meta` key: the name and version of the server, in a modern result.
-pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// A method, as far as it is served. Statistics say no more of a method that a client made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
@@ -1258,19 +1258,11 @@ tools:
 fn a_program_does_not_get_what_the_server_inherited() {
     let server = TestServer::start_with(INSIDE, &[], |prepare| {
         let mut shell = Command::new("sh");
-        shell
-            .args([
-                "-c",
-                "trap '' HUP INT QUIT USR2 CHLD; exec 7</etc/passwd; exec \"$0\" \"$@\"",
-            ])
-            .arg(prepare.command.get_program())
-            .args(prepare.command.get_args())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        *prepare.command = shell;
+        shell.args([
+            "-c",
+            "trap '' HUP INT QUIT USR2 CHLD; exec 7</etc/passwd; exec \"$0\" \"$@\"",
+        ]);
+        prepare.start_by(shell);
     });
     for era in ERAS {
         // The fourth is the folder that ls itself has open.

@@ -12,15 +12,13 @@ use socket2::{Domain, Socket, Type};
 
 use crate::http_tools::tools;
 use crate::metrics::{MONITOR, calls_in_flight, descriptors};
-use crate::support::{Client, Http, TestServer, eventually, text};
+use crate::support::{ALLOWANCE, Client, Http, TestServer, eventually, text};
 use crate::upstream::{Stream, Upstream, respond, say};
 
 /// How long a byte of a slow server takes: none of the time limits here lets ten of them pass.
 const SLOW: Duration = Duration::from_millis(200);
 /// The pace of a server that says much and never comes to an end.
 const BUSY: Duration = Duration::from_millis(1);
-/// How much later than it should a thing may happen on a slow and busy machine.
-const ALLOWANCE: Duration = Duration::from_secs(10);
 /// How many descriptors the thread of an API takes, as long as its definition is served.
 const THREAD: usize = 3;
 /// How many descriptors more than before are no leak: connections that wait for another request.

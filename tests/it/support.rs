@@ -255,6 +255,19 @@ impl Prepare<'_> {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         self.command.arg("--auth").arg(file);
     }
+
+    /// Has another program start the server, whose command comes behind the arguments that it has.
+    pub(crate) fn start_by(&mut self, mut other: Command) {
+        other
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        *self.command = other;
+    }
 }
 
 /// Writes [`TOKEN`] into a file that only its owner can read.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
@@ -15,18 +15,9 @@ use crate::support::{ERAS, Http, PATIENCE, Prepare, eventually};
 
 /// Has a shell set limits before it becomes the server.
 pub(super) fn under(prepare: &mut Prepare<'_>, limits: &str) {
-    let server = &*prepare.command;
     let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("{limits}; exec \"$@\""), "sh"])
-        .arg(server.get_program())
-        .args(server.get_args())
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    *prepare.command = shell;
+    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh"]);
+    prepare.start_by(shell);
 }
 
 #[test]

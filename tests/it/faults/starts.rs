@@ -1,9 +1,8 @@
 //! Programs that cannot start because the machine has not enough (F13): provoked, not made up.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use mcp_serve::protocol::version::Era;
 use rustix::process::getuid;
@@ -30,33 +29,26 @@ fn as_nobody(prepare: &mut Prepare<'_>) {
     for file in files {
         chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let server = &*prepare.command;
-    let mut command = command_as_nobody(server.get_program());
-    command
-        .args(server.get_args())
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    *prepare.command = command;
+    prepare.start_by(setpriv());
 }
 
-/// A command of that user, or of this one if it is not root.
-fn command_as_nobody(program: impl AsRef<OsStr>) -> Command {
-    if !getuid().is_root() {
-        return Command::new(program);
-    }
+/// Runs what is added to it as that user.
+fn setpriv() -> Command {
     let id = NOBODY.to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]);
-    command.arg(program);
     command
 }
 
 /// Lets the server have so many processes.
 fn limit_processes(server: &TestServer, most: &str) {
-    let mut command = command_as_nobody("prlimit");
+    let mut command = if getuid().is_root() {
+        let mut command = setpriv();
+        command.arg("prlimit");
+        command
+    } else {
+        Command::new("prlimit")
+    };
     command.args(["--pid", &server.pid().to_string()]);
     let limited = command.arg(format!("--nproc={most}:")).status().unwrap();
     assert!(limited.success());
