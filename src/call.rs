@@ -1,6 +1,7 @@
 //! Calls of clients, whatever they come over: started, and answered into an outbox.
 
 pub(super) mod asking;
+pub(super) mod audit;
 pub(super) mod changes;
 pub(super) mod legacy;
 mod status;
@@ -33,6 +34,7 @@ use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::ProtocolVersion;
 use crate::session::{Session, SessionGuard};
 use crate::stream::{Outbox, Reader, Reply};
+use audit::Trail;
 use status::ErrorStatus;
 
 /// Who may see what comes of a call: what its tool asks of a caller counts
@@ -115,12 +117,23 @@ impl Drop for CallInSession {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    call: (Call, Input),
+    (call, input, trail): (Call, Input, Trail),
     stop: Stop,
     keep: K,
 ) -> bool {
-    let (request, listener) = prepare(app, from, call, keep);
-    app.executor.start(request, stop, Box::new(listener))
+    let (request, listener) = prepare(app, from, (call, input), keep);
+    launch(app, request, stop, Box::new(listener), trail)
+}
+
+/// Starts what was prepared, and says whether it was taken in.
+pub(super) fn launch(
+    app: &App,
+    request: CallRequest,
+    stop: Stop,
+    listener: Box<dyn Listener>,
+    trail: Trail,
+) -> bool {
+    app.executor.start(request, stop, trail.follow(listener))
 }
 
 /// What the executor is asked to run, and who hears of it.
