@@ -74,9 +74,11 @@ impl Trail {
     pub(crate) fn planned(mut self, context: &Context<'_>, request: &Request, plan: &Plan) -> Self {
         let (ending, reason) = match plan {
             Plan::Call(_) => return self,
-            Plan::Answered { is_error: true, .. } => {
-                (Ending::Invalid, Some(execute::INVALID_ARGUMENTS))
-            }
+            Plan::Answered {
+                is_error: true,
+                how,
+                ..
+            } => (Ending::Invalid, Some(*how)),
             Plan::Reply(Err(error)) => {
                 let ending = why_refused(context, request);
                 self.end(ending, Some(&reason_of(error)));

@@ -79,7 +79,6 @@ impl Peer<'_> {
         }
         let trail = Trail::begin(self.app, &context, self.way, &request);
         let mut plan = dispatch::plan(&context, &mut request);
-        let trail = trail.planned(&context, &request, &plan);
         if let Plan::Remember(wish) = plan {
             let who = (self.app.as_ref(), self.context.caller);
             plan = Plan::Reply(Box::pin(changes::remember(who, self.session, wish)).await);
@@ -87,7 +86,8 @@ impl Peer<'_> {
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
         }
-        call::count((self.app, self.started), method, context.version, &plan);
+        call::note((self.app, self.started), method, &context, (&plan, &trail));
+        let trail = trail.planned(&context, &request, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call, trail),
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Planned::Answer(outcome),

@@ -60,13 +60,8 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::error(status_of(&error), &request.id, &error);
     }
     let plan = dispatch::plan(&context, &mut request);
+    call::note((app, exchange.started), method, &context, (&plan, &trail));
     let trail = trail.planned(&context, &request, &plan);
-    call::count(
-        (app, exchange.started),
-        method,
-        ProtocolVersion::V2026_07_28,
-        &plan,
-    );
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
             return Box::pin(task::create(exchange, request.id, (*call, trail), waiting)).await;

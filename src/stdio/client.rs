@@ -213,10 +213,9 @@ impl Client {
         };
         let trail = Trail::begin(&self.app, &context, Way::default(), &request);
         let plan = dispatch::plan(&context, &mut request);
-        let trail = trail.planned(&context, &request, &plan);
         let method = Method::named(&request.method);
-        let version = ProtocolVersion::V2026_07_28;
-        call::count((&self.app, started), method, version, &plan);
+        call::note((&self.app, started), method, &context, (&plan, &trail));
+        let trail = trail.planned(&context, &request, &plan);
         match plan {
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Some(outcome),
             Plan::Call(call) => {
