@@ -19,6 +19,7 @@ mod upstream;
 mod allow;
 mod arguments;
 mod ask;
+mod audit;
 mod auth_files;
 mod batch;
 mod by_hand;
