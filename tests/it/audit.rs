@@ -1,19 +1,19 @@
 //! The audit log: one line when a call begins and one when it has ended, whatever becomes of it.
 
 mod disk;
+mod files;
+mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::thread;
 
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, ERAS, GATE, Gate, TestServer, command, eventually, initialize, modern_meta, run, sha256,
+    Client, ERAS, GATE, Gate, TestServer, command, eventually, initialize, modern_meta, sha256,
 };
 
 const OPS: &str = "token-of-ops-mfZ3b1mXk0Qy7h2V";
@@ -147,13 +147,10 @@ fn check(records: &[Value]) {
 
 /// Waits until so many calls have ended, and returns all lines.
 fn wait_for_ends(log: &Path, count: usize) -> Vec<Value> {
-    let records = eventually(|| {
-        let records = read(log);
-        (of_event(&records, "end").len() >= count).then_some(records)
-    });
+    let ended = |records: &[Value]| of_event(records, "end").len();
+    let records = eventually(|| Some(read(log)).filter(|records| ended(records) >= count));
     let records = records.unwrap_or_else(|| panic!("{:#?}", read(log)));
-    assert_eq!(of_event(&records, "end").len(), count, "{records:#?}");
-    check(&records);
+    assert_eq!(ended(&records), count, "{records:#?}");
     records
 }
 
@@ -285,52 +282,8 @@ fn each_call_has_a_beginning_and_an_end_that_says_what_came_of_it() {
             let records = wait_for_ends(&log, count + 1);
             let end = of_event(&records, "end")[count];
             assert_eq!(end["outcome"], "denied", "{end}");
+            check(&records);
         }
-    }
-}
-
-#[test]
-fn a_line_says_who_called_what_from_where() {
-    for era in ERAS {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("audit.log");
-        let server = serve(&log, &[]);
-        let client = Client::at(&server, "/mcp/desk", era, Some(OPS));
-        let result = client.call("echo", &json!({"text": "from ann"}));
-        assert_eq!(result["isError"], false, "{result}");
-        let records = wait_for_ends(&log, 1);
-        let mut start = of_event(&records, "start")[0].clone();
-        // printf %s '{"text":"from ann"}' | sha256sum
-        let digest = sha256(r#"{"text":"from ann"}"#);
-        for (name, expected) in [
-            ("method", "tools/call"),
-            ("name", "echo"),
-            ("toolset", "desk"),
-            ("issuer", "auth_file"),
-            ("subject", "olga"),
-            ("tenant", "acme"),
-            ("client", "127.0.0.1"),
-            ("arguments_sha256", &digest),
-        ] {
-            assert_eq!(start[name].take(), expected, "{name}");
-        }
-        let number = start["call"].take().to_string();
-        let session = start["session"].take();
-        match era {
-            Era::Legacy => {
-                let session = session.as_str().unwrap();
-                assert!(client.session().starts_with(session) && session.len() == 8);
-                assert_eq!(start["protocol"], "2025-11-25");
-            }
-            Era::Modern => assert_eq!(
-                (session, &start["protocol"]),
-                (Value::Null, &json!("2026-07-28"))
-            ),
-        }
-        let logged = server.wait_for_log("\"message\":\"call\"");
-        assert!(logged.contains(&format!("\"call\":{number},")), "{logged}");
-        let mode = fs::metadata(&log).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 }
 
@@ -394,55 +347,7 @@ fn a_call_that_is_given_up_refused_or_cut_off_says_by_whom() {
         );
         let records = read(&log);
         assert_eq!(records.last().unwrap()["event"], "close");
-    }
-}
-
-#[test]
-fn a_killed_server_leaves_calls_that_the_next_one_ends_as_unknown() {
-    for era in ERAS {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("audit.log");
-        let first = serve(&log, &[]);
-        let client = Client::new(&first, era, Some(OPS));
-        client.call("fixed", &json!({}));
-        let gate = Gate::new(&first, "killed");
-        let _http = client.start_call(7, "gate", &gate.arguments());
-        gate.wait();
-        eventually(|| (of_event(&read(&log), "start").len() == 2).then_some(())).unwrap();
-        first.signal("KILL");
-        gate.open();
-        drop(first);
-        // The end of a crash is anywhere.
-        let torn = fs::read_to_string(&log).unwrap() + "{\"seq\":5,\"ti";
-        fs::write(&log, torn).unwrap();
-
-        let second = serve(&log, &[]);
-        let client = Client::new(&second, era, Some(OPS));
-        client.call("fixed", &json!({}));
-        let whole = || {
-            let text = fs::read_to_string(&log).unwrap();
-            text.replace("{\"seq\":5,\"ti\n", "")
-        };
-        let repaired = folder.path().join("repaired");
-        let records = eventually(|| {
-            fs::write(&repaired, whole()).unwrap();
-            let records = read(&repaired);
-            (of_event(&records, "end").len() == 3).then_some(records)
-        });
-        let records = records.unwrap_or_else(|| panic!("{}", whole()));
         check(&records);
-        let [start, unknown] = [&records[3], &records[4]];
-        assert_eq!(unknown["outcome"], "unknown", "{unknown}");
-        assert_eq!(
-            (&unknown["name"], &unknown["subject"]),
-            (&json!("gate"), &json!("olga"))
-        );
-        assert_eq!(
-            (&unknown["run"], &unknown["call"]),
-            (&start["run"], &start["call"])
-        );
-        assert_eq!(records[5]["event"], "open");
-        assert_ne!(records[5]["run"], start["run"]);
     }
 }
 
@@ -464,11 +369,7 @@ fn a_task_ends_when_its_call_does_and_not_with_its_request() {
     assert_eq!(created["result"]["resultType"], "task", "{created}");
     gate.wait();
     assert_eq!(call(&gate).status, 503, "there is no room for another");
-    let records = eventually(|| {
-        let records = read(&log);
-        (of_event(&records, "end").len() == 1).then_some(records)
-    });
-    let records = records.unwrap();
+    let records = wait_for_ends(&log, 1);
     let end = of_event(&records, "end")[0];
     assert_eq!(end["reason"], "refused: too many tasks", "{end}");
     gate.open();
@@ -478,14 +379,15 @@ fn a_task_ends_when_its_call_does_and_not_with_its_request() {
         (&end["name"], &end["outcome"]),
         (&json!("gate"), &json!("ok"))
     );
+    check(&records);
 }
 
 #[test]
 fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
     let folder = tempfile::tempdir().unwrap();
     let (log, input) = (folder.path().join("audit.log"), folder.path().join("input"));
-    let tools = folder.path().join("tools.yaml");
-    fs::write(&tools, super::audit::tools()).unwrap();
+    let file = folder.path().join("tools.yaml");
+    fs::write(&file, tools()).unwrap();
     let call = |id: u64, name: &str, meta: Option<Value>| {
         let mut params = json!({"name": name, "arguments": {}});
         params["_meta"] = meta.unwrap_or_else(|| json!({}));
@@ -505,7 +407,7 @@ fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
     fs::write(&input, lines.join("\n") + "\n").unwrap();
     let output = command()
         .args(["--stdio", "--audit-mode", "required", "--tools"])
-        .arg(tools)
+        .arg(file)
         .arg("--audit")
         .arg(&log)
         .stdin(File::open(&input).unwrap())
@@ -515,6 +417,7 @@ fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let records = wait_for_ends(&log, 5);
+    check(&records);
     let ends = of_event(&records, "end");
     let mut outcomes: Vec<_> = ends
         .iter()
@@ -528,227 +431,4 @@ fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
     );
     let in_session = ends.iter().filter(|end| end["session"].is_string()).count();
     assert_eq!(in_session, 3);
-}
-
-#[test]
-fn a_request_that_contradicts_itself_is_written_down() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log");
-    let server = serve(&log, &[]);
-    let client = Client::new(&server, Era::Modern, Some(CLERK));
-    let good = client.message(1, "tools/call", &json!({"name": "echo"}));
-    let bad = client.message(1, "tools/call", &json!({"name": "secret_door"}));
-    let headers = client.headers(&good);
-    let headers: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    let response = client
-        .connect()
-        .request("POST", "/mcp", &headers, &bad.to_string());
-    assert_eq!(
-        (response.status, response.error_code()),
-        (400, Some(-32020))
-    );
-    let records = wait_for_ends(&log, 1);
-    let end = of_event(&records, "end")[0];
-    assert_eq!(
-        (&end["name"], &end["outcome"]),
-        (&json!("secret_door"), &json!("invalid"))
-    );
-    assert_eq!(end["reason"], "JSON-RPC error -32020");
-}
-
-#[test]
-fn what_a_client_writes_breaks_no_line_and_shows_no_secret() {
-    const SECRET: &str = "planted-secret-0815";
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log");
-    let tools = "tools:\n  env: {description: d, exec: env, env: {A: '${env:PLANTED}'}}\n  \
-                 echo: {description: d, exec: 'printf %s {text}', params: {text: string}}\n";
-    let server = TestServer::start_with(tools, &["--audit-arguments", "redacted"], |prepare| {
-        prepare.serve_with_auth(&auth());
-        prepare
-            .command
-            .env("PLANTED", SECRET)
-            .arg("--audit")
-            .arg(&log);
-    });
-    let client = Client::new(&server, Era::Legacy, Some(OPS));
-    let hostile = "a\nb\r\u{1b}[31m\u{2028}\u{202e}\u{9b}\"}";
-    let long = "x".repeat(1 << 20);
-    let calls = [
-        json!({"name": hostile}),
-        json!({"name": long}),
-        json!({"name": SECRET}),
-        json!({"name": "echo", "arguments": {"text": hostile}}),
-        json!({"name": "echo", "arguments": {"text": "x".repeat(100_000)}}),
-        json!({"name": "echo", "arguments": {"text": format!("it is {SECRET} and {OPS}")}}),
-        json!({"name": "env"}),
-    ];
-    for params in &calls {
-        client.request("tools/call", params);
-    }
-    let records = wait_for_ends(&log, calls.len());
-    let text = fs::read_to_string(&log).unwrap();
-    let is_odd = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{202e}'));
-    assert!(!text.contains(is_odd), "{text}");
-    assert!(
-        !text.contains(SECRET) && !text.contains(client.session()),
-        "{text}"
-    );
-    assert!(
-        text.lines().all(|line| line.len() < 16 << 10),
-        "lines are bounded"
-    );
-    let starts = of_event(&records, "start");
-    assert_eq!(starts[0]["name"], hostile);
-    assert_eq!(starts[1]["name"], format!("{}…", "x".repeat(256)));
-    assert_eq!(starts[2]["name"], "***");
-    assert_eq!(starts[3]["arguments"], json!({"text": hostile}).to_string());
-    assert!(starts[4]["arguments"].as_str().unwrap().ends_with('…'));
-    assert!(
-        starts[5]["arguments"]
-            .as_str()
-            .unwrap()
-            .contains("it is ***")
-    );
-    assert_eq!(starts[6]["arguments"], "{}");
-}
-
-#[test]
-fn numbers_have_no_gap_while_the_file_is_moved_away_under_load() {
-    const CLIENTS: usize = 8;
-    const CALLS: usize = 30;
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log");
-    let server = serve(&log, &["--max-calls-per-principal", "0"]);
-    let rotated = |number: usize| folder.path().join(format!("audit.log.{number}"));
-    thread::scope(|scope| {
-        for number in 0..CLIENTS {
-            let client = Client::new(&server, ERAS[number % 2], Some(OPS));
-            scope.spawn(move || {
-                for call in 0..CALLS {
-                    let (tool, arguments) = if call % 5 == 0 {
-                        ("echo", json!({"text": "x"}))
-                    } else {
-                        ("fixed", json!({}))
-                    };
-                    client.call(tool, &arguments);
-                }
-            });
-        }
-        for number in 1..4 {
-            let calls = number * CLIENTS * CALLS / 5;
-            let is_filled = || {
-                let files = (1..number).map(&rotated).chain([log.clone()]);
-                let lines: usize = files.map(|file| read(&file).len()).sum();
-                (lines > calls).then_some(())
-            };
-            assert!(eventually(is_filled).is_some());
-            fs::rename(&log, rotated(number)).unwrap();
-            server.signal("HUP");
-            assert!(eventually(|| log.exists().then_some(())).is_some());
-        }
-    });
-    let all = || -> Vec<Value> {
-        let files = (1..4).map(&rotated).chain([log.clone()]);
-        files.flat_map(|file| read(&file)).collect()
-    };
-    eventually(|| (of_event(&all(), "end").len() == CLIENTS * CALLS).then_some(()));
-    let records = all();
-    assert_eq!(of_event(&records, "end").len(), CLIENTS * CALLS);
-    assert_eq!(of_event(&records, "open").len(), 4, "one for each file");
-    check(&records);
-}
-
-#[test]
-fn a_file_that_was_removed_is_made_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log");
-    let server = serve(&log, &[]);
-    let client = Client::new(&server, Era::Modern, Some(OPS));
-    client.call("fixed", &json!({}));
-    wait_for_ends(&log, 1);
-    fs::remove_file(&log).unwrap();
-    client.call("fixed", &json!({}));
-    let records = eventually(|| {
-        let records = log.exists().then(|| read(&log))?;
-        (of_event(&records, "end").len() == 1).then_some(records)
-    });
-    assert_eq!(records.unwrap()[0]["seq"], 4);
-}
-
-#[test]
-fn standard_error_takes_it_among_the_lines_of_the_log() {
-    let server = TestServer::start(&tools(), &["--audit", "stderr", "--audit-mode", "required"]);
-    server.client(Era::Modern).call("fixed", &json!({}));
-    let end = server.wait_for_log("\"event\":\"end\"");
-    let end: Value = serde_json::from_str(&end).unwrap();
-    assert_eq!((&end["seq"], &end["outcome"]), (&json!(3), &json!("ok")));
-}
-
-/// What can stand at the path of an audit log, and why it is not used.
-fn unusable(folder: &Path) -> Vec<(PathBuf, &'static str)> {
-    let at = |name: &str| folder.join(name);
-    let write = |name: &str, text: &str, mode: u32| {
-        fs::write(at(name), text).unwrap();
-        fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
-        at(name)
-    };
-    symlink(write("target", "", 0o600), at("link")).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        at("pipe"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
-    vec![
-        (at("link"), "it is a symbolic link; name the file itself"),
-        (at("pipe"), "it is not a regular file"),
-        (
-            at("missing/audit.log"),
-            "it cannot be opened: No such file or directory",
-        ),
-        (write("open", "", 0o622), "its mode is 0622"),
-        (
-            write("tools", "tools:\n", 0o600),
-            "it holds something else than an audit log",
-        ),
-        (folder.to_owned(), "it cannot be opened: Is a directory"),
-    ]
-}
-
-#[test]
-fn a_place_that_is_not_safe_for_an_audit_log_is_refused_at_the_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let tools = folder.path().join("tools.yaml");
-    fs::write(&tools, super::audit::tools()).unwrap();
-    let start = |target: &Path| {
-        run(command()
-            .args(["--listen", "127.0.0.1:0", "--tools"])
-            .arg(&tools)
-            .arg("--audit")
-            .arg(target))
-    };
-    for (path, expected) in unusable(folder.path()) {
-        let ended = start(&path);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        let message = format!("error: --audit {}: {expected}", path.display());
-        assert!(
-            ended.stderr.contains(&message),
-            "{message}: {}",
-            ended.stderr
-        );
-    }
-    let log = folder.path().join("audit.log");
-    let _first = serve(&log, &[]);
-    let second = start(&log);
-    assert_eq!(second.code, Some(1), "{second:?}");
-    assert!(
-        second.stderr.contains("another process writes to it"),
-        "{second:?}"
-    );
 }
