@@ -21,7 +21,7 @@ use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
 use crate::dispatch::{self, Call, Plan, Purpose, Retry};
 use crate::execute::{CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped};
-use crate::metrics::{ErrorType, MessageKind, OTHER};
+use crate::metrics::{AuthFailure, ErrorType, MessageKind, OTHER};
 use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId, encode_error,
@@ -348,6 +348,11 @@ pub(super) fn count(
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
+        Plan::StepUp(needed) => {
+            app.metrics.auth_failure(AuthFailure::Scope);
+            let error = ErrorType::JsonRpc(needed.error().code);
+            ((method == Method::CallTool).then_some(OTHER), Some(error))
+        }
         Plan::Answered { tool, is_error, .. } => (
             Some(tool.name.as_str()),
             is_error.then_some(ErrorType::Tool),

@@ -9,6 +9,7 @@ mod finish;
 mod input;
 mod page;
 mod prompts;
+mod refusal;
 mod resources;
 mod subscriptions;
 mod tasks;
@@ -42,6 +43,8 @@ use crate::seal::Seal;
 use capabilities::capabilities;
 pub use finish::{Answer, finish};
 pub use input::{Retry, input_required};
+pub use refusal::InsufficientScope;
+use refusal::Refusal;
 pub use tasks::{TaskAction, TaskRequest, acknowledged, created, seen};
 use tools::Called;
 pub use visible::{Digests, Sight};
@@ -68,6 +71,8 @@ pub enum Plan {
     Remember(Wish),
     /// Tell what changes until the client leaves.
     Listen(Listening),
+    /// Ask for a credential of more scopes.
+    StepUp(InsufficientScope),
 }
 
 /// What a legacy client asks its session to remember.
@@ -232,10 +237,10 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (_, "tools/call") => match tools::call(context, request) {
             Ok(Called::Runs(call)) => Plan::Call(call),
             Ok(Called::Answered(tool, result)) => answered(context, tool, result),
-            Err(error) => Plan::Reply(Err(error)),
+            Err(refusal) => refusal.into(),
         },
         (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
-            tasks::plan(context, request).unwrap_or_else(|error| Plan::Reply(Err(error)))
+            planned(tasks::plan(context, request))
         }
         (_, "prompts/list") => Plan::Reply(prompts::list(context, request)),
         (_, "prompts/get") => planned(prompts::get(context, request)),
@@ -276,9 +281,9 @@ fn answered(context: &Context<'_>, tool: Arc<Tool>, result: CallToolResult) -> P
     }
 }
 
-/// An error is a plan too: to answer with it.
-fn planned(plan: Result<Plan, ErrorObject>) -> Plan {
-    plan.unwrap_or_else(|error| Plan::Reply(Err(error)))
+/// A refusal is a plan too: to answer with it.
+fn planned(plan: Result<Plan, impl Into<Plan>>) -> Plan {
+    plan.unwrap_or_else(Into::into)
 }
 
 /// Answers at once what needs nothing of the outside world, and plans a call for the rest.

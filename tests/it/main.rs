@@ -65,6 +65,7 @@ mod sessions;
 mod showcase;
 mod startup;
 mod stdio;
+mod step_up;
 mod streams;
 mod subscriptions;
 mod tasks;
