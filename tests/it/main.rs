@@ -16,6 +16,7 @@
 mod support;
 mod upstream;
 
+mod access;
 mod allow;
 mod arguments;
 mod ask;
