@@ -84,6 +84,7 @@ impl Trail {
                 self.end(ending, Some(&reason_of(error)));
                 return self;
             }
+            Plan::StepUp(_) => (Ending::Denied, Some("insufficient_scope")),
             _ => (Ending::Ok, None),
         };
         self.end(ending, reason);

@@ -10,7 +10,7 @@ use super::audit::{Trail, Way};
 use super::{CallInSession, changes};
 use crate::app::App;
 use crate::call;
-use crate::dispatch::{self, Call, Context, Plan};
+use crate::dispatch::{self, Call, Context, InsufficientScope, Plan};
 use crate::execute::{Input, Stop};
 use crate::protocol::jsonrpc::{
     ErrorObject, Notification, Request, RequestId, RequestKey, Response,
@@ -51,6 +51,7 @@ pub(crate) fn answered(session: &SessionGuard, response: Response) {
 pub(crate) enum Planned {
     Answer(Result<Box<RawValue>, ErrorObject>),
     Call(Box<Call>, Trail),
+    StepUp(InsufficientScope),
 }
 
 /// The client of one request, as far as that is known.
@@ -90,6 +91,7 @@ impl Peer<'_> {
         let trail = trail.planned(&context, &request, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call, trail),
+            Plan::StepUp(needed) => Planned::StepUp(needed),
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Planned::Answer(outcome),
             Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
                 Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))

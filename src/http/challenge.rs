@@ -4,9 +4,10 @@ use axum::response::Response;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
-use super::endpoint::Exchange;
 use super::reply;
 use crate::auth::AuthError;
+use crate::dispatch::InsufficientScope;
+use crate::protocol::jsonrpc::RequestId;
 
 /// A challenge without parameters of its own: what a client needs is a token.
 const CHALLENGE: &str = "Bearer realm=\"mcp-serve\"";
@@ -41,17 +42,11 @@ pub(super) fn unauthorized(error: AuthError, headers: &HeaderMap) -> Response {
 
 /// Answers a request whose token lacks scopes that it needs. All of them are named, so that a client
 /// asks its user once.
-#[expect(dead_code, reason = "for definitions that ask for more scopes")]
-pub(super) fn insufficient_scope(exchange: &Exchange, missing: &[&str]) -> Response {
-    lacking(&exchange.headers, missing)
-}
-
-fn lacking(headers: &HeaderMap, missing: &[&str]) -> Response {
-    let message = "Forbidden: the token does not have the scopes that this needs";
-    let scopes = missing.join(" ");
+pub(super) fn insufficient_scope(id: &RequestId, needed: &InsufficientScope) -> Response {
+    let scope = needed.scope();
     challenged(
-        reply::refusal(StatusCode::FORBIDDEN, headers, message),
-        &format!(", error=\"insufficient_scope\", scope=\"{scopes}\""),
+        reply::error(StatusCode::FORBIDDEN, id, &needed.error()),
+        &format!(", error=\"insufficient_scope\", scope=\"{scope}\""),
     )
 }
 
@@ -90,16 +85,5 @@ mod tests {
             let expected = format!("Bearer realm=\"mcp-serve\"{parameters}");
             assert_eq!(challenge(&response), expected, "{error:?}");
         }
-    }
-
-    #[test]
-    fn all_missing_scopes_are_in_one_challenge() {
-        let response = lacking(&HeaderMap::new(), &["files:write", "files:read"]);
-        assert_eq!(response.status(), 403);
-        let expected = "Bearer realm=\"mcp-serve\", error=\"insufficient_scope\", \
-                        scope=\"files:write files:read\"";
-        assert_eq!(challenge(&response), expected);
-        let unprintable = lacking(&HeaderMap::new(), &["a\nb"]);
-        assert_eq!(challenge(&unprintable), CHALLENGE);
     }
 }

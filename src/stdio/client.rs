@@ -222,6 +222,7 @@ impl Client {
                 self.run(request.id, (*call, trail), in_flight);
                 None
             }
+            Plan::StepUp(needed) => Some(Err(needed.error())),
             Plan::Listen(listening) => self.listen(listening).await.err().map(Err),
             Plan::Remember(_) | Plan::Task(_) => {
                 Some(Err(ErrorObject::method_not_found(&request.method)))
@@ -309,6 +310,7 @@ impl Client {
         let id = request.id.clone();
         let (call, trail) = match peer.plan(request).await {
             Planned::Answer(outcome) => return Some(outcome),
+            Planned::StepUp(needed) => return Some(Err(needed.error())),
             Planned::Call(call, trail) => (*call, trail),
         };
         let keep = (self.work.token(), in_flight);
