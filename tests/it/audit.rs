@@ -72,7 +72,7 @@ toolsets:
 
 fn auth() -> String {
     format!(
-        "tokens:\n  - {{sha256: {}, subject: olga, tenant: acme, roles: [ops]}}\n  \
+        "tokens:\n  - {{sha256: {}, subject: olga, tenant: acme, roles: [ops], scopes: [write]}}\n  \
          - {{sha256: {}, subject: cleo}}\n",
         sha256(OPS),
         sha256(CLERK)
