@@ -14,7 +14,7 @@ use crate::cli::{
     Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
 };
 use crate::document::Diagnostic;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
@@ -39,6 +39,8 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// The file that says who may call, as it was just before it was read.
     pub credentials: Snapshot,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -127,7 +129,8 @@ impl Config {
         let Cli {
             command: _,
             serve,
-            access,
+            mut access,
+            network,
             sessions: session_options,
             tasks,
             streams,
@@ -136,6 +139,10 @@ impl Config {
             log: _,
             audit: _,
         } = parsed.cli;
+        if let Some(url) = &network.public_url {
+            access.allowed_host.push(url.host().clone());
+            access.allowed_origin.push(url.origin().clone());
+        }
         Ok(Self {
             tools: serve.tools,
             stdio: serve.stdio,
@@ -147,6 +154,7 @@ impl Config {
             path: serve.path,
             authenticator,
             credentials,
+            public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
             eras: serve.eras,
