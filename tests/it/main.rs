@@ -20,6 +20,7 @@ mod access;
 mod allow;
 mod arguments;
 mod ask;
+mod audit;
 mod auth_files;
 mod batch;
 mod by_hand;
