@@ -30,6 +30,7 @@ mod cookbook;
 mod creation;
 mod definitions;
 mod documents;
+mod encryption;
 mod execution;
 mod faults;
 mod hostile_files;
