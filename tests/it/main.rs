@@ -32,6 +32,7 @@ mod cookbook;
 mod creation;
 mod definitions;
 mod documents;
+mod encryption;
 mod execution;
 mod faults;
 mod foreign;
