@@ -90,7 +90,7 @@ fn a_daemon_ends_with_its_call() {
 
 #[test]
 fn a_daemon_lives_while_its_call_runs() {
-    let script = "'\"$0\" daemon closed-setsid-fork pid; touch runs; until [ -e go ]; do sleep 0.02; done; kill -0 $(cat pid) && echo alive'";
+    let script = "'\"$0\" daemon closed-setsid-fork pid; touch runs; until [ -e go ] || [ ! -e runs ]; do sleep 0.02; done; kill -0 $(cat pid) && echo alive'";
     let program = fault_program().display();
     let tools = format!(
         "  needs_one:\n    description: Uses a daemon.\n    exec: sh -c {script} {program}\n    workdir: .\n"
@@ -112,7 +112,7 @@ fn a_daemon_lives_while_its_call_runs() {
 
 #[test]
 fn orphans_are_reaped_while_their_call_runs() {
-    let script = "'for i in 1 2 3 4 5 6 7 8; do (setsid sleep 0.01 &); done; touch runs; until [ -e go ]; do sleep 0.02; done'";
+    let script = "'for i in 1 2 3 4 5 6 7 8; do (setsid sleep 0.01 &); done; touch runs; until [ -e go ] || [ ! -e runs ]; do sleep 0.02; done'";
     let tools = format!(
         "  orphans:\n    description: Leaves orphans that die.\n    exec: sh -c {script}\n    workdir: .\n"
     );
@@ -135,7 +135,7 @@ fn orphans_are_reaped_while_their_call_runs() {
 fn a_crowd_of_daemons_ends_with_its_call() {
     const CROWD: usize = 200;
     let script = format!(
-        "'for i in $(seq {CROWD}); do setsid sleep 300 >/dev/null 2>&1 & done; touch runs; until [ -e go ]; do sleep 0.02; done'"
+        "'for i in $(seq {CROWD}); do setsid sleep 300 >/dev/null 2>&1 & done; touch runs; until [ -e go ] || [ ! -e runs ]; do sleep 0.02; done'"
     );
     let tools = format!(
         "  crowd:\n    description: Leaves a crowd.\n    exec: sh -c {script}\n    workdir: .\n    timeout: 2m\n"
@@ -242,10 +242,10 @@ fn a_program_that_cannot_start_says_why_and_costs_nothing() {
 
 #[test]
 fn a_program_is_ended_before_the_server_when_memory_is_short() {
-    let script =
-        "'until [ \"$(cat /proc/self/oom_score_adj)\" = 500 ]; do sleep 0.01; done; echo so'";
-    let tools =
-        format!("  score:\n    description: Waits for its score.\n    exec: sh -c {script}\n");
+    let script = "'until [ \"$(cat /proc/self/oom_score_adj)\" = 500 ] || [ ! -e tools.yaml ]; do sleep 0.01; done; echo so'";
+    let tools = format!(
+        "  score:\n    description: Waits for its score.\n    exec: sh -c {script}\n    workdir: .\n"
+    );
     let watched = Watched::start(&tools, &[]);
     let client = watched.client(Era::Modern);
     let told = watched.text(&client, "score", &json!({}));

@@ -110,7 +110,9 @@ fn words_that_are_too_long_for_the_kernel_fail_the_call() {
 #[test]
 fn a_program_that_is_replaced_while_it_runs_is_what_it_was() {
     let body = |word: &str| {
-        format!("#!/bin/sh\ntouch runs\nuntil [ -e go ]; do sleep 0.02; done\necho {word}\n")
+        format!(
+            "#!/bin/sh\ntouch runs\nuntil [ -e go ] || [ ! -e runs ]; do sleep 0.02; done\necho {word}\n"
+        )
     };
     let tools = "  replaced:\n    description: Is replaced.\n    exec: ./program\n    workdir: .\n";
     let watched = Watched::start_with(tools, &[], |prepare| {
