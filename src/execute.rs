@@ -63,7 +63,7 @@ use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
-use call_task::{CallTask, or_lost};
+use call_task::CallTask;
 use conversation::Conversation;
 use folder::Spares;
 use gate::Gates;
@@ -301,7 +301,7 @@ impl Executor {
             Err(full) => {
                 let outcome = refusal::too_many_calls(full);
                 let call = (request.number, &*request.tool, &*request.caller);
-                log(call, started, report::label(&outcome));
+                log(call, started.elapsed(), report::label(&outcome));
                 listener.done(outcome);
                 return false;
             }
@@ -337,12 +337,18 @@ impl Executor {
         .hiding(secrets);
         self.tasks.spawn(async move {
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
-            let outcome = Box::pin(or_lost(run)).await;
-            let who = (call.number, &*call.tool, &*call.caller);
-            log(who, started, report::label(&outcome));
+            let (outcome, spare) = Box::pin(run).await;
+            let (number, tool, caller) = (call.number, call.tool, call.caller);
             // A client that calls again at once finds its share free.
-            drop(call);
+            drop(call.share);
+            let (took, how) = (started.elapsed(), report::label(&outcome).to_owned());
             listener.done(outcome);
+            // Whoever sends the outcome is woken, and runs before this task goes on.
+            tokio::task::yield_now().await;
+            log((number, &tool, &caller), took, &how);
+            if let Some(folder) = spare {
+                folder.leave();
+            }
         });
         true
     }
@@ -420,13 +426,13 @@ impl Load {
 }
 
 /// Says in the log what came of a call: `outcome` in a few words.
-pub fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &str) {
+pub fn log((number, tool, caller): (u64, &Tool, &Caller), took: Duration, outcome: &str) {
     tracing::info!(
         call = number,
         tool = tool.name,
         principal = %caller.principal,
         outcome,
-        duration_seconds = started.elapsed().as_secs_f64(),
+        duration_seconds = took.as_secs_f64(),
         "call"
     );
 }

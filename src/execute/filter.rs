@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -41,7 +40,7 @@ pub(super) struct Selection {
     /// The most that it may give, in bytes.
     pub(super) limit: usize,
     /// What it may not say.
-    pub(super) secrets: Arc<Redactor>,
+    pub(super) secrets: Redactor,
 }
 
 /// Runs a filter, and returns what it gives. Dropped before, the filter is stopped.

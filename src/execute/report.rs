@@ -215,7 +215,7 @@ pub(super) fn end_of(bytes: &[u8], secrets: &Redactor) -> String {
     }
     let end = String::from_utf8_lossy(end);
     let end = plain(&end);
-    let end = end.trim_start_matches('\u{fffd}').trim();
+    let end = end.trim();
     if start == 0 {
         return end.to_owned();
     }
