@@ -23,7 +23,7 @@ use crate::dispatch::{self, Call, Context, Plan, Purpose, Retry};
 use crate::execute::{
     self, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
 };
-use crate::metrics::{ErrorType, MessageKind, OTHER};
+use crate::metrics::{AuthFailure, ErrorType, MessageKind, OTHER};
 use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId, encode_error,
@@ -350,6 +350,11 @@ pub(super) fn note(
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
+        Plan::StepUp(needed) => {
+            app.metrics.auth_failure(AuthFailure::Scope);
+            let error = ErrorType::JsonRpc(needed.error().code);
+            ((method == Method::CallTool).then_some(OTHER), Some(error))
+        }
         Plan::Answered {
             tool,
             is_error,

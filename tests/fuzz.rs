@@ -198,7 +198,7 @@ fn serve(input: &[u8], message: Message) {
                 check_reply(input, era, &request.id, &outcome);
             }
             Plan::Call(call) => assert!(catalog().tool(&call.tool.name).is_some()),
-            Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) => {}
+            Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) | Plan::StepUp(_) => {}
         }
     }
 }

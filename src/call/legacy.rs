@@ -9,7 +9,7 @@ use super::asking::Asking;
 use super::{CallInSession, changes};
 use crate::app::App;
 use crate::call;
-use crate::dispatch::{self, Call, Context, Plan};
+use crate::dispatch::{self, Call, Context, InsufficientScope, Plan};
 use crate::execute::{Input, Stop};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, Notification, Request, RequestId, RequestKey, Response,
@@ -59,6 +59,7 @@ pub(crate) fn answered(session: &SessionGuard, response: Response) {
 pub(crate) enum Planned {
     Answer(Result<Box<RawValue>, ErrorObject>),
     Call(Box<Call>),
+    StepUp(InsufficientScope),
 }
 
 /// The client of one request, as far as that is known.
@@ -95,6 +96,7 @@ impl Peer<'_> {
         call::note((self.app, self.started), method, &context, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call),
+            Plan::StepUp(needed) => Planned::StepUp(needed),
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Planned::Answer(outcome),
             Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
                 Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))

@@ -15,7 +15,7 @@ use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{Delivery, headers, subscriptions};
+use super::{Delivery, challenge, headers, subscriptions};
 use crate::call::legacy::{CROWDED, Peer, Planned, answered, notified};
 use crate::call::{self, changes};
 use crate::dispatch;
@@ -288,6 +288,7 @@ async fn serve_request(
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
+        Planned::StepUp(needed) => return challenge::insufficient_scope(&id, &needed),
         Planned::Call(call) => call,
     };
     let permission = call::permission(&call);
@@ -389,6 +390,8 @@ async fn in_batch(
         let peer = peer(exchange, Some(session));
         match peer.plan(request).await {
             Planned::Answer(outcome) => outcome,
+            // The response of a batch has no status that would be that of one request.
+            Planned::StepUp(needed) => Err(needed.error()),
             Planned::Call(call) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);

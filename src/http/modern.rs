@@ -13,7 +13,7 @@ use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply, subscriptions, task};
+use super::{challenge, headers, reply, subscriptions, task};
 use crate::app::App;
 use crate::call;
 use crate::dispatch::{self, Call, Context, Plan};
@@ -67,6 +67,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         Plan::Listen(listening) => {
             return Box::pin(subscriptions::listen(exchange, listening)).await;
         }
+        Plan::StepUp(needed) => return challenge::insufficient_scope(&request.id, &needed),
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Answered { outcome, .. } => outcome,
         Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),

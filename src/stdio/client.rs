@@ -219,6 +219,7 @@ impl Client {
                 self.run(request.id, *call, in_flight);
                 None
             }
+            Plan::StepUp(needed) => Some(Err(needed.error())),
             Plan::Listen(listening) => self.listen(listening).await.err().map(Err),
             Plan::Remember(_) | Plan::Task(_) => {
                 Some(Err(ErrorObject::method_not_found(&request.method)))
@@ -302,6 +303,7 @@ impl Client {
         let id = request.id.clone();
         let call = match peer.plan(request).await {
             Planned::Answer(outcome) => return Some(outcome),
+            Planned::StepUp(needed) => return Some(Err(needed.error())),
             Planned::Call(call) => call,
         };
         let keep = (self.work.token(), in_flight);
