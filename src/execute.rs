@@ -18,6 +18,7 @@ mod identity;
 mod kept;
 mod lines;
 mod matched;
+mod memory;
 mod messages;
 mod orphans;
 mod outbound;
@@ -375,11 +376,12 @@ impl Executor {
         self.load.in_flight()
     }
 
-    /// Takes note of what dies after its parent, for a process that has called [`prepare_children`], and
-    /// removes folders that no call needs, until `closing`.
+    /// Takes note of what dies after its parent, for a process that has called [`prepare_children`], and of
+    /// memory that runs out, and removes folders that no call needs, until `closing`.
     pub async fn keep_order(&self, closing: CancellationToken) {
         while timeout(LOOK_INTERVAL, closing.cancelled()).await.is_err() {
             orphans::reap();
+            memory::look();
             self.outbound.forget_unserved();
             let unneeded = self.spares.unneeded();
             if !unneeded.is_empty() {
@@ -457,6 +459,7 @@ pub fn prepare_children() -> io::Result<()> {
     rustix::process::setrlimit(Resource::Core, none)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     signals::handle_ignored()?;
+    memory::look();
     orphans::adopt()
 }
 

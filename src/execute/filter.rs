@@ -125,6 +125,9 @@ async fn values(
                 )))
             }
         },
+        Finished::Ended(End::OutOfMemory(_)) => {
+            Err(failed("was ended by the kernel: memory ran out"))
+        }
         Finished::Ended(End::Overflow) => Err(failed(format!(
             "gives more than {limit} bytes; select less, or ask for less"
         ))),

@@ -373,7 +373,31 @@ pub(super) fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::catalog::{Catalog, Environment};
+
+    #[test]
+    fn a_filter_tells_no_credential_of_its_input() {
+        let text = "tools: {t: {description: d, exec: /bin/true, output: {type: json, select: .}}}";
+        let loaded = Catalog::parse(text, Path::new("tools.yaml"), &Environment::default());
+        let catalog = loaded.unwrap().catalog;
+        let printed = Printed {
+            output: b"{}".to_vec(),
+            rest: Rest::Nothing,
+            media: None,
+            link: None,
+            selected: None,
+            result: None,
+            cut_message: None,
+            credential: Redactor::new(["fetched-token"]).unwrap(),
+        };
+        let selection = to_select(catalog.tool("t").unwrap(), &printed);
+        let selection = selection.unwrap().unwrap();
+        let told = selection.secrets.cut("a fetched-token".to_owned(), 4);
+        assert_eq!(told, "a **…");
+    }
 
     #[test]
     fn no_part_of_a_secret_stands_where_the_middle_is_left_out() {

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::deadline::Deadline;
 use super::kept::Overflow;
+use super::memory;
 use super::orphans::{self, Leader};
 use super::stderr::Stderr;
 use super::stdin::{Input, Stdin};
@@ -126,6 +127,8 @@ pub(super) enum End {
     Exited(ExitStatus),
     /// It exited, but something it left behind kept its output open.
     ExitedLeaving(ExitStatus),
+    /// It was killed, as the kernel kills what uses most when memory runs out, and memory has run out.
+    OutOfMemory(ExitStatus),
     /// It printed more than the limit; it may still be running.
     Overflow,
 }
@@ -255,6 +258,10 @@ impl Process {
             End::Overflow
         } else if stdout.must_end() {
             return Ok(Finished::Asked);
+        } else if status.signal() == Some(Signal::KILL.as_raw()) && memory::has_run_out() {
+            let pid = self.leader.pid.as_raw_pid();
+            tracing::warn!(pid, "a program was killed when memory ran out");
+            End::OutOfMemory(status)
         } else if open.has_one() {
             End::ExitedLeaving(status)
         } else {

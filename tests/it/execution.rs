@@ -362,8 +362,8 @@ tools:
             "killed",
             "out",
             "err",
-            "kill -KILL $$",
-            "the tool was terminated by signal 9:\nerr",
+            "kill -TERM $$",
+            "the tool was terminated by signal 15:\nerr",
             true,
         ),
         (
