@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Caller};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
 use crate::execute::Executor;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::metrics::Metrics;
 use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, Served};
@@ -41,6 +42,8 @@ pub struct App {
     pub authenticator: Authenticator,
     /// How requests are answered.
     pub options: Options,
+    /// Writes down who calls what; `None` does not.
+    pub audit: Option<Arc<Audit>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// New sessions that were refused because the server is full.
@@ -68,6 +71,8 @@ pub struct App {
 pub struct Options {
     /// Path of the endpoint, without a trailing slash.
     pub path: String,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Hosts allowed beside the local ones.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -102,6 +107,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             path: "/mcp".to_owned(),
+            public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             json_response: false,
@@ -141,6 +147,8 @@ impl App {
             legacy_level: Level::DEFAULT,
             hears_changes: version.era() == Era::Modern || self.sessions.is_some(),
             keeps_tasks: version.era() == Era::Modern,
+            // A call that has to wait for its first line in the audit log is not answered at once.
+            answers_at_once: !self.audit.as_ref().is_some_and(|audit| audit.is_required()),
         }
     }
 }

@@ -195,7 +195,8 @@ fn read(file: File, most: u64) -> Result<Secret, SecretFileError> {
         .map_err(|_| SecretFileError::NotText)
 }
 
-fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
+/// Refuses a file that others could have read or changed.
+pub(crate) fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
     const OTHERS: u32 = 0o007;
     const GROUP_WRITE: u32 = 0o020;
     let user = rustix::process::geteuid().as_raw();

@@ -14,6 +14,7 @@ use crate::catalog::{
     Access, Catalog, Completions, Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate,
     Tool,
 };
+use crate::protocol::mcp::Method;
 
 /// A list as a caller sees it.
 #[derive(Debug)]
@@ -40,6 +41,17 @@ pub struct Digests {
     pub prompts: u64,
     /// That of the resources and their templates.
     pub resources: u64,
+}
+
+/// What a name is to a caller. For whoever keeps watch over callers, and not for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The caller may use what it names.
+    Usable,
+    /// It names something that the caller may not use.
+    Hidden,
+    /// It names nothing.
+    Absent,
 }
 
 impl<'a> Sight<'a> {
@@ -82,6 +94,24 @@ impl<'a> Sight<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// What the name in a request of this method is to the caller.
+    pub fn standing(&self, method: Method, name: &str) -> Standing {
+        match method {
+            Method::CallTool => self.tools().standing(name),
+            Method::GetPrompt => self.prompts().standing(name),
+            _ => [
+                self.prompts().standing(name),
+                self.resources().standing(name),
+                self.templates().standing_where(|template| {
+                    template.uri.as_str() == name || template.uri.values(name).is_some()
+                }),
+            ]
+            .into_iter()
+            .find(|standing| *standing != Standing::Absent)
+            .unwrap_or(Standing::Absent),
+        }
+    }
+
     pub(super) fn sight(&self) -> Sight<'a> {
         Sight {
             catalog: self.catalog,
@@ -120,6 +150,23 @@ impl<'a, T: Guarded> Visible<'a, T> {
             Access::Granted => Ok(Some(item)),
             Access::NeedsScopes(scopes) => Err(InsufficientScope::new(&scopes)),
             Access::Hidden => Ok(None),
+        }
+    }
+
+    fn standing(&self, key: &str) -> Standing {
+        self.standing_of(self.list.get(key))
+    }
+
+    /// That of the first item which is like this.
+    fn standing_where(&self, is_it: impl Fn(&T) -> bool) -> Standing {
+        self.standing_of(self.list.iter().find(|item| is_it(item)))
+    }
+
+    fn standing_of(&self, item: Option<&Arc<T>>) -> Standing {
+        match item {
+            None => Standing::Absent,
+            Some(item) if access(self.caller, item) == Access::Granted => Standing::Usable,
+            Some(_) => Standing::Hidden,
         }
     }
 

@@ -284,17 +284,23 @@ async fn serve_request(
 ) -> Response {
     let id = request.id.clone();
     let peer = peer(exchange, session.as_ref());
-    let call = match peer.plan(request).await {
+    let (call, trail) = match peer.plan(request).await {
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
-        Planned::StepUp(needed) => return challenge::insufficient_scope(&id, &needed),
-        Planned::Call(call) => call,
+        Planned::StepUp(needed) => {
+            // A client of these revisions may ask for what it is told and nothing else, and lose what
+            // it has (2025-11-25, Server Scope Management).
+            let granted = exchange.caller.scopes.iter().map(String::as_str);
+            let needed = needed.beside(granted.filter(|scope| exchange.catalog.names_scope(scope)));
+            return challenge::insufficient_scope(exchange, &id, &needed);
+        }
+        Planned::Call(call, trail) => (call, trail),
     };
     let permission = call::permission(&call);
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
-    if let Err(refused) = peer.run(id.clone(), *call, outbox, in_flight) {
+    if let Err(refused) = peer.run(id.clone(), (*call, trail), outbox, in_flight) {
         return NoSession::from(refused).response(Some(&id), &exchange.headers);
     }
     let exchanged = Exchanged {
@@ -392,10 +398,10 @@ async fn in_batch(
             Planned::Answer(outcome) => outcome,
             // The response of a batch has no status that would be that of one request.
             Planned::StepUp(needed) => Err(needed.error()),
-            Planned::Call(call) => {
+            Planned::Call(call, trail) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
-                match peer.run(id.clone(), *call, outbox, in_flight) {
+                match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
                     Ok(()) => return,
                     Err(refused) => Err(call::legacy::refused(&refused, not_found)),
                 }
@@ -412,6 +418,7 @@ fn peer<'a>(exchange: &'a Exchange, session: Option<&'a SessionGuard>) -> Peer<'
         app: &exchange.app,
         session,
         context: exchange.context(version_of(exchange, session), capabilities),
+        way: exchange.way(session),
         started: exchange.started,
         resumes: session.is_some_and(|session| answer::resumes(&exchange.app, session)),
         awaits_cancelled: true,

@@ -187,9 +187,14 @@ fn a_flood_takes_neither_memory_nor_time() {
 
 #[test]
 fn input_that_nobody_reads_holds_nothing_up() {
-    let takes = "    stdin: json\n    params: {text: string}\n    timeout: 1s\n";
+    let takes = "    stdin: json\n    params: {text: string}\n";
+    let tools = [
+        ("unread", "    timeout: 1s\n"),
+        ("closed", ""),
+        ("ignored", ""),
+    ];
     let tools =
-        ["unread", "closed", "ignored"].map(|how| tool(how, &format!("stdin {how}"), takes));
+        tools.map(|(how, time)| tool(how, &format!("stdin {how}"), &format!("{takes}{time}")));
     let watched = Watched::start(&tools.concat(), &[]);
     let arguments = json!({"text": "x".repeat(1 << 20)});
     for era in ERAS {
