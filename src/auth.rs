@@ -268,6 +268,12 @@ impl Authenticator {
         matches!(self.0, Rule::Open(_))
     }
 
+    /// The authorization servers whose tokens are let in, by their issuer identifiers (RFC 8414).
+    #[expect(clippy::unused_self, reason = "the static tokens come from no server")]
+    pub fn authorization_servers(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
+
     /// Checks the value of an `Authorization` header at this time of the wall clock, which is the
     /// one that issuers go by.
     ///

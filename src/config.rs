@@ -13,15 +13,17 @@ use anyhow::{Context as _, bail};
 use crate::audit;
 use crate::auth::Authenticator;
 use crate::cli::{
-    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
+    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, Network, OnSessionLimit, Parsed,
+    Streams,
 };
 use crate::document::Diagnostic;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
 use crate::snapshot::Snapshot;
 use crate::task;
+use crate::tls::Tls;
 
 /// The largest auth file, in bytes: ten thousand tokens have room in it.
 const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
@@ -41,6 +43,10 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// The file that says who may call, as it was just before it was read.
     pub credentials: Snapshot,
+    /// What encrypts the connections over TCP.
+    pub tls: Option<Tls>,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -115,21 +121,23 @@ impl Config {
         let credentials = credentials(&parsed.cli.access);
         let authenticator = keep(authenticator(&parsed.cli.access), &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
+        let tls = keep(encryption(&parsed.cli), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
         check_exposure(&parsed.cli, is_root, &mut warnings)
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
         let audit = audit_log::settings(&parsed, &mut warnings);
-        let (Some((authenticator, auth_warnings)), Some(seal), Some(sessions), []) =
-            (authenticator, seal, sessions, errors.as_slice())
+        let (Some((authenticator, auth_warnings)), Some(seal), Some(tls), Some(sessions), []) =
+            (authenticator, seal, tls, sessions, errors.as_slice())
         else {
             return Err(errors);
         };
         let Cli {
             command: _,
             serve,
-            access,
+            mut access,
+            network,
             sessions: session_options,
             tasks,
             streams,
@@ -138,6 +146,10 @@ impl Config {
             log: _,
             audit: _,
         } = parsed.cli;
+        if let Some(url) = &network.public_url {
+            access.allowed_host.push(url.host().clone());
+            access.allowed_origin.push(url.origin().clone());
+        }
         Ok(Self {
             tools: serve.tools,
             stdio: serve.stdio,
@@ -149,6 +161,8 @@ impl Config {
             path: serve.path,
             authenticator,
             credentials,
+            tls,
+            public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
             eras: serve.eras,
@@ -212,6 +226,22 @@ fn seal(access: &Access) -> anyhow::Result<Seal> {
             seal::KEY_BYTES
         )
     })
+}
+
+/// Reads the certificate and its key.
+fn encryption(cli: &Cli) -> anyhow::Result<Option<Tls>> {
+    let Network {
+        tls_cert, tls_key, ..
+    } = &cli.network;
+    let (Some(certificate), Some(key)) = (tls_cert, tls_key) else {
+        return Ok(None);
+    };
+    let permissions = permissions(&cli.access);
+    Ok(Some(Tls::load(
+        certificate.clone(),
+        key.clone(),
+        permissions,
+    )?))
 }
 
 /// Looks at the file that says who may call, before it is read.
@@ -314,9 +344,12 @@ fn check_exposure(cli: &Cli, root: bool, warnings: &mut Vec<String>) -> anyhow::
             "everybody who can reach {address} may call every tool, without a token"
         ));
     }
-    warnings.push(format!(
-        "{address} is served without TLS; put a proxy that terminates TLS in front of it"
-    ));
+    if cli.network.tls_cert.is_none() {
+        warnings.push(format!(
+            "{address} is served without TLS: set --tls-cert and --tls-key, or put a proxy that \
+             terminates TLS in front of it"
+        ));
+    }
     Ok(())
 }
 
@@ -422,7 +455,7 @@ mod tests {
 
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let cases: [(&[&str], bool, Result<usize, &str>); 12] = [
+        let cases: [(&[&str], bool, Result<usize, &str>); 13] = [
             (&[], false, Ok(0)),
             (&[], true, Ok(1)),
             (&["--listen=unix:/run/x"], false, Ok(0)),
@@ -441,6 +474,16 @@ mod tests {
             ),
             (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
             (&["--listen=0.0.0.0:80", "--auth=x"], false, Ok(1)),
+            (
+                &[
+                    "--listen=0.0.0.0:80",
+                    "--auth=x",
+                    "--tls-cert=x",
+                    "--tls-key=x",
+                ],
+                false,
+                Ok(0),
+            ),
             (
                 &["--listen=0.0.0.0:80", "--token-file=x"],
                 true,

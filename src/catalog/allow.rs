@@ -182,12 +182,24 @@ impl Allow {
 
     /// Whether it asks for a scope.
     pub(crate) fn names_scopes(&self) -> bool {
+        self.scopes().next().is_some()
+    }
+
+    /// The scopes that it asks for, in one way or another.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
         let ways = self
             .conditions
             .iter()
             .flat_map(|conditions| &conditions.ways);
-        let mut claims = ways.flatten();
-        claims.any(|claim| claim.kind == ClaimKind::Scope)
+        let claims = ways
+            .flatten()
+            .filter(|claim| claim.kind == ClaimKind::Scope);
+        claims.map(|claim| claim.value.as_str())
+    }
+
+    /// Whether who lacks nothing but scopes is told so.
+    pub(crate) fn steps_up(&self) -> bool {
+        self.step_up
     }
 
     /// Reads a list whose items are claims, or lists of claims.
@@ -386,6 +398,13 @@ mod tests {
         }
         let granted = allow("[scope:read]").with_step_up(true);
         assert_eq!(granted.access(&ann), Access::Granted);
+    }
+
+    #[test]
+    fn the_scopes_that_are_asked_for_are_known() {
+        let allow = allow("[scope:a, role:b, [scope:c:d, tenant:e]]");
+        assert_eq!(allow.scopes().collect::<Vec<_>>(), ["a", "c:d"]);
+        assert_eq!(Allow::default().scopes().count(), 0);
     }
 
     #[test]

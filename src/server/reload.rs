@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Unit;
-use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -88,11 +88,12 @@ pub(super) struct Reloading {
 
 impl Reloading {
     /// Reads the definitions again when they change and when it is `asked`, until `closing`.
-    pub(super) async fn run(mut self, asked: Arc<Notify>, closing: CancellationToken) {
+    pub(super) async fn run(mut self, mut asked: Receiver<()>, closing: CancellationToken) {
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
-                () = asked.notified() => self.check_credentials().await,
+                // Nobody asks any more when the server ends.
+                Ok(()) = asked.changed() => self.check_credentials().await,
                 () = self.definitions.changed() => {}
             }
             let loaded = self.definitions.reload().await;
