@@ -4,10 +4,17 @@
 //! travels with the message; the token itself goes no further. An empty set of tokens lets nobody
 //! in.
 
+mod claims;
+mod fetch;
 mod file;
 mod guessable;
+mod introspection;
+mod jwt;
+mod keys;
+mod names;
 mod permission;
 mod principal;
+mod verified;
 
 use std::collections::HashMap;
 use std::path::Path;
