@@ -14,6 +14,7 @@ mod keys;
 mod names;
 mod permission;
 mod principal;
+mod settings;
 mod verified;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use file::Surroundings;
 pub use permission::Permission;
 pub use principal::{Identity, Issuer, Principal};
 use serde_json::{Map, Value};
@@ -224,7 +226,7 @@ impl Authenticator {
     }
 
     /// Lets in the tokens of an auth file, whose text was read from `path`, and nobody without
-    /// one. `now` tells which tokens have expired, which is worth a warning.
+    /// one.
     ///
     /// # Errors
     ///
@@ -235,7 +237,7 @@ impl Authenticator {
     /// ```
     /// use std::path::Path;
     /// use std::time::SystemTime;
-    /// use mcp_serve::auth::{AuthError, Authenticator};
+    /// use mcp_serve::auth::{AuthError, Authenticator, Surroundings};
     /// use mcp_serve::secret::Secret;
     ///
     /// let file = Secret::new("
@@ -244,8 +246,9 @@ impl Authenticator {
     ///     subject: alice
     /// ");
     /// let now = SystemTime::now();
+    /// let around = Surroundings::default();
     /// let (authenticator, warnings) =
-    ///     Authenticator::auth_file(&file, Path::new("auth.yaml"), now)?;
+    ///     Authenticator::auth_file(&file, Path::new("auth.yaml"), &around, now)?;
     /// assert!(warnings.is_empty());
     ///
     /// let refused = authenticator.authenticate(Some(b"Bearer guessed"), now);
@@ -255,9 +258,10 @@ impl Authenticator {
     pub fn auth_file(
         text: &Secret,
         path: &Path,
+        around: &Surroundings,
         now: SystemTime,
     ) -> Result<(Self, Vec<Diagnostic>), LoadError> {
-        let file = file::parse(text.expose(), path, now)?;
+        let file = file::parse(text.expose(), path, around, now)?;
         Ok((Self::tokens(file.tokens), file.warnings))
     }
 

@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Surroundings};
 use crate::cli::{
     Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
 };
 use crate::document::Diagnostic;
+use crate::environment::Variables;
 use crate::host::{HostName, Origin};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
@@ -103,12 +104,12 @@ impl Config {
     /// Everything that is wrong, each with the option or file and what to do: an unusable token file
     /// or auth file, or an address beyond loopback that would be open to everybody or run tools as
     /// root. What is wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
-    pub fn new(parsed: Parsed) -> Result<Self, Vec<anyhow::Error>> {
+    pub fn new(parsed: Parsed, variables: &Variables) -> Result<Self, Vec<anyhow::Error>> {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
         check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
         let credentials = credentials(&parsed.cli.access);
-        let authenticator = keep(authenticator(&parsed.cli.access), &mut errors);
+        let authenticator = keep(authenticator(&parsed.cli.access, variables), &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
         check_exposure(&parsed.cli, is_root, &mut warnings)
@@ -220,7 +221,10 @@ fn credentials(access: &Access) -> Snapshot {
 /// # Errors
 ///
 /// As [`Config::new`].
-pub(crate) fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
+pub(crate) fn authenticator(
+    access: &Access,
+    variables: &Variables,
+) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
     let permissions = permissions(access);
     match (&access.auth, &access.token_file) {
         (None, None) => Ok((Authenticator::open(), Vec::new())),
@@ -230,7 +234,13 @@ pub(crate) fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, V
         ),
         (Some(path), None) => {
             let text = read_secret("--auth", path, permissions, MAX_AUTH_BYTES)?;
-            Ok(Authenticator::auth_file(&text, path, SystemTime::now())?)
+            let around = Surroundings {
+                variables: variables.clone(),
+                permissions,
+                public_url: None,
+            };
+            let now = SystemTime::now();
+            Ok(Authenticator::auth_file(&text, path, &around, now)?)
         }
         (None, Some(path)) => {
             let option = "--token-file";

@@ -486,11 +486,12 @@ async fn kill_processes(app: &App) {
 mod tests {
     use super::*;
     use crate::cli;
+    use crate::environment::Variables;
 
     #[test]
     fn the_defaults_are_those_of_the_command_line() {
         let parsed = cli::parse(["mcp-serve".into()]).unwrap();
-        let config = Config::new(parsed).unwrap();
+        let config = Config::new(parsed, &Variables::default()).unwrap();
         assert_eq!(options(&config), Options::default());
     }
 }

@@ -12,12 +12,16 @@ use std::time::SystemTime;
 
 use super::guessable::Guessable;
 use super::names::{MAX_ITEMS, check_name, check_scope};
+use super::settings::{IntrospectionSettings, IssuerSettings};
 use super::{Caller, Issuer, Principal};
 use crate::document::diagnostic::{Code, Problem, Report, Source, Span};
 use crate::document::suggest::nearest;
 use crate::document::yaml::{Advice, Content, Entry, Node};
 use crate::document::{Diagnostic, LoadError, reader, yaml};
-use crate::secret::SecretDigest;
+use crate::environment::Variables;
+use crate::redact::Redactor;
+use crate::secret::{Permissions, SecretDigest};
+use crate::snapshot::Snapshot;
 
 /// From this length on, in bytes, a word could be a token; the longest key is shorter.
 const MIN_HIDDEN: usize = 16;
@@ -44,11 +48,35 @@ const ADVICE: Advice = Advice {
 #[derive(Debug)]
 pub(super) struct AuthFile {
     pub(super) tokens: Vec<(SecretDigest, Caller)>,
+    pub(super) issuers: Vec<IssuerSettings>,
+    pub(super) introspection: Vec<IntrospectionSettings>,
+    /// Who comes without a credential, if anybody may.
+    pub(super) anonymous: Option<Caller>,
+    /// What nobody may see.
+    pub(super) secrets: Redactor,
     pub(super) warnings: Vec<Diagnostic>,
+    /// The files that were read beside this one.
+    pub(super) inputs: Snapshot,
+}
+
+/// What an auth file is read against besides its own text.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// What `${env:X}` stands for.
+    pub variables: Variables,
+    /// Whether the files that it names may be anybody's.
+    pub permissions: Permissions,
+    /// The URL of this server, for which tokens are unless the file says something else.
+    pub public_url: Option<String>,
 }
 
 /// Reads a text as if it stood in the file `path`; `now` tells which tokens have expired.
-pub(super) fn parse(text: &str, path: &Path, now: SystemTime) -> Result<AuthFile, LoadError> {
+pub(super) fn parse(
+    text: &str,
+    path: &Path,
+    around: &Surroundings,
+    now: SystemTime,
+) -> Result<AuthFile, LoadError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let mut report = Report::new(Source::new(path, text));
     let source = Arc::clone(report.sources().root());
@@ -67,8 +95,16 @@ pub(super) fn parse(text: &str, path: &Path, now: SystemTime) -> Result<AuthFile
         tokens = read(&root, now, &mut report);
     }
     hide_words(&mut report);
-    let (warnings, _) = report.finish()?;
-    Ok(AuthFile { tokens, warnings })
+    let (warnings, inputs) = report.finish()?;
+    Ok(AuthFile {
+        tokens,
+        issuers: Vec::new(),
+        introspection: Vec::new(),
+        anonymous: None,
+        secrets: Redactor::default(),
+        warnings,
+        inputs,
+    })
 }
 
 fn read(root: &Node, now: SystemTime, report: &mut Report) -> Vec<(SecretDigest, Caller)> {

@@ -285,7 +285,12 @@ fn slips_are_marked_by_an_editor() {
 fn the_keys_of_a_token_are_those_of_the_reader() {
     let file = crate::secret::Secret::new(format!("tokens: [{{{NOBODYS}: 1}}]"));
     let path = Path::new("auth.yaml");
-    let read = crate::auth::Authenticator::auth_file(&file, path, SystemTime::now());
+    let read = crate::auth::Authenticator::auth_file(
+        &file,
+        path,
+        &crate::auth::Surroundings::default(),
+        SystemTime::now(),
+    );
     let error = read.unwrap_err().to_string();
     let schema = auth_schema();
     let described = schema["$defs"]["token"]["properties"].as_object().unwrap();

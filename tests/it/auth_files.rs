@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use mcp_serve::auth::Authenticator;
+use mcp_serve::auth::{Authenticator, Surroundings};
 use mcp_serve::document::{Diagnostic, LoadError};
 use mcp_serve::secret::Secret;
 
@@ -17,7 +17,7 @@ fn now() -> SystemTime {
 
 fn load(file: &Path) -> Result<(Authenticator, Vec<Diagnostic>), LoadError> {
     let text = fs::read_to_string(file).unwrap();
-    Authenticator::auth_file(&Secret::new(text), file, now())
+    Authenticator::auth_file(&Secret::new(text), file, &Surroundings::default(), now())
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -81,7 +81,8 @@ fn a_token_that_has_expired_is_worth_a_warning() {
         let text =
             format!("tokens:\n  - {{sha256: {digest}, subject: alice, expires: {expires}}}\n");
         let path = Path::new("auth.yaml");
-        let loaded = Authenticator::auth_file(&Secret::new(text), path, now());
+        let loaded =
+            Authenticator::auth_file(&Secret::new(text), path, &Surroundings::default(), now());
         let (_, warnings) = loaded.unwrap();
         assert_eq!(warnings.len(), expected, "{expires}: {warnings:?}");
         for warning in warnings {
@@ -106,6 +107,7 @@ fn thousands_of_tokens_load() {
         .unwrap();
     }
     let path = Path::new("auth.yaml");
-    let loaded = Authenticator::auth_file(&Secret::new(text), path, now());
+    let loaded =
+        Authenticator::auth_file(&Secret::new(text), path, &Surroundings::default(), now());
     assert!(loaded.unwrap().1.is_empty());
 }
