@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Caller};
+use crate::auth::{self, Caller};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
@@ -38,7 +38,7 @@ pub struct App {
     /// Runs the calls.
     pub executor: Executor,
     /// Who may call.
-    pub authenticator: Authenticator,
+    pub authenticator: auth::Current,
     /// How requests are answered.
     pub options: Options,
     /// What is counted.

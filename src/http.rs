@@ -31,6 +31,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::Method;
 
+use admission::Stopped;
+
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
 
@@ -57,7 +59,14 @@ pub async fn serve(
     let response = match admission::admit(&app, &connection, &request) {
         Ok(None) => public(&app, &request),
         Ok(Some(caller)) => route(app, Visitor { caller, connection }, request).await,
-        Err(refusal) => Box::pin(admission::unread(refusal, request)).await,
+        Err(Stopped::Refused(refusal)) => Box::pin(admission::unread(refusal, request)).await,
+        Err(Stopped::Unknown(presented)) => {
+            let verified = admission::verify(&app, &connection, request.headers(), presented);
+            match Box::pin(verified).await {
+                Ok(caller) => Box::pin(route(app, Visitor { caller, connection }, request)).await,
+                Err(refusal) => Box::pin(admission::unread(refusal, request)).await,
+            }
+        }
     };
     Ok(if is_head {
         reply::head(response)

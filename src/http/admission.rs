@@ -17,45 +17,82 @@ use tokio::time::Instant;
 
 use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::{AuthError, Caller};
+use crate::auth::{AuthError, Caller, Known, Presented};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Why a request is not let through at once.
+#[derive(Debug)]
+pub(super) enum Stopped<'a> {
+    /// It is not let through. Nobody has read its body.
+    Refused(Response),
+    /// Its token has to be looked into.
+    Unknown(Presented<'a>),
+}
+
 /// Lets a request through, and says who sends it; nobody does where everybody may come.
-///
-/// # Errors
-///
-/// The answer to one that is refused, whose body nobody has read.
 #[expect(clippy::result_large_err, reason = "the error is the response itself")]
-pub(super) fn admit(
+pub(super) fn admit<'a>(
     app: &App,
     connection: &Connection,
-    request: &Request,
-) -> Result<Option<Arc<Caller>>, Response> {
+    request: &'a Request,
+) -> Result<Option<Arc<Caller>>, Stopped<'a>> {
     let path = request.uri().path();
     let health = is_health(path);
     let public = health || path.starts_with("/.well-known/oauth-protected-resource");
     if !health {
         check(request, connection, &app.options)
-            .map_err(|refusal| refuse(refusal, request.headers()))?;
+            .map_err(|refusal| Stopped::Refused(refuse(refusal, request.headers())))?;
     }
     if public {
         return Ok(None);
     }
-    authenticate(app, request.headers())
-        .map(Some)
-        .map_err(|error| {
-            note(app, error, connection);
-            app.metrics.auth_failure(match error {
-                AuthError::Missing => AuthFailure::Missing,
-                AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
-                AuthError::Expired => AuthFailure::Expired,
-            });
-            challenge::unauthorized(error, request.headers())
-        })
+    match look_up(app, request.headers()) {
+        Ok(Known::Caller(caller)) => Ok(Some(caller)),
+        Ok(Known::Nothing(presented)) => Err(Stopped::Unknown(presented)),
+        Err(error) => Err(Stopped::Refused(refuse_caller(
+            app,
+            connection,
+            request.headers(),
+            error,
+        ))),
+    }
+}
+
+/// Finds out whom a token stands for that nobody knows yet.
+///
+/// # Errors
+///
+/// The answer to a request that is refused.
+pub(super) async fn verify(
+    app: &App,
+    connection: &Connection,
+    headers: &HeaderMap,
+    presented: Presented<'_>,
+) -> Result<Arc<Caller>, Response> {
+    let authenticator = app.authenticator.whole();
+    let verified = authenticator.verify(presented, SystemTime::now()).await;
+    verified.map_err(|error| refuse_caller(app, connection, headers, error))
+}
+
+/// Answers a request that has no good credential.
+fn refuse_caller(
+    app: &App,
+    connection: &Connection,
+    headers: &HeaderMap,
+    error: AuthError,
+) -> Response {
+    note(app, error, connection);
+    app.metrics.auth_failure(match error {
+        AuthError::Missing => AuthFailure::Missing,
+        AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
+        AuthError::Expired => AuthFailure::Expired,
+        AuthError::Unavailable => AuthFailure::Unavailable,
+    });
+    challenge::unauthorized(error, headers)
 }
 
 /// Says in the log who has no good credential, and nothing of what it is.
@@ -197,13 +234,13 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
     }
 }
 
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Caller>, AuthError> {
+fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().map(HeaderValue::as_bytes);
     if values.next().is_some() {
         return Err(AuthError::Malformed);
     }
-    app.authenticator.authenticate(value, SystemTime::now())
+    app.authenticator.load().look_up(value, SystemTime::now())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
 use super::endpoint::Exchange;
-use super::reply;
+use super::reply::{self, RetryAfter};
 use crate::auth::AuthError;
 
 /// A challenge without parameters of its own: what a client needs is a token.
@@ -14,6 +14,10 @@ const CHALLENGE: &str = "Bearer realm=\"mcp-serve\"";
 /// Answers a request that was not let in.
 pub(super) fn unauthorized(error: AuthError, headers: &HeaderMap) -> Response {
     let (status, message, parameters) = match error {
+        AuthError::Unavailable => {
+            let message = "The bearer token cannot be checked at the moment; try again later";
+            return reply::unavailable(None, message, RetryAfter::Full);
+        }
         // Who presents no credential is told of no error (section 3.1).
         AuthError::Missing => (
             StatusCode::UNAUTHORIZED,
