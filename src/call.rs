@@ -19,8 +19,10 @@ use crate::app::App;
 use crate::auth::Permission;
 use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
-use crate::dispatch::{self, Call, Plan, Purpose, Retry};
-use crate::execute::{CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped};
+use crate::dispatch::{self, Call, Context, Plan, Purpose, Retry};
+use crate::execute::{
+    self, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
+};
 use crate::metrics::{ErrorType, MessageKind, OTHER};
 use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
@@ -338,20 +340,31 @@ pub(super) fn array(replies: Vec<Reply>) -> Vec<u8> {
     [b"[", messages.join(&b',').as_slice(), b"]"].concat()
 }
 
-/// Counts a request that was answered at once.
-pub(super) fn count(
+/// Counts a request that was answered at once, and logs it if it was a call of a tool.
+pub(super) fn note(
     (app, started): (&App, Instant),
     method: Method,
-    version: ProtocolVersion,
+    context: &Context<'_>,
     plan: &Plan,
 ) {
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
-        Plan::Answered { tool, is_error, .. } => (
-            Some(tool.name.as_str()),
-            is_error.then_some(ErrorType::Tool),
-        ),
+        Plan::Answered {
+            tool,
+            is_error,
+            how,
+            ..
+        } => {
+            let call = (
+                app.executor.number(),
+                tool.as_ref(),
+                context.caller.as_ref(),
+            );
+            execute::log(call, started, how);
+            let error_type = is_error.then_some(ErrorType::Tool);
+            (Some(tool.name.as_str()), error_type)
+        }
         Plan::Reply(outcome) => {
             let error = outcome.as_ref().err();
             (
@@ -360,6 +373,7 @@ pub(super) fn count(
             )
         }
     };
+    let version = context.version;
     count_answer((app, started), method, version, (tool, error_type));
 }
 

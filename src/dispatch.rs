@@ -57,6 +57,8 @@ pub enum Plan {
         tool: Arc<Tool>,
         /// Its result says that it failed.
         is_error: bool,
+        /// How that came, in a few words for the log.
+        how: &'static str,
         /// The reply.
         outcome: Result<Box<RawValue>, ErrorObject>,
     },
@@ -231,7 +233,7 @@ pub fn plan(context: &Context<'_>, request: &mut Request) -> Plan {
         (_, "tools/list") => Plan::Reply(tools::list(context, request)),
         (_, "tools/call") => match tools::call(context, request) {
             Ok(Called::Runs(call)) => Plan::Call(call),
-            Ok(Called::Answered(tool, result)) => answered(context, tool, result),
+            Ok(Called::Answered(tool, result, how)) => answered(context, tool, result, how),
             Err(error) => Plan::Reply(Err(error)),
         },
         (Era::Modern, "tasks/get" | "tasks/update" | "tasks/cancel") => {
@@ -266,12 +268,18 @@ pub fn empty() -> Result<Box<RawValue>, ErrorObject> {
 }
 
 /// The plan to answer a call with a result that is known.
-fn answered(context: &Context<'_>, tool: Arc<Tool>, result: CallToolResult) -> Plan {
+fn answered(
+    context: &Context<'_>,
+    tool: Arc<Tool>,
+    result: CallToolResult,
+    how: &'static str,
+) -> Plan {
     let is_error = result.is_error;
     let answer = Answer::Result(result);
     Plan::Answered {
         tool,
         is_error,
+        how,
         outcome: finish(context.version, &Purpose::Tool, answer, context.catalog),
     }
 }

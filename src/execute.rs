@@ -300,11 +300,8 @@ impl Executor {
             Ok(taken) => taken,
             Err(full) => {
                 let outcome = refusal::too_many_calls(full);
-                log(
-                    (request.number, &request.tool, &request.caller),
-                    started,
-                    &outcome,
-                );
+                let call = (request.number, &*request.tool, &*request.caller);
+                log(call, started, report::label(&outcome));
                 listener.done(outcome);
                 return false;
             }
@@ -341,7 +338,8 @@ impl Executor {
         self.tasks.spawn(async move {
             let run = call.run(&request.arguments, permit, conversation, &mut *listener);
             let outcome = Box::pin(or_lost(run)).await;
-            log((call.number, &call.tool, &call.caller), started, &outcome);
+            let who = (call.number, &*call.tool, &*call.caller);
+            log(who, started, report::label(&outcome));
             // A client that calls again at once finds its share free.
             drop(call);
             listener.done(outcome);
@@ -421,13 +419,13 @@ impl Load {
     }
 }
 
-/// Says in the log what came of a call.
-fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &Outcome) {
+/// Says in the log what came of a call: `outcome` in a few words.
+pub fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &str) {
     tracing::info!(
         call = number,
         tool = tool.name,
         principal = %caller.principal,
-        outcome = report::label(outcome),
+        outcome,
         duration_seconds = started.elapsed().as_secs_f64(),
         "call"
     );

@@ -83,7 +83,7 @@ impl Peer<'_> {
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
         }
-        call::count((self.app, self.started), method, context.version, &plan);
+        call::note((self.app, self.started), method, &context, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call),
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Planned::Answer(outcome),

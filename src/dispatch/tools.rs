@@ -63,8 +63,8 @@ fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
 pub(super) enum Called {
     /// It runs.
     Runs(Box<Call>),
-    /// Its result is known.
-    Answered(Arc<Tool>, CallToolResult),
+    /// Its result is known, and in a few words for the log how that came.
+    Answered(Arc<Tool>, CallToolResult, &'static str),
 }
 
 /// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
@@ -78,15 +78,15 @@ pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Calle
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     let client = input::client(context, request, (name, tool), arguments.as_ref())?;
     if let Some(missing) = input::missing(context.era(), &tool.needs, &client)? {
-        let result = CallToolResult::error(missing);
-        return Ok(Called::Answered(Arc::clone(tool), result));
+        let (result, how) = (CallToolResult::error(missing), "missing client capability");
+        return Ok(Called::Answered(Arc::clone(tool), result, how));
     }
     let work = tool.arguments(arguments, caller).and_then(|arguments| {
         let work = tool.is_fixed().then(|| tool.work(&arguments, caller));
         Ok((arguments, work.transpose()?))
     });
-    let (outcome, result) = match work {
-        Ok((_, Some(Work::Answer(fixed)))) => ("ok", CallToolResult::of(fixed)),
+    let (result, how) = match work {
+        Ok((_, Some(Work::Answer(fixed)))) => (CallToolResult::of(fixed), "ok"),
         Ok((arguments, _)) => {
             return Ok(Called::Runs(Box::new(Call {
                 purpose: Purpose::Tool,
@@ -99,12 +99,11 @@ pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Calle
             })));
         }
         Err(error) => (
-            "invalid arguments",
             CallToolResult::error(error.to_string()),
+            "invalid arguments",
         ),
     };
-    tracing::info!(tool = tool.name, principal = %caller.principal, outcome, "call");
-    Ok(Called::Answered(Arc::clone(tool), result))
+    Ok(Called::Answered(Arc::clone(tool), result, how))
 }
 
 /// The headers that must repeat arguments of a call, with the arguments as they arrived.

@@ -58,12 +58,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::error(status_of(&error), &request.id, &error);
     }
     let plan = dispatch::plan(&context, &mut request);
-    call::count(
-        (app, exchange.started),
-        method,
-        ProtocolVersion::V2026_07_28,
-        &plan,
-    );
+    call::note((app, exchange.started), method, &context, &plan);
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
             return Box::pin(task::create(exchange, request.id, *call, waiting)).await;

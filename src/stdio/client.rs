@@ -212,8 +212,7 @@ impl Client {
         };
         let plan = dispatch::plan(&context, &mut request);
         let method = Method::named(&request.method);
-        let version = ProtocolVersion::V2026_07_28;
-        call::count((&self.app, started), method, version, &plan);
+        call::note((&self.app, started), method, &context, &plan);
         match plan {
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Some(outcome),
             Plan::Call(call) => {
