@@ -49,7 +49,7 @@ mod toolset;
 mod uri_template;
 mod variable;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -276,6 +276,13 @@ impl Catalog {
             .chain(self.resources.iter().map(|resource| &resource.tool))
             .chain(templates.map(|template| &template.tool))
             .chain(completions.flat_map(Completions::programs))
+    }
+
+    /// Returns the scopes that anything here asks of its callers.
+    pub fn scopes(&self) -> BTreeSet<&str> {
+        let tools = self.all_tools().map(|tool| &tool.allow);
+        let toolsets = self.toolsets.values().map(Guarded::allow);
+        tools.chain(toolsets).flat_map(Allow::scopes).collect()
     }
 
     /// Returns the tools in the order of the file.

@@ -16,7 +16,7 @@ use crate::cli::{
 };
 use crate::document::Diagnostic;
 use crate::environment::Variables;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
@@ -40,6 +40,8 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// Where that was read, and can be read again.
     pub credentials: Credentials,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -109,7 +111,7 @@ impl Config {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
         check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
-        let credentials = Credentials::new(&parsed.cli.access, variables);
+        let credentials = Credentials::new(&parsed.cli, variables);
         let loaded = credentials.and_then(|mut credentials| Ok((credentials.load()?, credentials)));
         let loaded = keep(loaded, &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
@@ -126,7 +128,8 @@ impl Config {
         let Cli {
             command: _,
             serve,
-            access,
+            mut access,
+            network,
             sessions: session_options,
             tasks,
             streams,
@@ -134,6 +137,10 @@ impl Config {
             metrics,
             log: _,
         } = parsed.cli;
+        if let Some(url) = &network.public_url {
+            access.allowed_host.push(url.host().clone());
+            access.allowed_origin.push(url.origin().clone());
+        }
         Ok(Self {
             tools: serve.tools,
             stdio: serve.stdio,
@@ -145,6 +152,7 @@ impl Config {
             path: serve.path,
             authenticator,
             credentials,
+            public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
             eras: serve.eras,

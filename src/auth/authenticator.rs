@@ -189,9 +189,9 @@ impl Authenticator {
         self.credentials().is_some_and(Credentials::trusts_others)
     }
 
-    /// Whether everybody is let in.
-    pub fn is_open(&self) -> bool {
-        self.credentials().is_none()
+    /// The authorization servers whose tokens are let in, by their issuer identifiers (RFC 8414).
+    pub fn authorization_servers(&self) -> impl Iterator<Item = &str> {
+        self.issuers().iter().map(|issuer| &**issuer.issuer())
     }
 
     /// Whether somebody could be let in: false where tokens are good only by keys that are not there.

@@ -17,7 +17,7 @@ use url::{Host, Url};
 /// How long an answer may take, with its connection.
 const MAX_TIME: Duration = Duration::from_secs(5);
 /// How large an answer may be, in bytes.
-const MAX_ANSWER: usize = 256 * 1024;
+pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub(super) enum FetchError {
     NoAnswer(String, String),
     #[error("{0} answers {1}")]
     Status(String, StatusCode),
-    #[error("{0} answers with more than {kib} KiB", kib = MAX_ANSWER / 1024)]
+    #[error("{0} answers with more than {kib} KiB", kib = MAX_DOCUMENT / 1024)]
     TooLarge(String),
     #[error("nobody can be asked: {0}")]
     NoClient(#[from] reqwest::Error),
@@ -121,7 +121,7 @@ async fn send(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, FetchError>
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
+        if body.len() + chunk.len() > MAX_DOCUMENT {
             return Err(FetchError::TooLarge(from));
         }
         body.extend_from_slice(&chunk);

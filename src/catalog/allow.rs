@@ -126,6 +126,14 @@ impl Allow {
         ways.any(|claims| claims.iter().all(|claim| claim.holds(caller)))
     }
 
+    /// The scopes that it asks for, in one way or another.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
+        let claims = (self.0.iter()).flat_map(|conditions| conditions.ways.iter().flatten());
+        claims
+            .filter(|claim| claim.kind == ClaimKind::Scope)
+            .map(|claim| claim.value.as_str())
+    }
+
     /// Reads a list whose items are claims, or lists of claims.
     pub(crate) fn read(entry: &Entry, report: &mut Report) -> Option<Self> {
         let errors = report.errors();
@@ -280,6 +288,13 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(allow(text).permits(&ann), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_scopes_that_are_asked_for_are_known() {
+        let allow = allow("[scope:a, role:b, [scope:c:d, tenant:e]]");
+        assert_eq!(allow.scopes().collect::<Vec<_>>(), ["a", "c:d"]);
+        assert_eq!(Allow::default().scopes().count(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::{permissions, read_secret};
 use crate::auth::{Authenticator, Surroundings};
-use crate::cli::Access;
+use crate::cli::Cli;
 use crate::document::Diagnostic;
 use crate::environment::Variables;
 use crate::secret;
@@ -39,10 +39,10 @@ enum CredentialFile {
 ///
 /// As [`Credentials::load`].
 pub(crate) fn authenticator(
-    access: &Access,
+    cli: &Cli,
     variables: &Variables,
 ) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
-    Credentials::new(access, variables)?.load()
+    Credentials::new(cli, variables)?.load()
 }
 
 impl Credentials {
@@ -51,7 +51,9 @@ impl Credentials {
     /// # Errors
     ///
     /// Two files are named.
-    pub(crate) fn new(access: &Access, variables: &Variables) -> anyhow::Result<Self> {
+    pub(crate) fn new(cli: &Cli, variables: &Variables) -> anyhow::Result<Self> {
+        let access = &cli.access;
+        let public_url = cli.network.public_url.as_ref();
         let file = match (&access.auth, &access.token_file) {
             (None, None) => None,
             (Some(path), None) => Some(CredentialFile::Auth(path.clone())),
@@ -66,7 +68,7 @@ impl Credentials {
             around: Surroundings {
                 variables: variables.clone(),
                 permissions: permissions(access),
-                public_url: None,
+                public_url: public_url.map(|url| url.resource(None)),
             },
             seen: Snapshot::default(),
         })

@@ -15,6 +15,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::public::Public;
 use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
 use crate::auth::{AuthError, Caller, Known, Presented};
@@ -24,41 +25,40 @@ use crate::protocol::jsonrpc::excerpt;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Why a request is not let through at once.
+/// What is asked by a request that was let through.
 #[derive(Debug)]
-pub(super) enum Stopped<'a> {
-    /// It is not let through. Nobody has read its body.
-    Refused(Response),
-    /// Its token has to be looked into.
-    Unknown(Presented<'a>),
+pub(super) enum Admitted<'r> {
+    /// Something that everybody may ask.
+    Public(Public<'r>),
+    /// Anything else, by this caller.
+    Caller(Arc<Caller>),
+    /// Anything else, by somebody of whom nothing is known yet.
+    Stranger(Presented<'r>),
 }
 
-/// Lets a request through, and says who sends it; nobody does where everybody may come.
+/// Lets a request through, and says who sends it where not everybody may.
+///
+/// # Errors
+///
+/// The answer to one that is refused, whose body nobody has read.
 #[expect(clippy::result_large_err, reason = "the error is the response itself")]
-pub(super) fn admit<'a>(
+pub(super) fn admit<'r>(
     app: &App,
     connection: &Connection,
-    request: &'a Request,
-) -> Result<Option<Arc<Caller>>, Stopped<'a>> {
-    let path = request.uri().path();
-    let health = is_health(path);
-    let public = health || path.starts_with("/.well-known/oauth-protected-resource");
-    if !health {
+    request: &'r Request,
+) -> Result<Admitted<'r>, Response> {
+    let public = Public::at(request.uri().path());
+    if !public.is_some_and(Public::is_health) {
         check(request, connection, &app.options)
-            .map_err(|refusal| Stopped::Refused(refuse(refusal, request.headers())))?;
+            .map_err(|refusal| refuse(refusal, request.headers()))?;
     }
-    if public {
-        return Ok(None);
+    if let Some(public) = public {
+        return Ok(Admitted::Public(public));
     }
     match look_up(app, request.headers()) {
-        Ok(Known::Caller(caller)) => Ok(Some(caller)),
-        Ok(Known::Nothing(presented)) => Err(Stopped::Unknown(presented)),
-        Err(error) => Err(Stopped::Refused(refuse_caller(
-            app,
-            connection,
-            request.headers(),
-            error,
-        ))),
+        Ok(Known::Caller(caller)) => Ok(Admitted::Caller(caller)),
+        Ok(Known::Nothing(presented)) => Ok(Admitted::Stranger(presented)),
+        Err(error) => Err(unknown(app, connection, request, error)),
     }
 }
 
@@ -66,23 +66,17 @@ pub(super) fn admit<'a>(
 ///
 /// # Errors
 ///
-/// The answer to a request that is refused.
-pub(super) async fn verify(
-    app: &App,
-    connection: &Connection,
-    headers: &HeaderMap,
-    presented: Presented<'_>,
-) -> Result<Arc<Caller>, Response> {
+/// Why that is nobody.
+pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<Caller>, AuthError> {
     let authenticator = app.authenticator.whole();
-    let verified = authenticator.verify(presented, SystemTime::now()).await;
-    verified.map_err(|error| refuse_caller(app, connection, headers, error))
+    authenticator.verify(presented, SystemTime::now()).await
 }
 
-/// Answers a request that has no good credential.
-fn refuse_caller(
+/// Answers a request whose sender nobody knows.
+pub(super) fn unknown(
     app: &App,
     connection: &Connection,
-    headers: &HeaderMap,
+    request: &Request,
     error: AuthError,
 ) -> Response {
     note(app, error, connection);
@@ -92,7 +86,7 @@ fn refuse_caller(
         AuthError::Expired => AuthFailure::Expired,
         AuthError::Unavailable => AuthFailure::Unavailable,
     });
-    challenge::unauthorized(error, headers)
+    challenge::unauthorized(app, request, error)
 }
 
 /// Says in the log who has no good credential, and nothing of what it is.
@@ -113,7 +107,7 @@ pub(super) async fn admit_reader(
     next: Next,
 ) -> Response {
     let connection = request.extensions().get::<Connection>();
-    if !is_health(request.uri().path())
+    if !Public::at(request.uri().path()).is_some_and(Public::is_health)
         && let Err(refusal) = check(
             &request,
             connection.unwrap_or(&Connection::default()),
@@ -124,10 +118,6 @@ pub(super) async fn admit_reader(
         return unread(response, request).await;
     }
     next.run(request).await
-}
-
-fn is_health(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz")
 }
 
 /// Checks Host and Origin.
@@ -204,13 +194,11 @@ fn check_host<'h>(
 }
 
 fn is_served(host: &HostName, local: Option<IpAddr>, options: &Options) -> bool {
-    let known = match host {
-        HostName::Name(name) => name == "localhost",
-        HostName::Address(address) => {
-            address.is_loopback() || Some(*address) == local.map(|local| local.to_canonical())
-        }
+    let is_here = match host {
+        HostName::Name(_) => false,
+        HostName::Address(address) => Some(*address) == local.map(|local| local.to_canonical()),
     };
-    known || options.allowed_hosts.contains(host)
+    is_here || host.is_loopback() || options.allowed_hosts.contains(host)
 }
 
 /// Checks that a browser sends the request for a page that may call.

@@ -266,6 +266,7 @@ fn links_inside_the_documents_lead_somewhere() {
         "docs/clients.md",
         "docs/commands.md",
         "docs/cookbook.md",
+        "docs/network.md",
         "docs/tools-yaml.md",
         "examples/README.md",
     ] {

@@ -53,6 +53,7 @@ mod overload;
 mod pages;
 mod prompts;
 mod protocol;
+mod public_url;
 mod real_client;
 mod reference;
 mod reload;
