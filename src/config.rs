@@ -2,6 +2,7 @@
 //!
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
+mod audit_log;
 mod credentials;
 
 use std::num::NonZeroUsize;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::audit;
 use crate::auth::Authenticator;
 use crate::cli::{
     Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
@@ -82,6 +84,8 @@ pub struct Config {
     pub metrics_listen: Option<ListenAddress>,
     /// Serve the list of sessions beside the metrics.
     pub debug_sessions: bool,
+    /// What the audit log is to be; `None` if there is none.
+    pub audit: Option<audit::Settings>,
     /// How often a summary of the sessions is logged; `None` never.
     pub stats_interval: Option<Duration>,
     /// What the operator should know, to be logged once the log works.
@@ -120,6 +124,7 @@ impl Config {
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
+        let audit = audit_log::settings(&parsed, &mut warnings);
         let (Some(((authenticator, auth_warnings), credentials)), Some(seal), Some(sessions), []) =
             (loaded, seal, sessions, errors.as_slice())
         else {
@@ -136,6 +141,7 @@ impl Config {
             limits,
             metrics,
             log: _,
+            audit: _,
         } = parsed.cli;
         if let Some(url) = &network.public_url {
             access.allowed_host.push(url.host().clone());
@@ -179,6 +185,7 @@ impl Config {
             drain_timeout: limits.drain_timeout,
             metrics_listen: metrics.metrics_listen,
             debug_sessions: metrics.debug_sessions,
+            audit,
             stats_interval: metrics.stats_interval.duration(),
             warnings,
             auth_warnings,

@@ -1,5 +1,6 @@
 //! The options, in the groups of the help.
 
+mod audit;
 mod network;
 
 use std::num::NonZeroUsize;
@@ -15,7 +16,7 @@ use super::values::{
 };
 use crate::host::{HostName, Origin};
 use crate::units;
-
+pub use audit::Audit;
 pub use network::Network;
 
 /// The largest page of a list, in items: a page is one JSON text in memory.

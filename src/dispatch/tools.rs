@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, Purpose, cacheable, input, take_arguments, visible};
+use super::{Call, Context, Purpose, Refusal, cacheable, input, take_arguments, visible};
 use crate::catalog::{Tool, Work};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
@@ -69,12 +69,12 @@ pub(super) enum Called {
 
 /// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
 /// the model can correct them; a request that is malformed is an error.
-pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Called, ErrorObject> {
+pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Called, Refusal> {
     let arguments = take_arguments(request)?;
     let name = mcp::text(&request.params, "name")?;
     let progress_token = ProgressToken::read(&request.params)?;
     let caller = context.caller;
-    let tool = (context.tools().get(name))
+    let tool = (context.tools().get(name)?)
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     let client = input::client(context, request, (name, tool), arguments.as_ref())?;
     if let Some(missing) = input::missing(context.era(), &tool.needs, &client)? {
@@ -82,7 +82,8 @@ pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Calle
         return Ok(Called::Answered(Arc::clone(tool), result, how));
     }
     let work = tool.arguments(arguments, caller).and_then(|arguments| {
-        let work = tool.is_fixed().then(|| tool.work(&arguments, caller));
+        let is_known = context.answers_at_once && tool.is_fixed();
+        let work = is_known.then(|| tool.work(&arguments, caller));
         Ok((arguments, work.transpose()?))
     });
     let (result, how) = match work {
@@ -115,7 +116,7 @@ pub(super) fn mirrored<'a>(
         return None;
     }
     let name = mcp::member(&request.params, "name")?.as_str()?;
-    let tool = context.tools().get(name)?;
+    let tool = context.tools().get(name).ok()??;
     let arguments = mcp::member(&request.params, "arguments").and_then(Value::as_object);
     Some(tool.mirrored().iter().map(move |mirrored| {
         let argument = arguments.and_then(|arguments| mirrored.value(arguments));

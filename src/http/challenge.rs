@@ -10,6 +10,8 @@ use super::metadata;
 use super::reply::{self, RetryAfter};
 use crate::app::App;
 use crate::auth::AuthError;
+use crate::dispatch::InsufficientScope;
+use crate::protocol::jsonrpc::RequestId;
 
 /// A challenge without parameters of its own: what a client needs is a token.
 const CHALLENGE: &str = "Bearer realm=\"mcp-serve\"";
@@ -58,19 +60,17 @@ fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Res
 
 /// Answers a request whose token lacks scopes that it needs. All of them are named, so that a client
 /// asks its user once.
-#[expect(dead_code, reason = "for definitions that ask for more scopes")]
-pub(super) fn insufficient_scope(exchange: &Exchange, missing: &[&str]) -> Response {
+pub(super) fn insufficient_scope(
+    exchange: &Exchange,
+    id: &RequestId,
+    needed: &InsufficientScope,
+) -> Response {
     let metadata = metadata::url(&exchange.app, &exchange.endpoint);
-    lacking(&exchange.headers, missing, metadata.as_deref())
-}
-
-fn lacking(headers: &HeaderMap, missing: &[&str], metadata: Option<&str>) -> Response {
-    let message = "Forbidden: the token does not have the scopes that this needs";
-    let scopes = missing.join(" ");
+    let scope = needed.scope();
     challenged(
-        reply::refusal(StatusCode::FORBIDDEN, headers, message),
-        &format!(", error=\"insufficient_scope\", scope=\"{scopes}\""),
-        metadata,
+        reply::error(StatusCode::FORBIDDEN, id, &needed.error()),
+        &format!(", error=\"insufficient_scope\", scope=\"{scope}\""),
+        metadata.as_deref(),
     )
 }
 
@@ -120,16 +120,5 @@ mod tests {
         let response = refused(AuthError::Missing, &HeaderMap::new(), Some(url));
         let expected = format!("Bearer realm=\"mcp-serve\", resource_metadata=\"{url}\"");
         assert_eq!(challenge(&response), expected);
-    }
-
-    #[test]
-    fn all_missing_scopes_are_in_one_challenge() {
-        let response = lacking(&HeaderMap::new(), &["files:write", "files:read"], None);
-        assert_eq!(response.status(), 403);
-        let expected = "Bearer realm=\"mcp-serve\", error=\"insufficient_scope\", \
-                        scope=\"files:write files:read\"";
-        assert_eq!(challenge(&response), expected);
-        let unprintable = lacking(&HeaderMap::new(), &["a\nb"], None);
-        assert_eq!(challenge(&unprintable), CHALLENGE);
     }
 }

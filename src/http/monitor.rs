@@ -59,6 +59,11 @@ pub(super) fn readyz(app: &App) -> Response {
         reply::text(StatusCode::SERVICE_UNAVAILABLE, "full\n")
     } else if !app.authenticator.load().is_ready() {
         reply::text(StatusCode::SERVICE_UNAVAILABLE, "no keys\n")
+    } else if app.audit.as_ref().is_some_and(|audit| audit.refuses()) {
+        reply::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the audit log cannot be written\n",
+        )
     } else {
         reply::text(StatusCode::OK, "ready\n")
     }
