@@ -34,6 +34,8 @@ pub enum Issuer {
     TokenFile,
     /// The auth file.
     AuthFile,
+    /// An authorization server, by its issuer identifier (RFC 8414, section 2).
+    Server(Arc<str>),
 }
 
 impl Issuer {

@@ -24,6 +24,7 @@ impl Grants {
     pub fn of(authenticator: &Authenticator) -> Self {
         match authenticator.callers() {
             None => Self::Open,
+            Some(_) if authenticator.trusts_others() => Self::Any,
             Some(callers) => Self::Static(callers.map(Arc::clone).collect()),
         }
     }

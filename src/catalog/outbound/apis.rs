@@ -19,10 +19,11 @@ use super::encode;
 use super::header::{self, Header};
 use super::path::check_no_placeholder;
 use crate::catalog::definition::Context;
-use crate::catalog::{ToolDigest, file, secrets};
+use crate::catalog::{ToolDigest, file};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
+use crate::document::values::literal;
 use crate::document::yaml::{Content, Entry, Node};
 
 const KEYS: &[&str] = &[
@@ -424,7 +425,7 @@ fn member<'a>(entry: &'a Entry, key: &str, report: &mut Report) -> Option<&'a En
 /// A text that no message shows.
 fn secret(entry: &Entry, report: &mut Report) -> Option<String> {
     match entry.value.scalar() {
-        Some(scalar) => secrets::hide(scalar, report),
+        Some(scalar) => literal::hide(scalar, report),
         None => report.hide(entry.value.span),
     }
     let text = reader::text(entry, report)?;
