@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Caller};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
@@ -41,6 +42,8 @@ pub struct App {
     pub authenticator: Authenticator,
     /// How requests are answered.
     pub options: Options,
+    /// Writes down who calls what; `None` does not.
+    pub audit: Option<Arc<Audit>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// New sessions that were refused because the server is full.
@@ -141,6 +144,8 @@ impl App {
             legacy_level: Level::DEFAULT,
             hears_changes: version.era() == Era::Modern || self.sessions.is_some(),
             keeps_tasks: version.era() == Era::Modern,
+            // A call that has to wait for its first line in the audit log is not answered at once.
+            answers_at_once: !self.audit.as_ref().is_some_and(|audit| audit.is_required()),
         }
     }
 }

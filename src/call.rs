@@ -1,6 +1,7 @@
 //! Calls of clients, whatever they come over: started, and answered into an outbox.
 
 pub(super) mod asking;
+pub(super) mod audit;
 pub(super) mod changes;
 pub(super) mod legacy;
 mod status;
@@ -19,9 +20,11 @@ use crate::app::App;
 use crate::auth::Permission;
 use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
-use crate::dispatch::{self, Call, Plan, Purpose, Retry};
-use crate::execute::{CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped};
-use crate::metrics::{ErrorType, MessageKind, OTHER};
+use crate::dispatch::{self, Call, Context, Plan, Purpose, Retry};
+use crate::execute::{
+    self, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
+};
+use crate::metrics::{AuthFailure, ErrorType, MessageKind, OTHER};
 use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, RequestId, UnreadableId, encode_error,
@@ -33,6 +36,7 @@ use crate::protocol::progress::ProgressToken;
 use crate::protocol::version::ProtocolVersion;
 use crate::session::{Session, SessionGuard};
 use crate::stream::{Outbox, Reader, Reply};
+use audit::Trail;
 use status::ErrorStatus;
 
 /// Who may see what comes of a call: what its tool asks of a caller counts
@@ -115,12 +119,23 @@ impl Drop for CallInSession {
 pub(super) fn start<K: Send + 'static>(
     app: &Arc<App>,
     from: From,
-    call: (Call, Input),
+    (call, input, trail): (Call, Input, Trail),
     stop: Stop,
     keep: K,
 ) -> bool {
-    let (request, listener) = prepare(app, from, call, keep);
-    app.executor.start(request, stop, Box::new(listener))
+    let (request, listener) = prepare(app, from, (call, input), keep);
+    launch(app, request, stop, Box::new(listener), trail)
+}
+
+/// Starts what was prepared, and says whether it was taken in.
+pub(super) fn launch(
+    app: &App,
+    request: CallRequest,
+    stop: Stop,
+    listener: Box<dyn Listener>,
+    trail: Trail,
+) -> bool {
+    app.executor.start(request, stop, trail.follow(listener))
 }
 
 /// What the executor is asked to run, and who hears of it.
@@ -338,20 +353,32 @@ pub(super) fn array(replies: Vec<Reply>) -> Vec<u8> {
     [b"[", messages.join(&b',').as_slice(), b"]"].concat()
 }
 
-/// Counts a request that was answered at once.
-pub(super) fn count(
+/// Counts a request that was answered at once, and logs it if it was a call of a tool.
+pub(super) fn note(
     (app, started): (&App, Instant),
     method: Method,
-    version: ProtocolVersion,
-    plan: &Plan,
+    context: &Context<'_>,
+    (plan, trail): (&Plan, &Trail),
 ) {
     let (tool, error_type) = match plan {
         Plan::Call(_) | Plan::Task(_) => return,
         Plan::Remember(_) | Plan::Listen(_) => (None, None),
-        Plan::Answered { tool, is_error, .. } => (
-            Some(tool.name.as_str()),
-            is_error.then_some(ErrorType::Tool),
-        ),
+        Plan::StepUp(needed) => {
+            app.metrics.auth_failure(AuthFailure::Scope);
+            let error = ErrorType::JsonRpc(needed.error().code);
+            ((method == Method::CallTool).then_some(OTHER), Some(error))
+        }
+        Plan::Answered {
+            tool,
+            is_error,
+            how,
+            ..
+        } => {
+            let call = (trail.number(app), tool.as_ref(), context.caller.as_ref());
+            execute::log(call, started, how);
+            let error_type = is_error.then_some(ErrorType::Tool);
+            (Some(tool.name.as_str()), error_type)
+        }
         Plan::Reply(outcome) => {
             let error = outcome.as_ref().err();
             (
@@ -360,6 +387,7 @@ pub(super) fn count(
             )
         }
     };
+    let version = context.version;
     count_answer((app, started), method, version, (tool, error_type));
 }
 

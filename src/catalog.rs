@@ -53,7 +53,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use allow::{Allow, Guarded};
+pub use allow::{Access, Allow, Guarded};
 pub use argument_error::ArgumentError;
 pub use case::{Case, Expectation};
 pub use completions::{CandidateProgram, Candidates, Completions};

@@ -23,10 +23,11 @@ pub use commands::{
 };
 pub use manual::{completions, manual};
 pub use mistakes::{unknown_variables, wants_json};
-pub use options::{Access, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};
+pub use options::{Access, Audit, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};
 pub use settings::{Setting, Settings, Source};
 pub use values::{
-    EndpointPath, Eras, Expiry, ListenAddress, LogFormat, LogLevel, OnSessionLimit, Timeout,
+    AuditArguments, AuditMode, AuditTarget, EndpointPath, Eras, Expiry, ListenAddress, LogFormat,
+    LogLevel, OnSessionLimit, Timeout,
 };
 
 /// Turns a tools.yaml into a production MCP server.
@@ -73,6 +74,9 @@ pub struct Cli {
     /// The log.
     #[command(flatten)]
     pub log: Log,
+    /// The audit log.
+    #[command(flatten)]
+    pub audit: Audit,
 }
 
 /// A command line that was read, with the sources that later checks need.

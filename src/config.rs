@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 
+use crate::audit;
 use crate::auth::{Authenticator, Surroundings};
 use crate::cli::{
     Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
@@ -79,6 +80,8 @@ pub struct Config {
     pub metrics_listen: Option<ListenAddress>,
     /// Serve the list of sessions beside the metrics.
     pub debug_sessions: bool,
+    /// What the audit log is to be; `None` if there is none.
+    pub audit: Option<audit::Settings>,
     /// How often a summary of the sessions is logged; `None` never.
     pub stats_interval: Option<Duration>,
     /// What the operator should know, to be logged once the log works.
@@ -116,6 +119,7 @@ impl Config {
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
+        let audit = audit(&parsed, &mut warnings);
         let (Some((authenticator, auth_warnings)), Some(seal), Some(sessions), []) =
             (authenticator, seal, sessions, errors.as_slice())
         else {
@@ -131,6 +135,7 @@ impl Config {
             limits,
             metrics,
             log: _,
+            audit: _,
         } = parsed.cli;
         Ok(Self {
             tools: serve.tools,
@@ -169,6 +174,7 @@ impl Config {
             drain_timeout: limits.drain_timeout,
             metrics_listen: metrics.metrics_listen,
             debug_sessions: metrics.debug_sessions,
+            audit,
             stats_interval: metrics.stats_interval.duration(),
             warnings,
             auth_warnings,
@@ -333,6 +339,25 @@ fn check_metrics(options: &Metrics, warnings: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+/// What the audit log is to be. Warns of settings for one that is not there.
+fn audit(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<audit::Settings> {
+    let options = &parsed.cli.audit;
+    let Some(target) = &options.audit else {
+        for option in ["--audit-mode", "--audit-arguments"] {
+            if parsed.settings.is_chosen(option) {
+                warnings.push(format!("{option} needs --audit: there is no audit log"));
+            }
+        }
+        return None;
+    };
+    Some(audit::Settings {
+        target: target.clone(),
+        mode: options.audit_mode,
+        arguments: options.audit_arguments,
+        permissions: permissions(&parsed.cli.access),
+    })
 }
 
 /// How long a client may take to open a stream again, beyond the time it was told to wait.
@@ -522,6 +547,29 @@ mod tests {
             assert!(
                 warned.contains(expected.unwrap_or("")),
                 "{arguments:?}: {warned}"
+            );
+        }
+    }
+
+    #[test]
+    fn settings_of_an_audit_log_that_is_not_there_are_worth_a_warning() {
+        let cases: [(&[&str], usize, bool); 4] = [
+            (&[], 0, false),
+            (&["--audit=stderr", "--audit-mode=required"], 0, true),
+            (&["--audit-mode=best_effort"], 1, false),
+            (
+                &["--audit-mode=required", "--audit-arguments=none"],
+                2,
+                false,
+            ),
+        ];
+        for (arguments, expected, is_there) in cases {
+            let mut warnings = Vec::new();
+            let audit = audit(&parsed(arguments), &mut warnings);
+            assert_eq!(
+                (warnings.len(), audit.is_some()),
+                (expected, is_there),
+                "{arguments:?}"
             );
         }
     }

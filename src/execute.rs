@@ -4,6 +4,7 @@
 //! a connection is lost; what that means is for the caller to say through [`Stop`]. The outcome is
 //! given at the deadline, and the killing goes on behind it.
 
+mod admission;
 mod ask;
 mod before;
 mod call_task;
@@ -71,9 +72,11 @@ use outbound::Outbound;
 use shares::{Full, Share, Shares};
 use stuck::Stuck;
 
+pub use admission::Admission;
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
 pub use refusal::{Limit, Refusal};
+pub use report::{INVALID_ARGUMENTS, TIMEOUT, WAITED_TOO_LONG};
 
 /// The most calls that wait at once for a user to answer what their definition asks.
 const MAX_QUESTIONS: usize = 1024;
@@ -206,12 +209,25 @@ pub enum Outcome {
     Lost,
 }
 
+impl Outcome {
+    /// What the log calls it, in a few words.
+    pub fn label(&self) -> &str {
+        report::label(self)
+    }
+}
+
 /// Where the words of a call and its outcome go. It belongs to the call, and is there also after a
 /// connection was lost.
 ///
 /// All functions run in the task of the call, or of whoever starts it if it is refused, and must not
 /// block.
 pub trait Listener: Send + 'static {
+    /// What has to happen before anything of the call runs; `None` if nothing has. Asked once, unless the
+    /// call is refused.
+    fn admission(&self) -> Option<Admission> {
+        None
+    }
+
     /// What the definition asks is answered: its program is started next, or when it is its turn. May
     /// be called again, which means nothing. Not called when there is an outcome before that.
     fn begins(&mut self) {}
@@ -300,15 +316,13 @@ impl Executor {
             Ok(taken) => taken,
             Err(full) => {
                 let outcome = refusal::too_many_calls(full);
-                log(
-                    (request.number, &request.tool, &request.caller),
-                    started,
-                    &outcome,
-                );
+                let call = (request.number, &*request.tool, &*request.caller);
+                log(call, started, report::label(&outcome));
                 listener.done(outcome);
                 return false;
             }
         };
+        let admission = listener.admission();
         let secrets = Arc::clone(request.tool.secrets());
         let mut listener = discreet::listener(listener, &secrets);
         let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
@@ -339,9 +353,19 @@ impl Executor {
         )
         .hiding(secrets);
         self.tasks.spawn(async move {
-            let run = call.run(&request.arguments, permit, conversation, &mut *listener);
+            let run = async {
+                match call.admitted(admission).await {
+                    Ok(()) => {
+                        let run =
+                            call.run(&request.arguments, permit, conversation, &mut *listener);
+                        run.await
+                    }
+                    Err(outcome) => outcome,
+                }
+            };
             let outcome = Box::pin(or_lost(run)).await;
-            log((call.number, &call.tool, &call.caller), started, &outcome);
+            let who = (call.number, &*call.tool, &*call.caller);
+            log(who, started, report::label(&outcome));
             // A client that calls again at once finds its share free.
             drop(call);
             listener.done(outcome);
@@ -421,13 +445,13 @@ impl Load {
     }
 }
 
-/// Says in the log what came of a call.
-fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &Outcome) {
+/// Says in the log what came of a call: `outcome` in a few words.
+pub fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &str) {
     tracing::info!(
         call = number,
         tool = tool.name,
         principal = %caller.principal,
-        outcome = report::label(outcome),
+        outcome,
         duration_seconds = started.elapsed().as_secs_f64(),
         "call"
     );

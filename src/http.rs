@@ -10,6 +10,7 @@
 mod admission;
 mod answer;
 mod body;
+mod challenge;
 mod connection;
 mod endpoint;
 mod events;

@@ -31,7 +31,7 @@
 //! - [`seal`] closes what clients carry for the server.
 //! - [`changes`] tells those who listen what has changed; [`watch`] finds out about files by a
 //!   [`snapshot`], and [`reload`] reads the definitions again.
-//! - [`metrics`] counts what happens, for a scraper.
+//! - [`metrics`] counts what happens, for a scraper; [`audit`] writes down who called what.
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
 //! - [`redact`] keeps secrets out of what others see.
@@ -41,6 +41,7 @@
 //! `ARCHITECTURE.md` has the invariants and the reasons.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 mod call;
 pub mod catalog;

@@ -38,12 +38,23 @@ pub fn hide(secrets: &Arc<Redactor>) {
     all.push(Arc::downgrade(secrets));
 }
 
+/// Takes out of a text what is kept out of the log.
+pub fn clean(text: &mut String) {
+    for secrets in secrets() {
+        secrets.clean(text);
+    }
+}
+
+fn secrets() -> Vec<Arc<Redactor>> {
+    SECRETS.read().iter().filter_map(Weak::upgrade).collect()
+}
+
 /// Writes lines without secrets. Each write is a line as a whole.
 struct Discreet<W>(W);
 
 impl<W: Write> Write for Discreet<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let secrets: Vec<_> = SECRETS.read().iter().filter_map(Weak::upgrade).collect();
+        let secrets = secrets();
         if secrets.is_empty() {
             self.0.write_all(line)?;
             return Ok(line.len());

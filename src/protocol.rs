@@ -6,6 +6,7 @@
 //! **Invariant:** nothing in here does I/O, knows a session or knows a tool. It turns bytes into
 //! messages and back, and uses std, serde and `serde_json` only.
 
+pub mod canonical;
 pub mod capabilities;
 pub mod completion;
 pub mod content;

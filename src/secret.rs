@@ -232,7 +232,8 @@ fn check_owner(metadata: &Metadata) -> Result<(), SecretFileError> {
     Ok(())
 }
 
-fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
+/// Refuses a file that others could have read or changed.
+pub(crate) fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
     const OTHERS: u32 = 0o007;
     const GROUP_WRITE: u32 = 0o020;
     check_owner(metadata)?;

@@ -4,6 +4,7 @@
 //! an idle connection would stay for ever, and because its graceful shutdown waits without limit
 //! for an open event stream.
 
+mod audit_metrics;
 mod call_metrics;
 mod change_metrics;
 mod connections;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::{App, Listeners, Options, Pace, Refusals};
+use crate::audit::{self, Audit};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::cli::Eras;
@@ -144,10 +146,18 @@ impl Server {
         output_metrics::register(&mut metrics, executor.outputs());
         call_metrics::register(&mut metrics, executor.load());
         log_metrics::register(&mut metrics);
+        let audit = match &config.audit {
+            None => None,
+            Some(settings) => Some(open_audit(settings).await?),
+        };
+        if let Some(audit) = &audit {
+            audit_metrics::register(&mut metrics, audit);
+        }
         let app = App {
             catalog: Current::new(catalog),
             sessions,
             executor,
+            audit,
             options: options(&config),
             seal: config.seal,
             authenticator: config.authenticator,
@@ -268,6 +278,9 @@ impl Server {
         if let Some(sessions) = &self.app.sessions {
             sessions.end_all(EndReason::Shutdown);
         }
+        if let Some(audit) = &self.app.audit {
+            audit.close().await;
+        }
         self.app.executor.outputs().clear();
         report(&self.app, "final session statistics");
         monitor.tasks.close();
@@ -279,6 +292,11 @@ impl Server {
         }
         drained
     }
+}
+
+async fn open_audit(settings: &audit::Settings) -> anyhow::Result<Arc<Audit>> {
+    let opened = Audit::open(settings).await;
+    opened.with_context(|| format!("--audit {}", settings.target))
 }
 
 /// Starts what keeps in order what requests and calls leave behind, until `closing`.
@@ -358,7 +376,12 @@ async fn wait_for_stop(
         match events.next().await {
             Some(Event::Stop(signal)) => return signal,
             Some(Event::Report) => report(app, "session statistics"),
-            Some(Event::Reload) => reload.notify_one(),
+            Some(Event::Reload) => {
+                if let Some(audit) = &app.audit {
+                    audit.reopen();
+                }
+                reload.notify_one();
+            }
             // Nobody can stop the server any more, which is what a test may want.
             None => std::future::pending().await,
         }

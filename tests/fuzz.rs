@@ -186,6 +186,7 @@ fn serve(input: &[u8], message: Message) {
             legacy_level: Level::DEFAULT,
             hears_changes: true,
             keeps_tasks: true,
+            answers_at_once: true,
             page_size: 2,
         };
         if era == Era::Modern {
@@ -198,7 +199,7 @@ fn serve(input: &[u8], message: Message) {
                 check_reply(input, era, &request.id, &outcome);
             }
             Plan::Call(call) => assert!(catalog().tool(&call.tool.name).is_some()),
-            Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) => {}
+            Plan::Task(_) | Plan::Remember(_) | Plan::Listen(_) | Plan::StepUp(_) => {}
         }
     }
 }

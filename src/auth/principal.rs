@@ -38,6 +38,16 @@ pub enum Issuer {
     Server(Arc<str>),
 }
 
+impl Issuer {
+    /// The name in the audit log.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::TokenFile => "token_file",
+            Self::AuthFile => "auth_file",
+        }
+    }
+}
+
 impl Principal {
     /// The principal of an identity.
     pub fn user(issuer: Issuer, subject: impl Into<String>, tenant: Option<String>) -> Self {

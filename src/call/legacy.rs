@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::asking::Asking;
+use super::audit::{Trail, Way};
 use super::{CallInSession, changes};
 use crate::app::App;
 use crate::call;
-use crate::dispatch::{self, Call, Context, Plan};
+use crate::dispatch::{self, Call, Context, InsufficientScope, Plan};
 use crate::execute::{Input, Stop};
 use crate::protocol::jsonrpc::{
     ErrorObject, Notification, Request, RequestId, RequestKey, Response,
@@ -49,7 +50,8 @@ pub(crate) fn answered(session: &SessionGuard, response: Response) {
 /// What is left to do about a request.
 pub(crate) enum Planned {
     Answer(Result<Box<RawValue>, ErrorObject>),
-    Call(Box<Call>),
+    Call(Box<Call>, Trail),
+    StepUp(InsufficientScope),
 }
 
 /// The client of one request, as far as that is known.
@@ -58,6 +60,7 @@ pub(crate) struct Peer<'a> {
     pub(crate) app: &'a Arc<App>,
     pub(crate) session: Option<&'a SessionGuard>,
     pub(crate) context: Context<'a>,
+    pub(crate) way: Way<'a>,
     /// When the request came.
     pub(crate) started: Instant,
     /// It can leave and come back for what is sent meanwhile.
@@ -75,6 +78,7 @@ impl Peer<'_> {
             context.legacy_level = session.session().log_level();
             session.session().note_request(method);
         }
+        let trail = Trail::begin(self.app, &context, self.way, &request);
         let mut plan = dispatch::plan(&context, &mut request);
         if let Plan::Remember(wish) = plan {
             let who = (self.app.as_ref(), self.context.caller);
@@ -83,9 +87,11 @@ impl Peer<'_> {
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
         }
-        call::count((self.app, self.started), method, context.version, &plan);
+        call::note((self.app, self.started), method, &context, (&plan, &trail));
+        let trail = trail.planned(&context, &request, &plan);
         match plan {
-            Plan::Call(call) => Planned::Call(call),
+            Plan::Call(call) => Planned::Call(call, trail),
+            Plan::StepUp(needed) => Planned::StepUp(needed),
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Planned::Answer(outcome),
             Plan::Remember(_) | Plan::Listen(_) | Plan::Task(_) => {
                 Planned::Answer(Err(ErrorObject::method_not_found(&request.method)))
@@ -101,12 +107,12 @@ impl Peer<'_> {
     pub(crate) fn run<K: Send + 'static>(
         &self,
         id: RequestId,
-        call: Call,
+        (call, trail): (Call, Trail),
         outbox: Arc<Outbox>,
         keep: K,
     ) -> Result<(), Refused> {
         let app = self.app;
-        let number = app.executor.number();
+        let number = trail.number(app);
         let ended = self.session.map(|guard| guard.session().ended());
         let stop = Stop {
             session: ended.unwrap_or_default(),
@@ -116,13 +122,14 @@ impl Peer<'_> {
             None => None,
             Some(guard) => {
                 let session = guard.session();
-                let another = guard.another().ok_or_else(|| {
-                    if session.ended().is_cancelled() {
+                let Some(another) = guard.another() else {
+                    trail.refused("refused: too many requests of the session");
+                    return Err(if session.ended().is_cancelled() {
                         Refused::NotFound
                     } else {
                         Refused::Crowded
-                    }
-                })?;
+                    });
+                };
                 if session.register_call(number, id.key(), stop.client.clone()) {
                     app.metrics.duplicate_request_id();
                 }
@@ -149,7 +156,7 @@ impl Peer<'_> {
             resumes: self.resumes,
             given_up: (!self.awaits_cancelled).then(|| stop.client.clone()),
         };
-        let is_taken = call::start(app, from, (call, input), stop, (registered, keep));
+        let is_taken = call::start(app, from, (call, input, trail), stop, (registered, keep));
         if let Some(session) = self.session.filter(|_| is_taken) {
             session.session().note_call();
         }

@@ -29,7 +29,7 @@ impl ErrorStatus {
         match (era, outcome) {
             (_, Outcome::Refused(refusal)) => Self {
                 status: match refusal.limit {
-                    Limit::Server | Limit::Tool => StatusCode::SERVICE_UNAVAILABLE,
+                    Limit::Server | Limit::Tool | Limit::Audit => StatusCode::SERVICE_UNAVAILABLE,
                     Limit::Principal | Limit::Rate => StatusCode::TOO_MANY_REQUESTS,
                 },
                 retry_after: Some(refusal.retry_after),

@@ -16,7 +16,22 @@ const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
 
 /// Who may use something; without conditions it is every caller that was let in.
 #[derive(Clone, Debug, Default)]
-pub struct Allow(Option<Conditions>);
+pub struct Allow {
+    conditions: Option<Conditions>,
+    /// Who lacks nothing but scopes is told so.
+    step_up: bool,
+}
+
+/// What something is to a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// It may use it.
+    Granted,
+    /// It sees it, and could use it with a credential of these scopes.
+    NeedsScopes(Vec<&'a str>),
+    /// It is not there.
+    Hidden,
+}
 
 /// Something that not every caller may use.
 pub trait Guarded {
@@ -119,11 +134,60 @@ impl Claim {
 impl Allow {
     /// Whether a caller may use it.
     pub fn permits(&self, caller: &Caller) -> bool {
-        let Some(conditions) = &self.0 else {
+        let Some(conditions) = &self.conditions else {
             return true;
         };
         let mut ways = conditions.ways.iter();
         ways.any(|claims| claims.iter().all(|claim| claim.holds(caller)))
+    }
+
+    /// What it is to a caller.
+    pub fn access(&self, caller: &Caller) -> Access<'_> {
+        if self.permits(caller) {
+            return Access::Granted;
+        }
+        let scopes = self.step_up.then(|| self.scopes_for(caller)).flatten();
+        scopes.map_or(Access::Hidden, Access::NeedsScopes)
+    }
+
+    /// The scopes of the way in that lacks the fewest, and of several the first; `None` where a caller
+    /// lacks more than scopes, or has no credential that could have them.
+    ///
+    /// Also those that the caller has: a client may ask for no more than it is told (RFC 6750, section
+    /// 3: the scope necessary to access the resource).
+    fn scopes_for(&self, caller: &Caller) -> Option<Vec<&str>> {
+        caller.principal.identity()?;
+        let lacking = |claims: &&Vec<Claim>| {
+            let lacking = claims.iter().filter(|claim| !claim.holds(caller));
+            lacking.count()
+        };
+        let ways = self
+            .conditions
+            .iter()
+            .flat_map(|conditions| &conditions.ways);
+        let within_reach = ways.filter(|claims| {
+            let mut claims = claims.iter();
+            claims.all(|claim| claim.kind == ClaimKind::Scope || claim.holds(caller))
+        });
+        let way = within_reach.min_by_key(lacking)?;
+        let scopes = way.iter().filter(|claim| claim.kind == ClaimKind::Scope);
+        Some(scopes.map(|claim| claim.value.as_str()).collect())
+    }
+
+    /// The same, where who lacks nothing but scopes is told so, or not.
+    #[must_use]
+    pub(crate) fn with_step_up(self, step_up: bool) -> Self {
+        Self { step_up, ..self }
+    }
+
+    /// Whether it asks for a scope.
+    pub(crate) fn names_scopes(&self) -> bool {
+        let ways = self
+            .conditions
+            .iter()
+            .flat_map(|conditions| &conditions.ways);
+        let mut claims = ways.flatten();
+        claims.any(|claim| claim.kind == ClaimKind::Scope)
     }
 
     /// Reads a list whose items are claims, or lists of claims.
@@ -145,13 +209,18 @@ impl Allow {
             ways: ways.collect(),
             place: entry.key.span,
         };
-        (report.errors() == errors).then_some(Self(Some(conditions)))
+        (report.errors() == errors).then_some(Self {
+            conditions: Some(conditions),
+            step_up: false,
+        })
     }
 
     /// Reports names that nobody has, and else that nobody has what it takes. `subject` is what
     /// nobody could use then.
     pub(crate) fn check(&self, subject: &str, grants: &Grants, report: &mut Report) {
-        let Some(conditions) = &self.0 else { return };
+        let Some(conditions) = &self.conditions else {
+            return;
+        };
         let mut are_known = true;
         for claim in conditions.ways.iter().flatten() {
             if let Some(known) = grants.known(claim.kind) {
@@ -240,7 +309,7 @@ mod tests {
     use crate::auth::{Caller, Issuer, Principal};
     use crate::catalog::{Catalog, Environment};
 
-    use super::Allow;
+    use super::{Access, Allow};
 
     fn allow(text: &str) -> Allow {
         let file = format!("tools: {{t: {{description: d, exec: /bin/true, allow: {text}}}}}");
@@ -280,6 +349,43 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(allow(text).permits(&ann), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn who_lacks_nothing_but_scopes_is_told_which() {
+        let ann = caller(&["ops"], &["read"]);
+        let needs = |scopes: &'static str| Some(scopes);
+        let cases = [
+            ("[scope:write]", needs("write")),
+            ("[[scope:write, scope:read]]", needs("write read")),
+            ("[[scope:write, scope:share]]", needs("write share")),
+            ("[[scope:write, role:ops, tenant:acme]]", needs("write")),
+            ("[[scope:write, role:dba]]", None),
+            ("[[scope:write, tenant:globex]]", None),
+            ("[[scope:write, sub:bob]]", None),
+            ("[role:dba]", None),
+            ("[role:dba, scope:write]", needs("write")),
+            ("[[scope:a, scope:b], scope:c]", needs("c")),
+            ("[scope:a, scope:b]", needs("a")),
+            (
+                "[[scope:a, scope:b], [scope:a, scope:read]]",
+                needs("a read"),
+            ),
+        ];
+        for (text, expected) in cases {
+            let expected = match expected {
+                Some(scopes) => Access::NeedsScopes(scopes.split(' ').collect()),
+                None => Access::Hidden,
+            };
+            let without = allow(text);
+            assert_eq!(without.access(&ann), Access::Hidden, "{text}");
+            let stranger = Caller::new(Principal::Anonymous);
+            let with = without.with_step_up(true);
+            assert_eq!(with.access(&ann), expected, "{text}");
+            assert_eq!(with.access(&stranger), Access::Hidden, "{text}");
+        }
+        let granted = allow("[scope:read]").with_step_up(true);
+        assert_eq!(granted.access(&ann), Access::Granted);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(crate) const KEYS: &[&str] = &[
     "open_world",
     "if_missing",
     "allow",
+    "step_up",
     "tags",
     "workdir",
     "env",
@@ -45,7 +46,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Those of them that say who may use it and where it is served, not how it runs.
-pub(crate) const ACCESS_KEYS: &[&str] = &["allow", "tags"];
+pub(crate) const ACCESS_KEYS: &[&str] = &["allow", "step_up", "tags"];
 
 /// A variable of the child's environment, with placeholders.
 #[derive(Clone, Debug)]
@@ -77,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) open_world: Option<bool>,
     pub(crate) hide_if_missing: bool,
     pub(crate) allow: Option<Allow>,
+    pub(crate) step_up: Option<bool>,
     pub(crate) tags: BTreeSet<String>,
     pub(crate) workdir: Option<Workdir>,
     pub(crate) env: Vec<Variable>,
@@ -118,6 +120,7 @@ impl Settings {
                 self.hide_if_missing = hide.unwrap_or(false);
             }
             "allow" => self.allow = Allow::read(entry, report),
+            "step_up" => self.step_up = reader::boolean(entry, report),
             "tags" => self.tags = tags::read(entry, report),
             "workdir" => self.workdir = workdir(entry, report),
             "env" => self.env = env(entry, report),
@@ -159,6 +162,7 @@ impl Settings {
             open_world: self.open_world.or(defaults.open_world),
             hide_if_missing: self.hide_if_missing || defaults.hide_if_missing,
             allow: self.allow.or_else(|| defaults.allow.clone()),
+            step_up: self.step_up.or(defaults.step_up),
             tags: &self.tags | &defaults.tags,
             workdir: self.workdir.or_else(|| defaults.workdir.clone()),
             env,
@@ -172,6 +176,12 @@ impl Settings {
             progress: self.progress.or_else(|| defaults.progress.clone()),
             digest: self.digest.and(defaults.digest),
         }
+    }
+
+    /// Who may use it.
+    pub(crate) fn access(&self) -> Allow {
+        let allow = self.allow.clone().unwrap_or_default();
+        allow.with_step_up(self.step_up.unwrap_or(false))
     }
 
     fn cancel(&mut self, entry: &Entry, report: &mut Report) {

@@ -234,7 +234,7 @@ impl Tool {
     }
 
     /// True if its definition answers every call: nothing runs, nobody is asked, and no call can be too
-    /// early or is kept as a task.
+    /// early or is kept as a task. Nothing is looked up either: only what runs can take a path.
     pub fn is_fixed(&self) -> bool {
         let is_free = self.rate.is_none() && self.task.is_none() && !self.may_ask();
         self.origin() == Origin::Definition && is_free

@@ -1,5 +1,7 @@
 //! The options, in the groups of the help.
 
+mod audit;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use super::values::{
 };
 use crate::host::{HostName, Origin};
 use crate::units;
+pub use audit::Audit;
 
 /// The largest page of a list, in items: a page is one JSON text in memory.
 const MAX_PAGE_SIZE: i64 = 10_000;

@@ -145,6 +145,15 @@ fn wrong_values_say_what_is_right() {
         ),
         ("--allowed-origin=null", "try https://app.example.com"),
         ("--log-format=xml", "possible values: text, json"),
+        ("--audit=", "try /var/log/mcp-serve/audit.log"),
+        (
+            "--audit-mode=best-effort",
+            "possible values: best_effort, required",
+        ),
+        (
+            "--audit-arguments=all",
+            "possible values: digest, redacted, none",
+        ),
         (
             "--log-level=loud",
             "possible values: error, warn, info, debug, trace",

@@ -217,3 +217,61 @@ pub enum LogLevel {
     /// Everything.
     Trace,
 }
+
+/// Where the audit log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Into this file.
+    File(PathBuf),
+    /// To standard error.
+    Stderr,
+    /// To the journal of systemd.
+    Journald,
+}
+
+impl FromStr for AuditTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => {
+                Err("it is empty, try /var/log/mcp-serve/audit.log, stderr or journald".to_owned())
+            }
+            "stderr" => Ok(Self::Stderr),
+            "journald" => Ok(Self::Journald),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+/// The name in `--audit` and in messages.
+impl fmt::Display for AuditTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stderr => f.write_str("stderr"),
+            Self::Journald => f.write_str("journald"),
+        }
+    }
+}
+
+/// What happens when the audit log cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditMode {
+    /// Calls go on.
+    #[value(name = "best_effort")]
+    BestEffort,
+    /// No call begins.
+    Required,
+}
+
+/// What the audit log says of arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditArguments {
+    /// Their digest.
+    Digest,
+    /// The arguments without secrets.
+    Redacted,
+    /// Nothing.
+    None,
+}

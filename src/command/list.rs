@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Setup, caller, table};
 use crate::auth::Caller;
-use crate::catalog::{Annotations, Catalog, Guarded, List};
+use crate::catalog::{Access, Annotations, Catalog, Guarded, List};
 use crate::cli;
 use crate::console;
 use crate::failure::Failure;
@@ -44,27 +44,27 @@ struct Item<'a> {
     description: &'a str,
 }
 
-/// Everything, or what a caller may use.
+/// Everything, or what a caller sees.
 fn items<'a>(catalog: &'a Catalog, caller: Option<&Caller>) -> Vec<Item<'a>> {
-    let tools = usable(catalog.tools(), caller).map(|tool| Item {
+    let tools = seen(catalog.tools(), caller).map(|tool| Item {
         kind: "tool",
         name: &tool.name,
         effect: Some(effect(tool.annotations)),
         description: &tool.description,
     });
-    let prompts = usable(catalog.prompts(), caller).map(|prompt| Item {
+    let prompts = seen(catalog.prompts(), caller).map(|prompt| Item {
         kind: "prompt",
         name: &prompt.name,
         effect: None,
         description: &prompt.description,
     });
-    let resources = usable(catalog.resources(), caller).map(|resource| Item {
+    let resources = seen(catalog.resources(), caller).map(|resource| Item {
         kind: "resource",
         name: resource.uri.as_str(),
         effect: None,
         description: &resource.about.description,
     });
-    let templates = usable(catalog.templates(), caller).map(|template| Item {
+    let templates = seen(catalog.templates(), caller).map(|template| Item {
         kind: "template",
         name: template.uri.as_str(),
         effect: None,
@@ -77,13 +77,15 @@ fn items<'a>(catalog: &'a Catalog, caller: Option<&Caller>) -> Vec<Item<'a>> {
         .collect()
 }
 
-/// The items of a list that a caller may use, as the server decides it.
-fn usable<'a, T: Guarded>(
+/// The items of a list that a caller sees, as the server decides it.
+fn seen<'a, T: Guarded>(
     list: &'a List<T>,
     caller: Option<&Caller>,
 ) -> impl Iterator<Item = &'a Arc<T>> {
-    let may_use = move |item: &&Arc<T>| caller.is_none_or(|caller| item.allow().permits(caller));
-    list.iter().filter(may_use)
+    let is_seen = move |item: &&Arc<T>| {
+        caller.is_none_or(|caller| item.allow().access(caller) != Access::Hidden)
+    };
+    list.iter().filter(is_seen)
 }
 
 /// The word of the definition for what clients are told.

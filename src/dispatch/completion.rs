@@ -1,19 +1,21 @@
 //! `completion/complete`.
 
-use super::{Client, Context, Plan, Purpose, encode, input, invalid_arguments, perform, prompts};
+use super::{
+    Client, Context, Plan, Purpose, Refusal, encode, input, invalid_arguments, perform, prompts,
+};
 use crate::catalog::Candidates;
 use crate::protocol::completion::{CompleteParams, CompleteResult, Reference};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 
-pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan, Refusal> {
     let params = CompleteParams::read(&request.params)?;
     let completions = match params.reference {
         Reference::Prompt(name) => {
-            let prompt = context.prompts().get(name);
+            let prompt = context.prompts().get(name)?;
             &prompt.ok_or_else(|| prompts::unknown(name))?.completions
         }
         Reference::Resource(uri) => {
-            let template = context.templates().get(uri);
+            let template = context.templates().get(uri)?;
             &template
                 .ok_or_else(|| unknown("resource template", uri))?
                 .completions
@@ -38,13 +40,14 @@ pub(super) fn complete(context: &Context<'_>, request: &Request) -> Result<Plan,
                 retry: None,
                 ..input::client(context, request, ("", &program.tool), None)?
             };
-            perform(
+            let plan = perform(
                 context,
                 request,
                 &program.tool,
                 arguments,
                 (purpose, client),
-            )
+            )?;
+            Ok(plan)
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{Client, Context, raw};
 use crate::auth::Principal;
 use crate::catalog::ToolDigest;
 use crate::catalog::{Catalog, Tool};
+use crate::protocol::canonical;
 use crate::protocol::capabilities::Capability;
 use crate::protocol::input::{Answers, InputRequired, Known, missing_capabilities};
 use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
@@ -214,41 +215,12 @@ impl Place {
             let issuer = format!("{:?}", identity.issuer);
             json!([issuer, identity.subject, identity.tenant])
         });
-        let mut text = json!(["mcp-serve 2", caller, method, name, digest.bytes()]).to_string();
+        let mut text = json!(["mcp-serve 3", caller, method, name, digest.bytes()]).to_string();
         // Whether there are no arguments or none are given is the same.
         let none = Map::new();
-        write_object(&mut text, arguments.unwrap_or(&none));
+        canonical::write_object(&mut text, arguments.unwrap_or(&none));
         Self(Sha256::digest(text.as_bytes()).into())
     }
-}
-
-/// Writes JSON whose text does not depend on the order of members: a client may write them in
-/// another one when it comes back.
-fn write_sorted(text: &mut String, value: &Value) {
-    match value {
-        Value::Object(object) => write_object(text, object),
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                write_sorted(text, item);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        scalar => text.push_str(&scalar.to_string()),
-    }
-}
-
-fn write_object(text: &mut String, object: &Map<String, Value>) {
-    let sorted: BTreeMap<_, _> = object.iter().collect();
-    text.push('{');
-    for (key, value) in sorted {
-        text.push_str(&Value::from(key.as_str()).to_string());
-        text.push(':');
-        write_sorted(text, value);
-        text.push(',');
-    }
-    text.push('}');
 }
 
 #[cfg(test)]

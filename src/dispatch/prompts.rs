@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::page::page;
 use super::{
-    Context, Plan, Purpose, cacheable, input, invalid_arguments, perform, take_arguments, visible,
+    Context, Plan, Purpose, Refusal, cacheable, input, invalid_arguments, perform, take_arguments,
+    visible,
 };
 use crate::catalog::{Prompt, PromptArgument};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
@@ -59,16 +60,17 @@ fn argument(argument: PromptArgument<'_>) -> prompts::Argument<'_> {
 
 /// Finds the prompt and checks its arguments. They come from a person, so that what is wrong with
 /// them is an error and no result.
-pub(super) fn get(context: &Context<'_>, request: &mut Request) -> Result<Plan, ErrorObject> {
+pub(super) fn get(context: &Context<'_>, request: &mut Request) -> Result<Plan, Refusal> {
     let arguments = take_arguments(request)?;
     let name = mcp::text(&request.params, "name")?;
-    let prompt = context.prompts().get(name);
+    let prompt = context.prompts().get(name)?;
     let prompt = prompt.ok_or_else(|| unknown(name))?;
     let client = input::client(context, request, (name, &prompt.tool), arguments.as_ref())?;
     let arguments = prompt.tool.arguments(arguments, context.caller);
     let arguments = arguments.map_err(|error| invalid_arguments(&error))?;
     let purpose = Purpose::Prompt(Arc::clone(prompt));
-    perform(context, request, &prompt.tool, arguments, (purpose, client))
+    let plan = perform(context, request, &prompt.tool, arguments, (purpose, client))?;
+    Ok(plan)
 }
 
 pub(super) fn unknown(name: &str) -> ErrorObject {

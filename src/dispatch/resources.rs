@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::page::page;
 use super::visible::{self, Sight};
-use super::{Context, Plan, Purpose, cacheable, input, perform};
+use super::{Context, InsufficientScope, Plan, Purpose, Refusal, cacheable, input, perform};
 use crate::catalog::{Arguments, Origin, Resource, ResourceAbout, ResourceTemplate, Tool};
 use crate::outputs::Reading;
 use crate::protocol::content::Uri;
@@ -92,12 +92,12 @@ fn listed_template(template: &ResourceTemplate) -> resources::ResourceTemplate<'
     }
 }
 
-pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Refusal> {
     let text = mcp::text(&request.params, "uri")?;
     let not_found = || not_found(context.era(), text);
     let uri = Uri::try_from(text.to_owned()).map_err(|_| not_found())?;
     let (tool, arguments, media, caching) =
-        if let Some((tool, about, arguments)) = find(context.sight(), text) {
+        if let Some((tool, about, arguments)) = find(context.sight(), text)? {
             let media = about.mime_type.clone();
             (Arc::clone(tool), arguments, media, caching(context, tool))
         } else {
@@ -111,25 +111,39 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Err
         media,
         caching,
     }));
-    perform(context, request, &tool, arguments, (purpose, client))
+    let plan = perform(context, request, &tool, arguments, (purpose, client))?;
+    Ok(plan)
 }
+
+/// What a URI names, and the arguments that are in it.
+type Found<'a> = (&'a Arc<Tool>, &'a ResourceAbout, Arguments);
 
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
 /// its rules allow.
+///
+/// # Errors
+///
+/// For what the caller could read with a credential of more scopes.
 pub(super) fn find<'a>(
     sight: Sight<'a>,
     uri: &str,
-) -> Option<(&'a Arc<Tool>, &'a ResourceAbout, Arguments)> {
-    let Sight { catalog, .. } = sight;
-    if let Some(resource) = sight.see(catalog.resources()).get(uri) {
-        let arguments = resource.tool.arguments(None, sight.caller).ok()?;
-        return Some((&resource.tool, &resource.about, arguments));
+) -> Result<Option<Found<'a>>, InsufficientScope> {
+    let Sight { catalog, caller } = sight;
+    if let Some(resource) = sight.see(catalog.resources()).get(uri)? {
+        let arguments = resource.tool.arguments(None, caller).ok();
+        return Ok(arguments.map(|arguments| (&resource.tool, &resource.about, arguments)));
     }
-    sight.see(catalog.templates()).iter().find_map(|template| {
+    let templates = sight.see(catalog.templates());
+    let fitting = templates.iter().find_map(|template| {
         let values = template.uri.values(uri)?;
-        let arguments = template.tool.arguments(Some(values), sight.caller).ok()?;
-        Some((&template.tool, &template.about, arguments))
-    })
+        let arguments = template.tool.arguments(Some(values), caller).ok()?;
+        Some((template.uri.as_str(), arguments))
+    });
+    let Some((key, arguments)) = fitting else {
+        return Ok(None);
+    };
+    let template = templates.get(key)?;
+    Ok(template.map(|template| (&template.tool, &template.about, arguments)))
 }
 
 /// What a program prints may depend on the caller, and a file may change at any time.

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use super::{Context, Listening, Plan, Wish, implementation, raw, resources, tasks};
+use super::{
+    Context, InsufficientScope, Listening, Plan, Refusal, Wish, implementation, raw, resources,
+    tasks,
+};
 use crate::protocol::jsonrpc::{ErrorObject, Request, encode_result};
 use crate::protocol::logging::Level;
 use crate::protocol::subscriptions::{self, Closed, Filter, MAX_URI_BYTES};
@@ -15,10 +18,10 @@ pub(super) fn set_level(request: &Request) -> Result<Plan, ErrorObject> {
 }
 
 /// `resources/subscribe`.
-pub(super) fn subscribe(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+pub(super) fn subscribe(context: &Context<'_>, request: &Request) -> Result<Plan, Refusal> {
     let uri = uri(request)?;
-    if !context.sight().has_resource(uri) {
-        return Err(resources::not_found(context.era(), uri));
+    if resources::find(context.sight(), uri)?.is_none() {
+        return Err(resources::not_found(context.era(), uri).into());
     }
     Ok(Plan::Remember(Wish::Subscribe(uri.to_owned())))
 }
@@ -31,7 +34,7 @@ pub(super) fn unsubscribe(request: &Request) -> Result<Plan, ErrorObject> {
 
 /// `subscriptions/listen`. What is not there is left out of what is acknowledged (MCP 2026-07-28,
 /// Subscriptions, Acknowledgment).
-pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, ErrorObject> {
+pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, Refusal> {
     tasks::check_listening(context, &request.params)?;
     let mut filter = Filter::read(&request.params)?;
     let offered = super::capabilities(context);
@@ -39,8 +42,7 @@ pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, E
     filter.prompts_list_changed &= offered.prompts.is_some_and(|prompts| prompts.list_changed);
     let offered = offered.resources;
     filter.resources_list_changed &= offered.is_some_and(|resources| resources.list_changed);
-    let uris = &mut filter.resource_subscriptions;
-    uris.retain(|uri| context.sight().has_resource(uri));
+    retain_found(&mut filter.resource_subscriptions, context)?;
     let server = implementation(context.catalog);
     let last = raw(&Closed::new(&request.id, &server))?;
     Ok(Plan::Listen(Listening {
@@ -49,6 +51,23 @@ pub(super) fn listen(context: &Context<'_>, request: &Request) -> Result<Plan, E
         id: request.id.clone(),
         filter,
     }))
+}
+
+/// Leaves out what is not there.
+///
+/// # Errors
+///
+/// For everything that the caller could read with a credential of more scopes.
+fn retain_found(uris: &mut Vec<String>, context: &Context<'_>) -> Result<(), InsufficientScope> {
+    let mut needed: Option<InsufficientScope> = None;
+    uris.retain(|uri| match resources::find(context.sight(), uri) {
+        Ok(found) => found.is_some(),
+        Err(more) => {
+            needed.get_or_insert_default().join(&more);
+            false
+        }
+    });
+    needed.map_or(Ok(()), Err)
 }
 
 fn uri(request: &Request) -> Result<&str, ErrorObject> {

@@ -50,6 +50,7 @@ fn context<'a>(era: Era, catalog: &'a Arc<Catalog>, caller: &'a Arc<Caller>) -> 
         legacy_level: Level::Warning,
         hears_changes: true,
         keeps_tasks: true,
+        answers_at_once: true,
         page_size: 1000,
     }
 }
@@ -240,12 +241,14 @@ tools:
             let Plan::Answered {
                 tool,
                 is_error,
+                how,
                 outcome,
             } = planned(version, "link", arguments)
             else {
                 panic!("{version}: not answered");
             };
             assert_eq!((tool.name.as_str(), is_error), ("link", failed));
+            assert_eq!(how, if failed { "invalid arguments" } else { "ok" });
             let result: Value = serde_json::from_str(outcome.unwrap().get()).unwrap();
             assert_eq!(result["isError"], failed, "{result}");
             assert!(failed || result["content"] == json!([expected]), "{result}");

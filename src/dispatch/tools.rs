@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::page::page;
-use super::{Call, Context, Purpose, cacheable, input, take_arguments, visible};
+use super::{Call, Context, Purpose, Refusal, cacheable, input, take_arguments, visible};
 use crate::catalog::{Tool, Work};
 use crate::protocol::jsonrpc::{ErrorObject, Request, excerpt};
 use crate::protocol::mcp::{self, CallToolResult, ToolAnnotations};
@@ -63,30 +63,31 @@ fn listed(era: Era, tool: &Tool) -> mcp::Tool<'_> {
 pub(super) enum Called {
     /// It runs.
     Runs(Box<Call>),
-    /// Its result is known.
-    Answered(Arc<Tool>, CallToolResult),
+    /// Its result is known, and in a few words for the log how that came.
+    Answered(Arc<Tool>, CallToolResult, &'static str),
 }
 
 /// Finds the tool and checks its arguments. Arguments that break its rules are a *result*, so that
 /// the model can correct them; a request that is malformed is an error.
-pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Called, ErrorObject> {
+pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Called, Refusal> {
     let arguments = take_arguments(request)?;
     let name = mcp::text(&request.params, "name")?;
     let progress_token = ProgressToken::read(&request.params)?;
     let caller = context.caller;
-    let tool = (context.tools().get(name))
+    let tool = (context.tools().get(name)?)
         .ok_or_else(|| ErrorObject::invalid_params(format!("Unknown tool: {}", excerpt(name))))?;
     let client = input::client(context, request, (name, tool), arguments.as_ref())?;
     if let Some(missing) = input::missing(context.era(), &tool.needs, &client)? {
-        let result = CallToolResult::error(missing);
-        return Ok(Called::Answered(Arc::clone(tool), result));
+        let (result, how) = (CallToolResult::error(missing), "missing client capability");
+        return Ok(Called::Answered(Arc::clone(tool), result, how));
     }
     let work = tool.arguments(arguments, caller).and_then(|arguments| {
-        let work = tool.is_fixed().then(|| tool.work(&arguments, caller));
+        let is_known = context.answers_at_once && tool.is_fixed();
+        let work = is_known.then(|| tool.work(&arguments, caller));
         Ok((arguments, work.transpose()?))
     });
-    let (outcome, result) = match work {
-        Ok((_, Some(Work::Answer(fixed)))) => ("ok", CallToolResult::of(fixed)),
+    let (result, how) = match work {
+        Ok((_, Some(Work::Answer(fixed)))) => (CallToolResult::of(fixed), "ok"),
         Ok((arguments, _)) => {
             return Ok(Called::Runs(Box::new(Call {
                 purpose: Purpose::Tool,
@@ -99,12 +100,11 @@ pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Calle
             })));
         }
         Err(error) => (
-            "invalid arguments",
             CallToolResult::error(error.to_string()),
+            "invalid arguments",
         ),
     };
-    tracing::info!(tool = tool.name, principal = %caller.principal, outcome, "call");
-    Ok(Called::Answered(Arc::clone(tool), result))
+    Ok(Called::Answered(Arc::clone(tool), result, how))
 }
 
 /// The headers that must repeat arguments of a call, with the arguments as they arrived.
@@ -116,7 +116,7 @@ pub(super) fn mirrored<'a>(
         return None;
     }
     let name = mcp::member(&request.params, "name")?.as_str()?;
-    let tool = context.tools().get(name)?;
+    let tool = context.tools().get(name).ok()??;
     let arguments = mcp::member(&request.params, "arguments").and_then(Value::as_object);
     Some(tool.mirrored().iter().map(move |mirrored| {
         let argument = arguments.and_then(|arguments| mirrored.value(arguments));

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Context, prompts, resources, tools};
+use super::{Context, InsufficientScope, prompts, resources, tools};
 use crate::auth::Caller;
 use crate::catalog::{
-    Catalog, Completions, Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate, Tool,
+    Access, Catalog, Completions, Fingerprint, Guarded, List, Prompt, Resource, ResourceTemplate,
+    Tool,
 };
+use crate::protocol::mcp::Method;
 
 /// A list as a caller sees it.
 #[derive(Debug)]
@@ -41,6 +43,17 @@ pub struct Digests {
     pub resources: u64,
 }
 
+/// What a name is to a caller. For whoever keeps watch over callers, and not for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The caller may use what it names.
+    Usable,
+    /// It names something that the caller may not use.
+    Hidden,
+    /// It names nothing.
+    Absent,
+}
+
 impl<'a> Sight<'a> {
     /// Computes the digests of the lists.
     pub fn digests(self) -> Digests {
@@ -58,10 +71,10 @@ impl<'a> Sight<'a> {
 
     /// Whether a URI names something that the caller can read.
     pub fn has_resource(self, uri: &str) -> bool {
-        resources::find(self, uri).is_some()
+        resources::find(self, uri).is_ok_and(|found| found.is_some())
     }
 
-    /// Whether the caller can use the tool of this identity, or what it stands behind.
+    /// Whether the caller sees the tool of this identity, or what it stands behind.
     pub fn has_tool(self, identity: &str) -> bool {
         let Self { catalog, .. } = self;
         let is_it = |tool: &Arc<Tool>| tool.identity() == identity;
@@ -81,6 +94,24 @@ impl<'a> Sight<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// What the name in a request of this method is to the caller.
+    pub fn standing(&self, method: Method, name: &str) -> Standing {
+        match method {
+            Method::CallTool => self.tools().standing(name),
+            Method::GetPrompt => self.prompts().standing(name),
+            _ => [
+                self.prompts().standing(name),
+                self.resources().standing(name),
+                self.templates().standing_where(|template| {
+                    template.uri.as_str() == name || template.uri.values(name).is_some()
+                }),
+            ]
+            .into_iter()
+            .find(|standing| *standing != Standing::Absent)
+            .unwrap_or(Standing::Absent),
+        }
+    }
+
     pub(super) fn sight(&self) -> Sight<'a> {
         Sight {
             catalog: self.catalog,
@@ -106,15 +137,43 @@ impl<'a> Context<'a> {
 }
 
 impl<'a, T: Guarded> Visible<'a, T> {
-    /// The item with this key. One that the caller may not use is not there.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Arc<T>> {
-        self.list.get(key).filter(|item| may_use(self.caller, item))
+    /// The item with this key. One that is hidden from the caller is not there.
+    ///
+    /// # Errors
+    ///
+    /// For one that the caller could use with a credential of more scopes.
+    pub(super) fn get(&self, key: &str) -> Result<Option<&'a Arc<T>>, InsufficientScope> {
+        let Some(item) = self.list.get(key) else {
+            return Ok(None);
+        };
+        match access(self.caller, item) {
+            Access::Granted => Ok(Some(item)),
+            Access::NeedsScopes(scopes) => Err(InsufficientScope::new(&scopes)),
+            Access::Hidden => Ok(None),
+        }
+    }
+
+    fn standing(&self, key: &str) -> Standing {
+        self.standing_of(self.list.get(key))
+    }
+
+    /// That of the first item which is like this.
+    fn standing_where(&self, is_it: impl Fn(&T) -> bool) -> Standing {
+        self.standing_of(self.list.iter().find(|item| is_it(item)))
+    }
+
+    fn standing_of(&self, item: Option<&Arc<T>>) -> Standing {
+        match item {
+            None => Standing::Absent,
+            Some(item) if access(self.caller, item) == Access::Granted => Standing::Usable,
+            Some(_) => Standing::Hidden,
+        }
     }
 
     /// The items in the order of the file.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let caller = self.caller;
-        self.list.iter().filter(move |item| may_use(caller, item))
+        self.list.iter().filter(move |item| is_seen(caller, item))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -130,7 +189,7 @@ impl<'a, T: Guarded> Visible<'a, T> {
     /// all callers.
     fn digest(&self, of: fn(&T) -> u64) -> u64 {
         let items = self.list.iter().zip(self.list.digests(of));
-        let visible = items.filter(|(item, _)| may_use(self.caller, item));
+        let visible = items.filter(|(item, _)| is_seen(self.caller, item));
         let digests: Vec<_> = visible.map(|(_, digest)| *digest).collect();
         digest(&digests)
     }
@@ -144,7 +203,12 @@ pub(super) fn digest(listed: &impl Serialize) -> u64 {
     hasher.finish()
 }
 
-/// Decides whether a caller may see and use something: the one function for both.
-fn may_use<T: Guarded>(caller: &Caller, item: &Arc<T>) -> bool {
-    item.allow().permits(caller)
+/// Whether a caller is shown something, which it may still lack the scopes for.
+fn is_seen<T: Guarded>(caller: &Caller, item: &Arc<T>) -> bool {
+    access(caller, item) != Access::Hidden
+}
+
+/// Decides what something is to a caller: the one function for lists and for use.
+fn access<'a, T: Guarded>(caller: &Caller, item: &'a Arc<T>) -> Access<'a> {
+    item.allow().access(caller)
 }

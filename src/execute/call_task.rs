@@ -31,8 +31,8 @@ use super::stderr::Stderr;
 use super::stdout::{Printed, Stdout};
 use super::stuck::Stuck;
 use super::{
-    Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, refusal, report,
-    stdin,
+    Admission, Listener, Origin, Outcome, Stop, Stopped, before, filter, identity, output, refusal,
+    report, stdin,
 };
 use crate::auth::Caller;
 use crate::catalog::{self, Arguments, Command, Overflow, Request, Signal, Tool, Work};
@@ -65,6 +65,17 @@ pub(super) struct CallTask {
 }
 
 impl CallTask {
+    /// Waits until the call may begin.
+    pub(super) async fn admitted(&self, admission: Option<Admission>) -> Result<(), Outcome> {
+        let Some(Admission(admitted)) = admission else {
+            return Ok(());
+        };
+        tokio::select! {
+            admitted = admitted => admitted.map_err(Outcome::Refused),
+            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+        }
+    }
+
     /// Runs the call to its outcome.
     pub(super) async fn run(
         &self,

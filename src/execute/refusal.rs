@@ -35,6 +35,8 @@ pub enum Limit {
     Principal,
     /// How often a tool may be called.
     Rate,
+    /// What can be written down of calls.
+    Audit,
 }
 
 impl Limit {
@@ -45,6 +47,7 @@ impl Limit {
             Self::Tool => "refused: the tool is busy",
             Self::Principal => "refused: too many of one caller",
             Self::Rate => "refused: too often",
+            Self::Audit => "refused: no audit log",
         }
     }
 }

@@ -29,6 +29,13 @@ const MAX_ERROR_OUTPUT: usize = 4096;
 const SIGXCPU: i32 = Signal::XCPU.as_raw();
 const SIGXFSZ: i32 = Signal::XFSZ.as_raw();
 
+/// What the log calls a call whose time was over.
+pub const TIMEOUT: &str = "timeout";
+/// What the log calls a call whose time was over before it was its turn.
+pub const WAITED_TOO_LONG: &str = "waited too long";
+/// What the log calls a call whose arguments break a rule of its tool.
+pub const INVALID_ARGUMENTS: &str = "invalid arguments";
+
 const LEFT_BEHIND: &str = "[the program left processes behind that kept its output open; the output \
     may be incomplete]";
 
@@ -234,7 +241,7 @@ pub(super) fn answered(content: Vec<Content>) -> Outcome {
 
 /// The outcome of a call whose arguments the template refuses.
 pub(super) fn refused(error: &ArgumentError) -> Outcome {
-    failed(error.to_string(), "invalid arguments")
+    failed(error.to_string(), INVALID_ARGUMENTS)
 }
 
 /// The outcome of a call at its deadline, before it was its turn.
@@ -244,14 +251,14 @@ pub(super) fn waited_too_long(deadline: Duration) -> Outcome {
         "the tool is busy, and this call waited for its whole time limit of {limit}; nothing was run; \
          try again later"
     );
-    failed(text, "waited too long")
+    failed(text, WAITED_TOO_LONG)
 }
 
 /// The outcome of a call at its deadline.
 pub(super) fn timed_out(deadline: Duration) -> Outcome {
     let limit = humanly(deadline);
     let text = format!("the tool was stopped after its time limit of {limit}");
-    failed(text, "timeout")
+    failed(text, TIMEOUT)
 }
 
 /// The outcome of a call that its user did not allow.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{FORBIDDEN, SIGPIPE, SIGTTIN, SIGTTOU};
+use signal_hook::consts::{FORBIDDEN, SIGPIPE, SIGTTIN, SIGTTOU, SIGXFSZ};
 
 /// Those that stay as they are. The standard library ignores SIGPIPE and gives children the default. Of a
 /// terminal that belongs to others the kernel would try to read or write for ever if the last two were
@@ -18,7 +18,8 @@ const LEFT_ALONE: [i32; 3] = [SIGPIPE, SIGTTIN, SIGTTOU];
 pub(super) fn handle_ignored() -> io::Result<()> {
     // Without /proc nobody says.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for signal in ignored(&status) {
+    // A file that may not become larger is an error, and no end of the server.
+    for signal in ignored(&status).chain([SIGXFSZ]) {
         if !LEFT_ALONE.contains(&signal) && !FORBIDDEN.contains(&signal) {
             signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::confined;
 use super::folder::Folder;
@@ -58,16 +59,18 @@ pub(super) async fn start(mut command: Command, start: Start) -> Result<Started,
     let mut input = start.input;
     let mut pauses = BUSY.iter();
     loop {
-        let started = Process::start(&mut Spawn {
-            call: start.call,
-            program: &command.program,
-            arguments: &command.arguments,
-            environment: &command.environment,
-            workdir,
-            name: mark.as_ref().map(|_| sandbox::PROGRAM),
-            makes_session: mark.is_some(),
-            merges: start.merges,
-            input: &mut input,
+        let started = beside_others(|| {
+            Process::start(&mut Spawn {
+                call: start.call,
+                program: &command.program,
+                arguments: &command.arguments,
+                environment: &command.environment,
+                workdir,
+                name: mark.as_ref().map(|_| sandbox::PROGRAM),
+                makes_session: mark.is_some(),
+                merges: start.merges,
+                input: &mut input,
+            })
         });
         let error = match started {
             Ok(process) => {
@@ -84,6 +87,17 @@ pub(super) async fn start(mut command: Command, start: Start) -> Result<Started,
             Some(pause) => tokio::time::sleep(*pause).await,
             None => return Err(NotStarted::new(error, &command.program, workdir)),
         }
+    }
+}
+
+/// Starts a process, while another thread goes on with the other tasks of this one. The thread that
+/// starts one sleeps until the system gives the child a turn to become its program, which on a busy
+/// machine takes many milliseconds; a few of them would be all that the server has.
+fn beside_others<T>(start: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        // A runtime of one thread has none to go on with.
+        RuntimeFlavor::CurrentThread => start(),
+        _ => tokio::task::block_in_place(start),
     }
 }
 

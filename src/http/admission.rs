@@ -11,11 +11,11 @@ use std::time::SystemTime;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::{Connection, headers, reply};
+use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
 use crate::auth::{AuthError, Caller};
 use crate::host::{HostName, Origin};
@@ -54,7 +54,7 @@ pub(super) fn admit(
                 AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
                 AuthError::Expired => AuthFailure::Expired,
             });
-            challenge(error, request.headers())
+            challenge::unauthorized(error, request.headers())
         })
 }
 
@@ -204,37 +204,6 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Caller>, AuthError
         return Err(AuthError::Malformed);
     }
     app.authenticator.authenticate(value, SystemTime::now())
-}
-
-/// Asks for a token in the words of RFC 6750, section 3.
-fn challenge(error: AuthError, headers: &HeaderMap) -> Response {
-    let (status, message, challenge) = match error {
-        AuthError::Missing => (
-            StatusCode::UNAUTHORIZED,
-            "Unauthorized: a bearer token is needed",
-            "Bearer realm=\"mcp-serve\"",
-        ),
-        AuthError::Malformed => (
-            StatusCode::BAD_REQUEST,
-            "Invalid request: the Authorization header must be \"Bearer TOKEN\"",
-            "Bearer realm=\"mcp-serve\", error=\"invalid_request\"",
-        ),
-        AuthError::Invalid => (
-            StatusCode::UNAUTHORIZED,
-            "Unauthorized: the bearer token is not valid",
-            "Bearer realm=\"mcp-serve\", error=\"invalid_token\"",
-        ),
-        AuthError::Expired => (
-            StatusCode::UNAUTHORIZED,
-            "Unauthorized: the bearer token has expired",
-            "Bearer realm=\"mcp-serve\", error=\"invalid_token\", error_description=\"The access token expired\"",
-        ),
-    };
-    let mut response = reply::refusal(status, headers, message);
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    response
 }
 
 #[cfg(test)]

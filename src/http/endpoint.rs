@@ -19,6 +19,7 @@ use super::body::{self, BodyError};
 use super::{Connection, Link, Visitor, headers, legacy, modern, monitor, reply};
 use crate::app::App;
 use crate::auth::{Caller, Principal};
+use crate::call::audit::Way;
 use crate::catalog::{Catalog, Endpoint};
 use crate::dispatch;
 use crate::metrics::{RequestEra, RequestInFlight};
@@ -27,7 +28,7 @@ use crate::protocol::jsonrpc::{
     self, ErrorObject, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message,
 };
 use crate::protocol::version::{Era, ProtocolVersion, classify, unsupported};
-use crate::session::Bucket;
+use crate::session::{Bucket, SessionGuard};
 
 /// One request on its way: who sent it, over which connection, and its headers.
 #[derive(Debug)]
@@ -94,6 +95,15 @@ impl Exchange {
             }
             principal @ Principal::User(_) if principal.is_shared() => None,
             principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
+        }
+    }
+
+    /// Where its requests came in.
+    pub(super) fn way<'a>(&'a self, session: Option<&'a SessionGuard>) -> Way<'a> {
+        Way {
+            client: self.connection.peer.map(|peer| peer.ip()),
+            toolset: self.endpoint.as_deref(),
+            session,
         }
     }
 

@@ -15,7 +15,7 @@ use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
-use super::{Delivery, headers, subscriptions};
+use super::{Delivery, challenge, headers, subscriptions};
 use crate::call::legacy::{CROWDED, Peer, Planned, answered, notified};
 use crate::call::{self, changes};
 use crate::dispatch;
@@ -284,16 +284,17 @@ async fn serve_request(
 ) -> Response {
     let id = request.id.clone();
     let peer = peer(exchange, session.as_ref());
-    let call = match peer.plan(request).await {
+    let (call, trail) = match peer.plan(request).await {
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
-        Planned::Call(call) => call,
+        Planned::StepUp(needed) => return challenge::insufficient_scope(&id, &needed),
+        Planned::Call(call, trail) => (call, trail),
     };
     let permission = call::permission(&call);
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
-    if let Err(refused) = peer.run(id.clone(), *call, outbox, in_flight) {
+    if let Err(refused) = peer.run(id.clone(), (*call, trail), outbox, in_flight) {
         return NoSession::from(refused).response(Some(&id), &exchange.headers);
     }
     let exchanged = Exchanged {
@@ -389,10 +390,12 @@ async fn in_batch(
         let peer = peer(exchange, Some(session));
         match peer.plan(request).await {
             Planned::Answer(outcome) => outcome,
-            Planned::Call(call) => {
+            // The response of a batch has no status that would be that of one request.
+            Planned::StepUp(needed) => Err(needed.error()),
+            Planned::Call(call, trail) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
-                match peer.run(id.clone(), *call, outbox, in_flight) {
+                match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
                     Ok(()) => return,
                     Err(Refused::Crowded) => Err(ErrorObject::new(INTERNAL_ERROR, CROWDED)),
                     Err(Refused::NotFound) => Err(not_found()),
@@ -410,6 +413,7 @@ fn peer<'a>(exchange: &'a Exchange, session: Option<&'a SessionGuard>) -> Peer<'
         app: &exchange.app,
         session,
         context: exchange.context(version_of(exchange, session), capabilities),
+        way: exchange.way(session),
         started: exchange.started,
         resumes: session.is_some_and(|session| answer::resumes(&exchange.app, session)),
         awaits_cancelled: true,

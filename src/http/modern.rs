@@ -13,9 +13,9 @@ use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::{headers, reply, subscriptions, task};
-use crate::app::App;
+use super::{challenge, headers, reply, subscriptions, task};
 use crate::call;
+use crate::call::audit::Trail;
 use crate::dispatch::{self, Call, Context, Plan};
 use crate::execute::Stop;
 use crate::metrics::RequestEra;
@@ -54,24 +54,25 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::stopping(Some(&request.id));
     }
     let context = exchange.context(ProtocolVersion::V2026_07_28, None);
+    let trail = Trail::begin(app, &context, exchange.way(None), &request);
     if let Err(error) = check(exchange, &context, &request) {
+        trail.malformed(&error);
         return reply::error(status_of(&error), &request.id, &error);
     }
     let plan = dispatch::plan(&context, &mut request);
-    call::count(
-        (app, exchange.started),
-        method,
-        ProtocolVersion::V2026_07_28,
-        &plan,
-    );
+    call::note((app, exchange.started), method, &context, (&plan, &trail));
+    let trail = trail.planned(&context, &request, &plan);
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
-            return Box::pin(task::create(exchange, request.id, *call, waiting)).await;
+            return Box::pin(task::create(exchange, request.id, (*call, trail), waiting)).await;
         }
-        Plan::Call(call) => return Box::pin(run(exchange, request.id, *call, waiting)).await,
+        Plan::Call(call) => {
+            return Box::pin(run(exchange, request.id, (*call, trail), waiting)).await;
+        }
         Plan::Listen(listening) => {
             return Box::pin(subscriptions::listen(exchange, listening)).await;
         }
+        Plan::StepUp(needed) => return challenge::insufficient_scope(&request.id, &needed),
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Answered { outcome, .. } => outcome,
         Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),
@@ -115,22 +116,27 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     }
 }
 
-async fn run(exchange: &Exchange, id: RequestId, mut call: Call, waiting: Waiting) -> Response {
+async fn run(
+    exchange: &Exchange,
+    id: RequestId,
+    (mut call, trail): (Call, Trail),
+    waiting: Waiting,
+) -> Response {
     let app = &exchange.app;
     let stop = Stop::default();
     // Dropped with the exchange, that is with this future or with the body of the response.
     let cancel: DropGuard = stop.connection.clone().drop_guard();
     let (outbox, reader) = call::outbox(app, 1);
-    let from = origin(app, id, &call, outbox);
+    let from = origin(trail.number(app), id, &call, outbox);
     let input = call::input_of_retry(&mut call);
-    call::start(app, from, (call, input), stop, ());
+    call::start(app, from, (call, input, trail), stop, ());
     answer::answer(exchanged(exchange), reader, (cancel, waiting)).await
 }
 
 /// Where a call comes from.
-pub(super) fn origin(app: &App, id: RequestId, call: &Call, outbox: Arc<Outbox>) -> call::From {
+pub(super) fn origin(number: u64, id: RequestId, call: &Call, outbox: Arc<Outbox>) -> call::From {
     call::From {
-        number: app.executor.number(),
+        number,
         id,
         version: ProtocolVersion::V2026_07_28,
         outbox,

@@ -12,6 +12,7 @@ use super::reply::{self, RetryAfter};
 use super::{answer, modern};
 use crate::app::App;
 use crate::call;
+use crate::call::audit::Trail;
 use crate::dispatch::{self, Call, TaskAction, TaskRequest};
 use crate::execute::{self, Answer, Input, Listener, Outcome, Said, Stop, Stopped};
 use crate::metrics::ErrorType;
@@ -80,7 +81,7 @@ fn refused(refused: Refused) -> ErrorObject {
 pub(super) async fn create(
     exchange: &Exchange,
     id: RequestId,
-    mut call: Call,
+    (mut call, trail): (Call, Trail),
     waiting: Waiting,
 ) -> Response {
     let app = &exchange.app;
@@ -93,10 +94,13 @@ pub(super) async fn create(
     let created = app.tasks.create(owner, time_limit, stop.client.clone());
     let (running, task) = match created {
         Ok((running, task)) => (Arc::new(running), task),
-        Err(no_room) => return refuse(&id, no_room),
+        Err(no_room) => {
+            trail.refused("refused: too many tasks");
+            return refuse(&id, no_room);
+        }
     };
     let (outbox, reader) = call::outbox(app, 1);
-    let from = modern::origin(app, id, &call, outbox);
+    let from = modern::origin(trail.number(app), id, &call, outbox);
     let asking = Box::new(Asking(Arc::clone(&running)));
     let answers = call::take_answers(&mut call).unwrap_or_default();
     let input = Input::RetryThenLive(answers, asking);
@@ -108,7 +112,7 @@ pub(super) async fn create(
         plain,
         created: Some(task),
     });
-    app.executor.start(request, stop, listener);
+    call::launch(app, request, stop, listener, trail);
     answer::answer(modern::exchanged(exchange), reader, waiting).await
 }
 

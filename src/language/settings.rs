@@ -245,6 +245,11 @@ pub(super) const SETTINGS: &[Key] = &[
         "Who may use it: role:x, scope:x, sub:x, tenant:x. One entry suffices; a list needs all of its items.",
     ),
     key(
+        "step_up",
+        Boolean,
+        "true: who lacks nothing but scopes sees it, and a call is answered with 403 insufficient_scope.",
+    ),
+    key(
         "tags",
         List(&Text),
         "Names to choose it by in toolsets, such as ops.",

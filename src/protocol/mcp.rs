@@ -13,103 +13,59 @@ pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabi
 /// `_meta` key: from which level on a modern request wants to hear log messages.
 pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
-/// A method, as far as it is served. Statistics say no more of a method that a client made up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// `initialize`
-    Initialize,
-    /// `ping`
-    Ping,
-    /// `server/discover`
-    Discover,
-    /// `logging/setLevel`
-    SetLevel,
-    /// `tools/list`
-    ListTools,
-    /// `tools/call`
-    CallTool,
-    /// `prompts/list`
-    ListPrompts,
-    /// `prompts/get`
-    GetPrompt,
-    /// `resources/list`
-    ListResources,
-    /// `resources/templates/list`
-    ListResourceTemplates,
-    /// `resources/read`
-    ReadResource,
-    /// `resources/subscribe`
-    Subscribe,
-    /// `resources/unsubscribe`
-    Unsubscribe,
-    /// `completion/complete`
-    Complete,
-    /// `subscriptions/listen`
-    Listen,
-    /// `tasks/get`
-    GetTask,
-    /// `tasks/update`
-    UpdateTask,
-    /// `tasks/cancel`
-    CancelTask,
-    /// Every other.
-    Other,
+/// Declares the methods that are served, so that none is left out of [`Method::ALL`].
+macro_rules! methods {
+    ($($method:ident = $name:literal,)*) => {
+        /// A method, as far as it is served. Statistics say no more of a method that a client made up.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Method {
+            $(#[doc = concat!("`", $name, "`")] $method,)*
+            /// Every other.
+            Other,
+        }
+
+        impl Method {
+            /// Every method.
+            pub const ALL: &'static [Self] = &[$(Self::$method,)* Self::Other];
+
+            /// The name; `other` for every other.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$method => $name,)*
+                    Self::Other => "other",
+                }
+            }
+        }
+    };
+}
+
+methods! {
+    Initialize = "initialize",
+    Ping = "ping",
+    Discover = "server/discover",
+    SetLevel = "logging/setLevel",
+    ListTools = "tools/list",
+    CallTool = "tools/call",
+    ListPrompts = "prompts/list",
+    GetPrompt = "prompts/get",
+    ListResources = "resources/list",
+    ListResourceTemplates = "resources/templates/list",
+    ReadResource = "resources/read",
+    Subscribe = "resources/subscribe",
+    Unsubscribe = "resources/unsubscribe",
+    Complete = "completion/complete",
+    Listen = "subscriptions/listen",
+    GetTask = "tasks/get",
+    UpdateTask = "tasks/update",
+    CancelTask = "tasks/cancel",
 }
 
 impl Method {
-    /// Every method.
-    pub const ALL: [Self; 19] = [
-        Self::Initialize,
-        Self::Ping,
-        Self::Discover,
-        Self::SetLevel,
-        Self::ListTools,
-        Self::CallTool,
-        Self::ListPrompts,
-        Self::GetPrompt,
-        Self::ListResources,
-        Self::ListResourceTemplates,
-        Self::ReadResource,
-        Self::Subscribe,
-        Self::Unsubscribe,
-        Self::Complete,
-        Self::Listen,
-        Self::GetTask,
-        Self::UpdateTask,
-        Self::CancelTask,
-        Self::Other,
-    ];
-
     /// The method of this name.
     pub fn named(name: &str) -> Self {
-        let mut all = Self::ALL.into_iter();
+        let mut all = Self::ALL.iter().copied();
         let found = all.find(|method| *method != Self::Other && method.as_str() == name);
         found.unwrap_or(Self::Other)
-    }
-
-    /// The name; `other` for every other.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Initialize => "initialize",
-            Self::Ping => "ping",
-            Self::Discover => "server/discover",
-            Self::SetLevel => "logging/setLevel",
-            Self::ListTools => "tools/list",
-            Self::CallTool => "tools/call",
-            Self::ListPrompts => "prompts/list",
-            Self::GetPrompt => "prompts/get",
-            Self::ListResources => "resources/list",
-            Self::ListResourceTemplates => "resources/templates/list",
-            Self::ReadResource => "resources/read",
-            Self::Subscribe => "resources/subscribe",
-            Self::Unsubscribe => "resources/unsubscribe",
-            Self::Complete => "completion/complete",
-            Self::Listen => "subscriptions/listen",
-            Self::GetTask => "tasks/get",
-            Self::UpdateTask => "tasks/update",
-            Self::CancelTask => "tasks/cancel",
-            Self::Other => "other",
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::listening::Feed;
 use super::running::Running;
 use crate::app::App;
 use crate::auth::{Caller, Principal};
+use crate::call::audit::{Trail, Way};
 use crate::call::changes::Eyes;
 use crate::call::legacy::{CROWDED, Peer, Planned, answered, cancelled, notified};
 use crate::call::{self, changes};
@@ -210,16 +211,18 @@ impl Client {
                 .app
                 .context(ProtocolVersion::V2026_07_28, &self.caller, &catalog)
         };
+        let trail = Trail::begin(&self.app, &context, Way::default(), &request);
         let plan = dispatch::plan(&context, &mut request);
         let method = Method::named(&request.method);
-        let version = ProtocolVersion::V2026_07_28;
-        call::count((&self.app, started), method, version, &plan);
+        call::note((&self.app, started), method, &context, (&plan, &trail));
+        let trail = trail.planned(&context, &request, &plan);
         match plan {
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Some(outcome),
             Plan::Call(call) => {
-                self.run(request.id, *call, in_flight);
+                self.run(request.id, (*call, trail), in_flight);
                 None
             }
+            Plan::StepUp(needed) => Some(Err(needed.error())),
             Plan::Listen(listening) => self.listen(listening).await.err().map(Err),
             Plan::Remember(_) | Plan::Task(_) => {
                 Some(Err(ErrorObject::method_not_found(&request.method)))
@@ -228,8 +231,8 @@ impl Client {
     }
 
     /// Runs a call of 2026-07-28. `keep` is dropped when its reply is in the outbox.
-    fn run<K: Send + 'static>(&self, id: RequestId, mut call: Call, keep: K) {
-        let number = self.app.executor.number();
+    fn run<K: Send + 'static>(&self, id: RequestId, (mut call, trail): (Call, Trail), keep: K) {
+        let number = trail.number(&self.app);
         let stop = Stop::default();
         let noted = self.running.note(number, id.key(), stop.client.clone());
         let from = call::From {
@@ -243,7 +246,7 @@ impl Client {
         };
         let input = call::input_of_retry(&mut call);
         let keep = (noted, self.work.token(), keep);
-        call::start(&self.app, from, (call, input), stop, keep);
+        call::start(&self.app, from, (call, input, trail), stop, keep);
     }
 
     async fn listen(&self, listening: Listening) -> Result<(), ErrorObject> {
@@ -296,17 +299,22 @@ impl Client {
             app: &self.app,
             session: Some(session),
             context,
+            way: Way {
+                session: Some(session),
+                ..Way::default()
+            },
             started: Instant::now(),
             resumes: false,
             awaits_cancelled: to.is_batch,
         };
         let id = request.id.clone();
-        let call = match peer.plan(request).await {
+        let (call, trail) = match peer.plan(request).await {
             Planned::Answer(outcome) => return Some(outcome),
-            Planned::Call(call) => call,
+            Planned::StepUp(needed) => return Some(Err(needed.error())),
+            Planned::Call(call, trail) => (*call, trail),
         };
         let keep = (self.work.token(), in_flight);
-        match peer.run(id, *call, Arc::clone(&to.outbox), keep) {
+        match peer.run(id, (call, trail), Arc::clone(&to.outbox), keep) {
             Ok(()) => None,
             Err(Refused::Crowded) => Some(Err(ErrorObject::new(INTERNAL_ERROR, CROWDED))),
             Err(Refused::NotFound) => Some(Err(call::stopping_error())),

@@ -1325,9 +1325,17 @@ tools:
     description: Takes an argument.
     exec: echo {x}
     params: {x: string}
+  known:
+    description: Says what its definition says.
+    content: x
+  asks:
+    description: Has to ask its client.
+    content: x
+    needs: [sampling]
 ";
     let server = TestServer::start(TOOLS, &[]);
-    let client = server.client(Era::Modern);
+    let client = server.client(Era::Legacy);
+    let mut numbers = BTreeSet::new();
     let cases = [
         ("fine", json!({}), "ok"),
         ("five", json!({}), "exit status 5"),
@@ -1337,6 +1345,8 @@ tools:
         ("no_json", json!({}), "invalid JSON"),
         ("typed", json!({"x": 7}), "invalid arguments"),
         ("typed", json!({"x": "-x"}), "invalid arguments"),
+        ("known", json!({}), "ok"),
+        ("asks", json!({}), "missing client capability"),
     ];
     for (tool, arguments, how) in cases {
         let before = server.log().len();
@@ -1353,5 +1363,8 @@ tools:
             "{line}"
         );
         assert_eq!(line["principal"], "anonymous", "{line}");
+        assert!(line["duration_seconds"].is_f64(), "{line}");
+        let number = line["call"].as_u64();
+        assert!(numbers.insert(number.expect(tool)), "{line}");
     }
 }

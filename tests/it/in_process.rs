@@ -77,6 +77,7 @@ impl InProcess {
                 call_timeout: PATIENCE,
                 ask_timeout: PATIENCE,
             }),
+            audit: None,
             authenticator: Authenticator::open(),
             options: Options {
                 allowed_hosts: vec!["mcp.example.com".parse().unwrap()],

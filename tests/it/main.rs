@@ -16,6 +16,7 @@
 mod support;
 mod upstream;
 
+mod access;
 mod allow;
 mod arguments;
 mod ask;
@@ -65,6 +66,7 @@ mod sessions;
 mod showcase;
 mod startup;
 mod stdio;
+mod step_up;
 mod streams;
 mod subscriptions;
 mod tasks;

@@ -60,6 +60,8 @@ pub(super) struct Action<'a> {
     ask: Option<&'a Entry>,
     confirm_fallback: Option<&'a Entry>,
     progress: Option<&'a Entry>,
+    allow: Option<&'a Entry>,
+    step_up: Option<&'a Entry>,
     settings: Settings,
 }
 
@@ -120,6 +122,14 @@ impl<'a> Action<'a> {
                 self.confirm_fallback = Some(entry);
                 return self.settings.read(entry, report);
             }
+            "allow" => {
+                self.allow = Some(entry);
+                return self.settings.read(entry, report);
+            }
+            "step_up" => {
+                self.step_up = Some(entry);
+                return self.settings.read(entry, report);
+            }
             _ => return self.settings.read(entry, report),
         }
         true
@@ -156,6 +166,7 @@ impl<'a> Action<'a> {
         let bindings = Bindings::compile(name, &parameters, grants, report);
         let questions = Questions::read(self.confirm, self.ask, name, &mut parameters, report);
         self.check_fallback(report);
+        self.check_step_up(defaults, report);
         if let Some(allow) = &self.settings.allow {
             allow.check(&format!("`{name}`"), grants, report);
         }
@@ -219,10 +230,24 @@ impl<'a> Action<'a> {
         report.add(Problem::error(Code::Value, entry.key.span, message).help(help));
     }
 
+    /// Reports a challenge that nobody could ever get.
+    fn check_step_up(&self, defaults: &Settings, report: &mut Report) {
+        let Some(entry) = self.step_up.filter(|_| self.settings.step_up == Some(true)) else {
+            return;
+        };
+        let is_allow_broken = self.allow.is_some() && self.settings.allow.is_none();
+        if is_allow_broken || self.allow(defaults).names_scopes() {
+            return;
+        }
+        let message = "`step_up` has no effect: `allow` asks for no scope";
+        let help = "add the scope that a token may lack, such as `allow: [\"scope:files:write\"]`; \
+                    who lacks anything else is told of nothing";
+        report.add(Problem::error(Code::Value, entry.key.span, message).help(help));
+    }
+
     /// Who may use this.
     pub(super) fn allow(&self, defaults: &Settings) -> Allow {
-        let allow = self.settings.allow.as_ref().or(defaults.allow.as_ref());
-        allow.cloned().unwrap_or_default()
+        self.settings.clone().or(defaults).access()
     }
 
     /// Reads what the caller of this brings.
@@ -243,6 +268,7 @@ impl<'a> Action<'a> {
 }
 
 fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
+    let allow = settings.access();
     let digest = match &parts.kind {
         Kind::Http(http) => settings.digest.and(http.api().digest),
         Kind::Exec(_) | Kind::Content(_) | Kind::File(_) => settings.digest,
@@ -291,7 +317,7 @@ fn tool(name: String, settings: Settings, parts: Parts) -> Tool {
             signal: settings.signal.unwrap_or_default(),
             grace: settings.grace.unwrap_or(DEFAULT_GRACE),
         },
-        allow: settings.allow.unwrap_or_default(),
+        allow,
         tags: settings.tags,
         parts,
     }

@@ -1,0 +1,215 @@
+//! Who called what, and what came of it: one line of JSON when a call begins, and one when it has ended.
+//!
+//! Whoever has something to say puts a line into a queue, and goes on. A thread writes what is in the
+//! queue, as much of it at once as there is. Each line that gets into the queue has the next number, so
+//! that a number that is missing is a line that somebody took out. What finds no room is counted, and a
+//! line says how many are missing.
+//!
+//! In mode `required` no call begins before its first line is on the disk, and none while nothing can be
+//! written.
+
+mod file;
+mod journal;
+mod queue;
+mod record;
+mod tail;
+mod target;
+mod writer;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::cli::{AuditArguments, AuditMode, AuditTarget};
+use crate::secret::Permissions;
+use file::AuditFile;
+use journal::Journal;
+use queue::Queue;
+use target::{Stderr, Target};
+
+pub use file::OpenError;
+pub use queue::Statistics;
+pub use record::{About, Ending};
+
+/// How long a call of mode `required` waits until its first line is on the disk, and the start of the
+/// server for its own.
+const MAX_SYNC: Duration = Duration::from_secs(5);
+
+/// How long the end of the server waits for the last lines.
+const MAX_FLUSH: Duration = Duration::from_secs(1);
+
+/// What an audit log is to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it goes.
+    pub target: AuditTarget,
+    /// What happens when it cannot be written.
+    pub mode: AuditMode,
+    /// What it says of arguments.
+    pub arguments: AuditArguments,
+    /// Whether owner and mode of a file that is there are checked.
+    pub permissions: Permissions,
+}
+
+/// The audit log.
+#[derive(Debug)]
+pub struct Audit {
+    queue: Arc<Queue>,
+    arguments: AuditArguments,
+    /// Which run of a server a call belongs to: their numbers begin again with each.
+    run: Box<str>,
+}
+
+impl Audit {
+    /// Opens the log and goes on where its last line is. Calls that were never ended there are, with
+    /// the outcome `unknown`. To be called where something may block.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened; in mode `required` also that it cannot be written.
+    pub async fn open(settings: &Settings) -> Result<Arc<Self>, OpenError> {
+        let run = record::run_id()?;
+        let (target, past): (Box<dyn Target>, _) = match &settings.target {
+            AuditTarget::File(path) => {
+                let (file, past) = AuditFile::open(path, settings.permissions)?;
+                (Box::new(file), past)
+            }
+            AuditTarget::Stderr => (Box::new(Stderr), tail::Past::default()),
+            AuditTarget::Journald => (Box::new(Journal::open()?), tail::Past::default()),
+        };
+        let is_required = settings.mode == AuditMode::Required;
+        let queue = Arc::new(Queue::new(past.next, is_required));
+        for start in past.orphans {
+            queue.push(&record::unknown_end(start));
+        }
+        let opened = queue.push(&record::opened(&run));
+        thread::Builder::new().name("audit".to_owned()).spawn({
+            let (queue, run) = (Arc::clone(&queue), run.clone());
+            move || writer::run(&queue, target, &run)
+        })?;
+        let audit = Self {
+            queue,
+            arguments: settings.arguments,
+            run: run.into(),
+        };
+        if is_required && !audit.queue.is_through(opened, MAX_SYNC).await {
+            return Err(OpenError::Unwritable);
+        }
+        Ok(Arc::new(audit))
+    }
+
+    /// Whether a call waits for its first line.
+    pub fn is_required(&self) -> bool {
+        self.queue.is_required()
+    }
+
+    /// Whether new calls are refused now, since nothing can be written.
+    pub fn refuses(&self) -> bool {
+        self.is_required() && self.queue.is_failing()
+    }
+
+    /// Says that a call begins, with these arguments if it has any. That it ends is said by what is returned.
+    pub fn begin(
+        self: &Arc<Self>,
+        about: &About<'_>,
+        arguments: Option<&Map<String, Value>>,
+    ) -> Open {
+        let members = about.members();
+        let arguments = arguments.map(|arguments| record::arguments(self.arguments, arguments));
+        let line = record::start(&self.run, &members, &arguments.unwrap_or_default());
+        Open {
+            call: about.call,
+            place: self.queue.push_start(&line),
+            about: members,
+            audit: Arc::clone(self),
+            began: Instant::now(),
+            has_ended: false,
+        }
+    }
+
+    /// Opens the file at its path again, for whoever has moved it away.
+    pub fn reopen(&self) {
+        self.queue.reopen();
+    }
+
+    /// Says that the server ends, and waits for the last lines, but not for long.
+    pub async fn close(&self) {
+        let closed = self.queue.close(&record::closed(&self.run));
+        if !self.queue.is_through(closed, MAX_FLUSH).await {
+            tracing::error!("the end of the audit log could not be written");
+        }
+    }
+
+    /// What was written, and whether anything can be.
+    pub fn statistics(&self) -> Statistics {
+        self.queue.statistics()
+    }
+}
+
+/// A server that never served is no reason for its thread to stay.
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// A call that has begun and not ended.
+#[derive(Debug)]
+pub struct Open {
+    audit: Arc<Audit>,
+    call: u64,
+    /// The number of its first line; `None` if that was lost, and so the other will be.
+    place: Option<u64>,
+    about: String,
+    began: Instant,
+    has_ended: bool,
+}
+
+impl Open {
+    /// The number of the call.
+    pub fn call(&self) -> u64 {
+        self.call
+    }
+
+    /// Waits for the first line to be on the disk, in mode `required`; returns whether it is.
+    pub fn is_written(&self) -> impl Future<Output = bool> + Send + 'static {
+        let (queue, place) = (Arc::clone(&self.audit.queue), self.place);
+        async move {
+            match place {
+                Some(place) => queue.is_through(place, MAX_SYNC).await,
+                None => false,
+            }
+        }
+    }
+
+    /// Whether the call waits for that.
+    pub fn is_required(&self) -> bool {
+        self.audit.is_required()
+    }
+
+    /// Says that the call has ended: how, and the reason in a few words of the log.
+    pub fn end(mut self, ending: Ending, reason: Option<&str>) {
+        self.write_end(ending, reason);
+    }
+
+    fn write_end(&mut self, ending: Ending, reason: Option<&str>) {
+        self.has_ended = true;
+        if self.place.is_some() {
+            let run = &self.audit.run;
+            let line = record::end(run, &self.about, (ending, reason), self.began.elapsed());
+            self.audit.queue.push(&line);
+        }
+    }
+}
+
+/// Whatever became of the call: it is over.
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.write_end(Ending::Lost, None);
+        }
+    }
+}

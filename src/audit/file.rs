@@ -1,0 +1,127 @@
+//! An audit log in a file of its own.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
+
+use super::tail::{self, Past};
+use super::target::Target;
+use crate::secret::{self, Permissions, SecretFileError};
+
+/// Why an audit log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system says so.
+    #[error("it cannot be opened")]
+    Io(#[from] io::Error),
+    /// Its path is a symbolic link, which could lead anywhere.
+    #[error("it is a symbolic link; name the file itself")]
+    Link,
+    /// It is no regular file, or others could change it.
+    #[error(transparent)]
+    Unsafe(#[from] SecretFileError),
+    /// Another server has it, whose numbers would be mixed with ours.
+    #[error("another process writes to it; each server needs a file of its own")]
+    Taken,
+    /// It is something else, such as a file of definitions.
+    #[error("it holds something else than an audit log, to which nothing is added")]
+    Foreign,
+    /// There is no journal.
+    #[error("there is no journal on this machine that could take it")]
+    NoJournal(#[source] io::Error),
+    /// Nothing can be written there.
+    #[error("it cannot be written, which --audit-mode required asks for")]
+    Unwritable,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct AuditFile {
+    path: PathBuf,
+    permissions: Permissions,
+    file: File,
+}
+
+impl AuditFile {
+    /// Opens the file at the end of its last whole line, and says what is in it.
+    pub(super) fn open(path: &Path, permissions: Permissions) -> Result<(Self, Past), OpenError> {
+        // A later change of the working folder should not lead to another file.
+        let path = std::path::absolute(path)?;
+        let (file, past) = open(&path, permissions)?;
+        let file = Self {
+            path,
+            permissions,
+            file,
+        };
+        Ok((file, past))
+    }
+}
+
+impl Target for AuditFile {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.file.write(lines)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+
+    fn reopen(&mut self) -> io::Result<bool> {
+        let identity = |file: Metadata| (file.dev(), file.ino());
+        let at_path = std::fs::symlink_metadata(&self.path).ok().map(identity);
+        if at_path == Some(identity(self.file.metadata()?)) {
+            return Ok(false);
+        }
+        let (file, _) = open(&self.path, self.permissions).map_err(io::Error::other)?;
+        self.file = file;
+        Ok(true)
+    }
+}
+
+fn open(path: &Path, permissions: Permissions) -> Result<(File, Past), OpenError> {
+    // Without waiting, should it be a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut file = File::options()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::LOOP) => OpenError::Link,
+            _ => error.into(),
+        })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(SecretFileError::NotAFile.into());
+    }
+    if permissions == Permissions::Checked {
+        secret::check_permissions(&metadata)?;
+    }
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+        if errno == Errno::WOULDBLOCK {
+            OpenError::Taken
+        } else {
+            OpenError::Io(errno.into())
+        }
+    })?;
+    let past = tail::read(&file, metadata.len())?.ok_or(OpenError::Foreign)?;
+    if past.is_torn {
+        file.write_all(b"\n")?;
+    }
+    if metadata.len() == 0 {
+        // That there is such a file outlives the machine, too.
+        let folder = path.parent().unwrap_or(path);
+        File::open(folder)?.sync_all()?;
+    }
+    Ok((file, past))
+}
