@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
 use crate::execute::Executor;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::metrics::Metrics;
 use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, Served};
@@ -71,6 +71,8 @@ pub struct App {
 pub struct Options {
     /// Path of the endpoint, without a trailing slash.
     pub path: String,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Hosts allowed beside the local ones.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -105,6 +107,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             path: "/mcp".to_owned(),
+            public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             json_response: false,

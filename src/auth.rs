@@ -74,6 +74,12 @@ impl Caller {
         }
     }
 
+    /// Whether it was let in without a credential where others need one. The auth file gives such a
+    /// caller roles; where nobody needs a credential, nobody has any.
+    pub fn is_guest(&self) -> bool {
+        self.principal == Principal::Anonymous && !self.roles.is_empty()
+    }
+
     /// Its subject; empty for an anonymous caller.
     pub fn subject(&self) -> &str {
         let identity = self.principal.identity();
@@ -277,6 +283,12 @@ impl Authenticator {
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
         matches!(self.0, Rule::Open(_))
+    }
+
+    /// The authorization servers whose tokens are let in, by their issuer identifiers (RFC 8414).
+    #[expect(clippy::unused_self, reason = "the static tokens come from no server")]
+    pub fn authorization_servers(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
     }
 
     /// Checks the value of an `Authorization` header at this time of the wall clock, which is the

@@ -2,6 +2,8 @@
 //!
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
+mod audit_log;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,7 +17,7 @@ use crate::cli::{
 };
 use crate::document::Diagnostic;
 use crate::environment::Variables;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
@@ -40,6 +42,8 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// The file that says who may call, as it was just before it was read.
     pub credentials: Snapshot,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -119,7 +123,7 @@ impl Config {
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
-        let audit = audit(&parsed, &mut warnings);
+        let audit = audit_log::settings(&parsed, &mut warnings);
         let (Some((authenticator, auth_warnings)), Some(seal), Some(sessions), []) =
             (authenticator, seal, sessions, errors.as_slice())
         else {
@@ -128,7 +132,8 @@ impl Config {
         let Cli {
             command: _,
             serve,
-            access,
+            mut access,
+            network,
             sessions: session_options,
             tasks,
             streams,
@@ -137,6 +142,10 @@ impl Config {
             log: _,
             audit: _,
         } = parsed.cli;
+        if let Some(url) = &network.public_url {
+            access.allowed_host.push(url.host().clone());
+            access.allowed_origin.push(url.origin().clone());
+        }
         Ok(Self {
             tools: serve.tools,
             stdio: serve.stdio,
@@ -148,6 +157,7 @@ impl Config {
             path: serve.path,
             authenticator,
             credentials,
+            public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
             eras: serve.eras,
@@ -341,25 +351,6 @@ fn check_metrics(options: &Metrics, warnings: &mut Vec<String>) {
     }
 }
 
-/// What the audit log is to be. Warns of settings for one that is not there.
-fn audit(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<audit::Settings> {
-    let options = &parsed.cli.audit;
-    let Some(target) = &options.audit else {
-        for option in ["--audit-mode", "--audit-arguments"] {
-            if parsed.settings.is_chosen(option) {
-                warnings.push(format!("{option} needs --audit: there is no audit log"));
-            }
-        }
-        return None;
-    };
-    Some(audit::Settings {
-        target: target.clone(),
-        mode: options.audit_mode,
-        arguments: options.audit_arguments,
-        permissions: permissions(&parsed.cli.access),
-    })
-}
-
 /// How long a client may take to open a stream again, beyond the time it was told to wait.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -547,29 +538,6 @@ mod tests {
             assert!(
                 warned.contains(expected.unwrap_or("")),
                 "{arguments:?}: {warned}"
-            );
-        }
-    }
-
-    #[test]
-    fn settings_of_an_audit_log_that_is_not_there_are_worth_a_warning() {
-        let cases: [(&[&str], usize, bool); 4] = [
-            (&[], 0, false),
-            (&["--audit=stderr", "--audit-mode=required"], 0, true),
-            (&["--audit-mode=best_effort"], 1, false),
-            (
-                &["--audit-mode=required", "--audit-arguments=none"],
-                2,
-                false,
-            ),
-        ];
-        for (arguments, expected, is_there) in cases {
-            let mut warnings = Vec::new();
-            let audit = audit(&parsed(arguments), &mut warnings);
-            assert_eq!(
-                (warnings.len(), audit.is_some()),
-                (expected, is_there),
-                "{arguments:?}"
             );
         }
     }

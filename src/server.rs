@@ -345,6 +345,7 @@ fn name_addresses(app: &App, addresses: Vec<String>) {
 fn options(config: &Config) -> Options {
     Options {
         path: config.path.as_str().to_owned(),
+        public_url: config.public_url.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         served: match config.eras {

@@ -288,7 +288,13 @@ async fn serve_request(
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
-        Planned::StepUp(needed) => return challenge::insufficient_scope(&id, &needed),
+        Planned::StepUp(needed) => {
+            // A client of these revisions may ask for what it is told and nothing else, and lose what
+            // it has (2025-11-25, Server Scope Management).
+            let granted = exchange.caller.scopes.iter().map(String::as_str);
+            let needed = needed.beside(granted.filter(|scope| exchange.catalog.names_scope(scope)));
+            return challenge::insufficient_scope(exchange, &id, &needed);
+        }
         Planned::Call(call, trail) => (call, trail),
     };
     let permission = call::permission(&call);

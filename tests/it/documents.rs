@@ -263,9 +263,11 @@ fn links_inside_the_documents_lead_somewhere() {
     for file in [
         "README.md",
         "ARCHITECTURE.md",
+        "docs/audit.md",
         "docs/clients.md",
         "docs/commands.md",
         "docs/cookbook.md",
+        "docs/network.md",
         "docs/tools-yaml.md",
         "examples/README.md",
     ] {
