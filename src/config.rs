@@ -3,15 +3,16 @@
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
 mod audit_log;
+mod credentials;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::audit;
-use crate::auth::{Authenticator, Surroundings};
+use crate::auth::Authenticator;
 use crate::cli::{
     Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
 };
@@ -21,11 +22,10 @@ use crate::host::{HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
-use crate::snapshot::Snapshot;
 use crate::task;
 
-/// The largest auth file, in bytes: ten thousand tokens have room in it.
-const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
+pub use credentials::Credentials;
+pub(crate) use credentials::authenticator;
 
 /// Settings of the server.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub struct Config {
     pub path: EndpointPath,
     /// Who may call.
     pub authenticator: Authenticator,
-    /// The file that says who may call, as it was just before it was read.
-    pub credentials: Snapshot,
+    /// Where that was read, and can be read again.
+    pub credentials: Credentials,
     /// The URL of the endpoint as clients know it.
     pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
@@ -115,8 +115,9 @@ impl Config {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
         check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
-        let credentials = credentials(&parsed.cli.access);
-        let authenticator = keep(authenticator(&parsed.cli.access, variables), &mut errors);
+        let credentials = Credentials::new(&parsed.cli, variables);
+        let loaded = credentials.and_then(|mut credentials| Ok((credentials.load()?, credentials)));
+        let loaded = keep(loaded, &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
         check_exposure(&parsed.cli, is_root, &mut warnings)
@@ -124,8 +125,8 @@ impl Config {
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
         let audit = audit_log::settings(&parsed, &mut warnings);
-        let (Some((authenticator, auth_warnings)), Some(seal), Some(sessions), []) =
-            (authenticator, seal, sessions, errors.as_slice())
+        let (Some(((authenticator, auth_warnings), credentials)), Some(seal), Some(sessions), []) =
+            (loaded, seal, sessions, errors.as_slice())
         else {
             return Err(errors);
         };
@@ -221,51 +222,6 @@ fn seal(access: &Access) -> anyhow::Result<Seal> {
             seal::KEY_BYTES
         )
     })
-}
-
-/// Looks at the file that says who may call, before it is read.
-fn credentials(access: &Access) -> Snapshot {
-    let mut seen = Snapshot::default();
-    for path in access.auth.iter().chain(&access.token_file) {
-        seen.add(Snapshot::of(path));
-    }
-    seen
-}
-
-/// Reads the token file or auth file.
-///
-/// # Errors
-///
-/// As [`Config::new`].
-pub(crate) fn authenticator(
-    access: &Access,
-    variables: &Variables,
-) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
-    let permissions = permissions(access);
-    match (&access.auth, &access.token_file) {
-        (None, None) => Ok((Authenticator::open(), Vec::new())),
-        (Some(_), Some(_)) => bail!(
-            "--auth and --token-file both say who may call: set only one of them, and of their \
-             variables MCP_SERVE_AUTH and MCP_SERVE_TOKEN_FILE"
-        ),
-        (Some(path), None) => {
-            let text = read_secret("--auth", path, permissions, MAX_AUTH_BYTES)?;
-            let around = Surroundings {
-                variables: variables.clone(),
-                permissions,
-                public_url: None,
-            };
-            let now = SystemTime::now();
-            Ok(Authenticator::auth_file(&text, path, &around, now)?)
-        }
-        (None, Some(path)) => {
-            let option = "--token-file";
-            let secret = read_secret(option, path, permissions, secret::MAX_SECRET_BYTES)?;
-            let authenticator = Authenticator::single_token(&secret)
-                .with_context(|| format!("{option} {}", path.display()))?;
-            Ok((authenticator, Vec::new()))
-        }
-    }
 }
 
 fn read_secret(

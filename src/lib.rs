@@ -171,6 +171,9 @@ fn load(config: &Config, environment: Environment) -> Result<(Definitions, Catal
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(secrets) = config.authenticator.secrets() {
+        logging::hide(secrets);
+    }
     reload::log(&config.auth_warnings);
     let environment = environment.granting(Grants::of(&config.authenticator));
     let mut definitions = Definitions::new(config.tools.clone(), environment);

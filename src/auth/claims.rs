@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::names::{MAX_ITEMS, check_name, check_scope};
-use super::{Caller, Issuer, Principal};
+use super::{Caller, Issuer, Principal, Revocation};
 
 /// The name of a claim, or with `/` in front the JSON Pointer (RFC 6901) of one inside another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,7 @@ impl ClaimNames {
             roles,
             expires,
             claims,
+            revocation: Revocation::default(),
         })
     }
 }

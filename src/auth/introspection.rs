@@ -1,18 +1,19 @@
 //! Tokens that only their authorization server can read (RFC 7662).
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use url::Url;
+use tokio::time::{Instant, timeout};
 
-use super::claims::{BadClaim, ClaimNames};
+use super::authenticator::Presented;
+use super::claims::BadClaim;
 use super::fetch::{FetchError, Fetcher};
+use super::recent::Recent;
+use super::revocation::Revocation;
+use super::settings::IntrospectionSettings;
 use super::{Caller, jwt};
 use crate::secret::SecretDigest;
 
@@ -22,45 +23,32 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 const GOOD_TIME: Duration = Duration::from_secs(30);
 /// How long a token that is not good is not asked about again.
 const BAD_TIME: Duration = Duration::from_secs(5);
-/// The most tokens of which the answer is remembered.
-const MAX_FINDINGS: usize = 10_000;
 /// The most questions at once; more wait for their turn, and for no longer than for an answer.
 const MAX_QUESTIONS: usize = 32;
 
 /// A server that is asked.
 #[derive(Debug)]
 pub(super) struct Introspection {
-    pub(super) url: Url,
-    /// How this server says who it is.
-    pub(super) authorization: HeaderValue,
-    /// Of these `aud` must name one, if there are any.
-    pub(super) audiences: Vec<String>,
-    pub(super) names: ClaimNames,
-    pub(super) fetcher: Fetcher,
-    pub(super) memory: Memory,
-}
-
-/// What was answered of late.
-#[derive(Debug)]
-pub(super) struct Memory {
-    findings: Mutex<HashMap<SecretDigest, Finding>>,
+    settings: IntrospectionSettings,
+    /// By whom subjects are vouched for.
+    issuer: Arc<str>,
+    fetcher: Fetcher,
     questions: Semaphore,
+    good: Recent<Good>,
+    /// Apart from the others: strangers can make up as many as they like. Until when they are not
+    /// asked about again.
+    bad: Recent<Instant>,
+    /// Whether its last answer was none.
+    is_silent: AtomicBool,
+    /// Of all tokens that it says are good.
+    pub(super) revocation: Revocation,
 }
 
-#[derive(Debug, Clone)]
-struct Finding {
-    /// `None` for a token that is not good.
-    caller: Option<Arc<Caller>>,
+/// A token that was good when its server was asked.
+#[derive(Debug)]
+struct Good {
+    caller: Arc<Caller>,
     until: Instant,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            findings: Mutex::default(),
-            questions: Semaphore::new(MAX_QUESTIONS),
-        }
-    }
 }
 
 /// Why nobody knows whether a token is good.
@@ -75,53 +63,125 @@ pub(super) enum Unanswered {
 }
 
 impl Introspection {
-    /// Whom a token stands for; `None` if it is not good. The same token is not asked about again
-    /// for a while.
+    pub(super) fn new(settings: IntrospectionSettings, fetcher: Fetcher) -> Self {
+        Self {
+            issuer: settings.url.as_str().into(),
+            settings,
+            fetcher,
+            questions: Semaphore::new(MAX_QUESTIONS),
+            good: Recent::default(),
+            bad: Recent::default(),
+            is_silent: AtomicBool::new(false),
+            revocation: Revocation::default(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> &IntrospectionSettings {
+        &self.settings
+    }
+
+    /// Who it is that vouches for a caller.
+    pub(super) fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// Whom a token stands for, if the server said so of late.
+    pub(super) fn known(&self, token: &SecretDigest, now: SystemTime) -> Option<Arc<Caller>> {
+        self.good.get(token, |good| {
+            let holds = Instant::now() < good.until && !good.caller.is_expired(now);
+            holds.then(|| Arc::clone(&good.caller))
+        })
+    }
+
+    fn is_bad(&self, token: &SecretDigest) -> bool {
+        let holds = |until: &Instant| (Instant::now() < *until).then_some(());
+        self.bad.get(token, holds).is_some()
+    }
+
+    /// Whom a token stands for; `None` if it is not good.
     pub(super) async fn ask(
         &self,
-        token: &str,
-        digest: &SecretDigest,
+        presented: &Presented<'_>,
         now: SystemTime,
     ) -> Result<Option<Arc<Caller>>, Unanswered> {
-        if let Some(caller) = self.memory.get(digest, now) {
-            return Ok(caller);
+        let asked = timeout(ANSWER_TIME, self.in_turn(presented, now)).await;
+        let answer = asked.unwrap_or_else(|_| Err(Unanswered::Late(self.server())));
+        self.note(answer.as_ref().err());
+        answer
+    }
+
+    /// Says in the log when the server answers no more, and when it does again.
+    fn note(&self, error: Option<&Unanswered>) {
+        let was_silent = self.is_silent.swap(error.is_some(), Ordering::Relaxed);
+        match error {
+            Some(error) if !was_silent => {
+                tracing::warn!(%error, "tokens cannot be checked: introspection fails");
+            }
+            None if was_silent => {
+                tracing::info!(server = self.server(), "introspection works again");
+            }
+            _ => {}
         }
-        let server = || self.url.origin().ascii_serialization();
-        let asked = tokio::time::timeout(ANSWER_TIME, self.answer(token)).await;
-        let answer = asked.map_err(|_| Unanswered::Late(server()))??;
-        let unreadable = || Unanswered::Unreadable(server());
-        let claims: Map<String, Value> =
-            serde_json::from_slice(&answer).map_err(|_| unreadable())?;
-        let is_active = claims.get("active").and_then(Value::as_bool);
-        let caller = if is_active.ok_or_else(unreadable)? {
-            self.caller(claims, now)
-                .inspect_err(|error| {
-                    tracing::warn!(server = server(), %error, "a token is active, and not good here");
-                })
-                .ok()
-        } else {
-            None
-        };
-        let caller = caller.map(Arc::new);
-        self.memory.put(digest.clone(), caller.clone());
+    }
+
+    async fn in_turn(
+        &self,
+        presented: &Presented<'_>,
+        now: SystemTime,
+    ) -> Result<Option<Arc<Caller>>, Unanswered> {
+        // It is never closed.
+        let _turn = self.questions.acquire().await;
+        let digest = &presented.digest;
+        // Somebody may have asked meanwhile.
+        if self.is_bad(digest) {
+            return Ok(None);
+        }
+        if let Some(caller) = self.known(digest, now) {
+            return Ok(Some(caller));
+        }
+        let asked = Instant::now();
+        let answer = self.answer(presented.token).await?;
+        let caller = self.read(&answer, now)?.map(Arc::new);
+        match &caller {
+            Some(caller) => {
+                let (caller, until) = (Arc::clone(caller), asked + GOOD_TIME);
+                self.good.put(digest.clone(), Good { caller, until });
+            }
+            None => self.bad.put(digest.clone(), asked + BAD_TIME),
+        }
         Ok(caller)
     }
 
     async fn answer(&self, token: &str) -> Result<Vec<u8>, Unanswered> {
-        // It is never closed.
-        let _turn = self.memory.questions.acquire().await;
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("token", token);
-        form.append_pair("token_type_hint", "access_token");
-        let asked = self
-            .fetcher
-            .post(&self.url, &self.authorization, form.finish(), ANSWER_TIME);
+        let IntrospectionSettings {
+            url, authorization, ..
+        } = &self.settings;
+        let asked = self.fetcher.post(url, authorization, question(token));
         Ok(asked.await?)
+    }
+
+    /// Whom an answer is about; `None` if it says that the token is not good, or not for us.
+    fn read(&self, answer: &[u8], now: SystemTime) -> Result<Option<Caller>, Unanswered> {
+        let unreadable = || Unanswered::Unreadable(self.server());
+        let claims: Map<String, Value> =
+            serde_json::from_slice(answer).map_err(|_| unreadable())?;
+        let is_active = claims.get("active").and_then(Value::as_bool);
+        if !is_active.ok_or_else(unreadable)? {
+            return Ok(None);
+        }
+        let caller = self.caller(claims, now).inspect_err(|error| {
+            let server = self.server();
+            tracing::warn!(server, %error, "a token is active, and not good here");
+        });
+        Ok(caller.ok())
     }
 
     /// Whom an active token stands for.
     fn caller(&self, claims: Map<String, Value>, now: SystemTime) -> Result<Caller, Unfit> {
-        if !self.audiences.is_empty() && !jwt::is_for(&self.audiences, &claims) {
+        let IntrospectionSettings {
+            audiences, names, ..
+        } = &self.settings;
+        if !audiences.is_empty() && !jwt::is_for(audiences, &claims) {
             return Err(Unfit::Audience);
         }
         let expires = claims
@@ -131,10 +191,25 @@ impl Introspection {
         if expires.is_some_and(|expires| expires <= now) {
             return Err(Unfit::Expired);
         }
-        let issuer = Arc::from(self.url.as_str());
-        let caller = self.names.caller(&issuer, claims, expires)?;
-        Ok(caller)
+        let caller = names.caller(&self.issuer, claims, expires)?;
+        Ok(Caller {
+            revocation: self.revocation.clone(),
+            ..caller
+        })
     }
+
+    /// The server, as a log names it.
+    fn server(&self) -> String {
+        self.settings.url.origin().ascii_serialization()
+    }
+}
+
+/// What a server is asked (section 2.1).
+fn question(token: &str) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("token", token);
+    form.append_pair("token_type_hint", "access_token");
+    form.finish()
 }
 
 /// Why an active token is not good here.
@@ -148,38 +223,4 @@ enum Unfit {
     Expired,
     #[error(transparent)]
     Identity(#[from] BadClaim),
-}
-
-impl Memory {
-    #[expect(
-        clippy::option_option,
-        reason = "nothing known, and known to be nobody"
-    )]
-    fn get(&self, token: &SecretDigest, now: SystemTime) -> Option<Option<Arc<Caller>>> {
-        let findings = self.findings.lock();
-        let finding = findings.get(token)?;
-        let is_over = |caller: &Arc<Caller>| caller.is_expired(now);
-        let holds = Instant::now() < finding.until && !finding.caller.as_ref().is_some_and(is_over);
-        holds.then(|| finding.caller.clone())
-    }
-
-    /// Findings that are over make room, or else any one.
-    fn put(&self, token: SecretDigest, caller: Option<Arc<Caller>>) {
-        let now = Instant::now();
-        let mut findings = self.findings.lock();
-        if findings.len() >= MAX_FINDINGS {
-            findings.retain(|_, finding| now < finding.until);
-            if findings.len() >= MAX_FINDINGS {
-                let any = findings.keys().next().cloned();
-                any.and_then(|any| findings.remove(&any));
-            }
-        }
-        let time = if caller.is_some() {
-            GOOD_TIME
-        } else {
-            BAD_TIME
-        };
-        let until = now + time;
-        findings.insert(token, Finding { caller, until });
-    }
 }

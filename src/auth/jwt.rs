@@ -24,7 +24,7 @@ use super::claims::{BadClaim, ClaimNames};
 pub(super) const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// What the tokens of an issuer must be like.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rules {
     /// What `iss` says, byte by byte.
     pub(super) issuer: Arc<str>,

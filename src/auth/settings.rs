@@ -9,14 +9,14 @@ use super::jwt::Rules;
 use super::keys::Source;
 
 /// An authorization server whose tokens are read here.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IssuerSettings {
     pub(super) rules: Rules,
     pub(super) source: Source,
 }
 
 /// An authorization server that is asked about each token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IntrospectionSettings {
     pub(super) url: Url,
     /// How this server says who it is; `Debug` does not show it.

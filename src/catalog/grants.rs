@@ -26,6 +26,10 @@ impl Grants {
     pub fn of(authenticator: &Authenticator) -> Self {
         match authenticator.callers() {
             None => Self::Open,
+            Some(mut callers) if authenticator.trusts_others() => {
+                let guest = callers.find(|caller| caller.is_guest());
+                guest.map_or(Self::Any, |guest| Self::AnyAnd(Arc::clone(guest)))
+            }
             Some(callers) => Self::Static(callers.map(Arc::clone).collect()),
         }
     }

@@ -56,11 +56,10 @@ impl Verdict {
             settings: setup.parsed.settings.clone(),
         };
         // Also when something else is wrong with the options.
-        let grants =
-            match config::authenticator(&setup.parsed.cli.access, setup.environment.variables()) {
-                Ok((authenticator, _)) => Grants::of(&authenticator),
-                Err(_) => Grants::Any,
-            };
+        let grants = match config::authenticator(&setup.parsed.cli, setup.environment.variables()) {
+            Ok((authenticator, _)) => Grants::of(&authenticator),
+            Err(_) => Grants::Any,
+        };
         let loaded = setup.load(grants);
         match Config::new(setup.parsed, setup.environment.variables()) {
             Ok(config) => {

@@ -163,8 +163,7 @@ fn source(entry: &Entry, around: &Surroundings, report: &mut Report) -> Option<S
         return server(entry, report).map(Source::Url);
     }
     let path = report.sources().root().folder.join(&text);
-    key_file::check(&path, entry.place(), around.permissions, report);
-    Some(Source::File(path))
+    key_file::read(&path, entry.place(), around.permissions, report).map(Source::File)
 }
 
 fn algorithms(entry: &Entry, report: &mut Report) -> Vec<Algorithm> {

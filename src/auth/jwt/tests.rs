@@ -344,7 +344,7 @@ fn claims_must_say_what_the_issuer_promises() {
         (
             "not a text",
             set("aud", json!([AUDIENCE, 1])),
-            Some(kind("aud")),
+            Some(no_audience.into()),
         ),
         ("no issuer", without(claims(), "iss"), Some(kind("iss"))),
         (

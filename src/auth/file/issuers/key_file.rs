@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::auth::fetch::MAX_DOCUMENT;
-use crate::auth::jwt::{KeySet, KeySetError};
+use crate::auth::jwt::KeySetError;
+use crate::auth::keys::Document;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::secret::{self, Permissions, SecretFileError};
 use crate::snapshot::Snapshot;
@@ -17,8 +18,13 @@ const PRIVATE: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 const FORM: &str =
     "write a JSON Web Key Set as the issuer publishes it: `{\"keys\": [{\"kty\": \"EC\", …}]}`";
 
-/// Reports what is wrong with a file of keys.
-pub(super) fn check(path: &Path, place: Span, permissions: Permissions, report: &mut Report) {
+/// Reads a file of keys, or reports what is wrong with it.
+pub(super) fn read(
+    path: &Path,
+    place: Span,
+    permissions: Permissions,
+    report: &mut Report,
+) -> Option<Document> {
     report.depends_on(Snapshot::of(path));
     let name = path.strip_prefix(".").unwrap_or(path).display();
     let problem = match secret::read_public(path, permissions, MAX_DOCUMENT as u64) {
@@ -38,38 +44,38 @@ pub(super) fn check(path: &Path, place: Span, permissions: Permissions, report: 
             let message = format!("`{name}` cannot be used: {error}");
             Problem::error(code, place, message).help(FORM)
         }
-        Ok(text) => match judge(&text) {
-            None => return,
-            Some((reason, help)) => {
+        Ok(text) => match judge(text) {
+            Ok(document) => return Some(document),
+            Err((reason, help)) => {
                 let message = format!("`{name}` {reason}");
                 Problem::error(Code::Value, place, message).help(help)
             }
         },
     };
     report.add(problem);
+    None
 }
 
-/// What is wrong with a set of keys, and what to do.
-fn judge(text: &str) -> Option<(String, &'static str)> {
-    let document: Value = serde_json::from_str(text).unwrap_or_default();
+/// A set of keys, or what is wrong with it, and what to do.
+fn judge(text: String) -> Result<Document, (String, &'static str)> {
+    let document: Value = serde_json::from_str(&text).unwrap_or_default();
     let keys = document.get("keys").and_then(Value::as_array);
     let is_private = |key: &Value| PRIVATE.iter().any(|member| key.get(member).is_some());
     if keys.is_some_and(|keys| keys.iter().any(is_private)) || is_private(&document) {
         let reason = "holds a key that tokens can be made with".to_owned();
         let help = "keep it where the tokens are made, and write the public members alone: without \
                     `d`, `p`, `q`, `dp`, `dq`, `qi` and `k`";
-        return Some((reason, help));
+        return Err((reason, help));
     }
-    match KeySet::read(text.as_bytes()) {
-        Ok(_) => None,
+    Document::read(text.into_bytes()).map_err(|error| match error {
         // What a parser says of a text may repeat a part of it.
-        Err(KeySetError::NotASet(_)) => Some(("is not a JSON Web Key Set".to_owned(), FORM)),
-        Err(KeySetError::NoKeys(0)) => Some(("has no keys".to_owned(), FORM)),
-        Err(KeySetError::NoKeys(all)) => {
+        KeySetError::NotASet(_) => ("is not a JSON Web Key Set".to_owned(), FORM),
+        KeySetError::NoKeys(0) => ("has no keys".to_owned(), FORM),
+        KeySetError::NoKeys(all) => {
             let reason = format!("has no key that can check a token, of {all}");
             let help = "a key is for signatures, of the kind RSA with 2048 bits or more, or EC with \
                         P-256 or P-384, or OKP with Ed25519";
-            Some((reason, help))
+            (reason, help)
         }
-    }
+    })
 }
