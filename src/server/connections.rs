@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -37,6 +38,10 @@ const MAX_HEADERS: usize = 64;
 /// each takes a descriptor.
 const MAX_REFUSALS: usize = 8;
 
+/// How long a new connection may take to send the whole header of its first request. Clients keep one
+/// that they have used; one that is new is there to be used.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
 /// How long the accept loop rests after an error such as too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -44,7 +49,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     /// How long a connection may take to send the whole header of its next request. It bounds idle
-    /// connections too.
+    /// connections too. For the first request see [`FIRST_REQUEST`].
     pub(super) keep_alive: Duration,
     /// How long a client may take nothing of what is sent to it.
     pub(super) tcp_user: Duration,
@@ -148,7 +153,9 @@ where
         connection: Connection,
     ) {
         let stopping = self.stopping;
+        let has_asked = AtomicBool::new(false);
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
             (self.serve)(connection.clone(), request.map(Body::new))
         });
         let served = http1::Builder::new()
@@ -163,6 +170,9 @@ where
         let already = stopping.is_cancelled();
         let ended = tokio::select! {
             ended = served.as_mut() => ended,
+            () = remains_unused(&has_asked) => {
+                return tracing::debug!("a connection sent no request in time");
+            }
             () = stopping.cancelled(), if !already => {
                 served.as_mut().graceful_shutdown();
                 served.await
@@ -171,6 +181,14 @@ where
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
+    }
+}
+
+/// Completes if a new connection has not asked for anything in time.
+async fn remains_unused(has_asked: &AtomicBool) {
+    tokio::time::sleep(FIRST_REQUEST).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 
