@@ -65,6 +65,11 @@ impl Caller {
         }
     }
 
+    /// Whether it has no credential where others need one: it may do only what is granted to its roles.
+    pub fn is_guest(&self) -> bool {
+        self.principal == Principal::Anonymous && !self.roles.is_empty()
+    }
+
     /// Its subject; empty for an anonymous caller.
     pub fn subject(&self) -> &str {
         let identity = self.principal.identity();

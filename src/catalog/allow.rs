@@ -14,7 +14,7 @@ use crate::document::yaml::{Content, Entry, Node};
 /// How an entry is written, for messages.
 const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
 
-/// Who may use something; without conditions it is every caller that was let in.
+/// Who may use something; without conditions it is every caller but a guest.
 #[derive(Clone, Debug, Default)]
 pub struct Allow {
     conditions: Option<Conditions>,
@@ -135,7 +135,7 @@ impl Allow {
     /// Whether a caller may use it.
     pub fn permits(&self, caller: &Caller) -> bool {
         let Some(conditions) = &self.conditions else {
-            return true;
+            return !caller.is_guest();
         };
         let mut ways = conditions.ways.iter();
         ways.any(|claims| claims.iter().all(|claim| claim.holds(caller)))
@@ -233,7 +233,7 @@ impl Allow {
                 Grants::Open => {
                     "without `--auth` every caller is anonymous, and has none of what `allow` asks for"
                 }
-                Grants::Static(_) | Grants::Any => "no token has what `allow` asks for",
+                Grants::Static(_) | Grants::Any(_) => "no token has what `allow` asks for",
             };
             let problem = Problem::warning(Code::Unreachable, conditions.place, message);
             report.add(problem.help(help));
@@ -386,6 +386,24 @@ mod tests {
         }
         let granted = allow("[scope:read]").with_step_up(true);
         assert_eq!(granted.access(&ann), Access::Granted);
+    }
+
+    #[test]
+    fn a_guest_uses_what_is_granted_to_its_roles_and_nothing_else() {
+        let guest = Caller {
+            roles: vec!["guest".to_owned()],
+            ..Caller::new(Principal::Anonymous)
+        };
+        assert!(!Allow::default().permits(&guest));
+        for (text, expected) in [
+            ("[role:guest]", true),
+            ("[role:staff]", false),
+            ("[[role:guest, scope:read]]", false),
+        ] {
+            assert_eq!(allow(text).permits(&guest), expected, "{text}");
+        }
+        let scopes = allow("[[role:guest, scope:read]]").with_step_up(true);
+        assert_eq!(scopes.access(&guest), Access::Hidden);
     }
 
     #[test]

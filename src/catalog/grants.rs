@@ -8,15 +8,21 @@ use crate::auth::{Authenticator, Caller};
 
 /// Who can call, as far as that is known when a file is loaded: what a definition asks of a caller
 /// is checked against it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub enum Grants {
     /// Everybody, and nobody is anything but anonymous.
     Open,
     /// These callers: their tokens are all known.
     Static(Vec<Arc<Caller>>),
-    /// Anybody whom an issuer vouches for, or nothing is known of who can call.
-    #[default]
-    Any,
+    /// Anybody whom an issuer vouches for, or nothing is known of who can call; and perhaps a guest.
+    Any(Option<Arc<Caller>>),
+}
+
+/// Nothing is known.
+impl Default for Grants {
+    fn default() -> Self {
+        Self::Any(None)
+    }
 }
 
 impl Grants {
@@ -28,13 +34,23 @@ impl Grants {
         }
     }
 
+    /// Who calls without a credential where others need one.
+    pub(crate) fn guest(&self) -> Option<&Caller> {
+        match self {
+            Self::Open => None,
+            Self::Static(callers) => callers.iter().find(|caller| caller.is_guest()),
+            Self::Any(guest) => guest.as_ref(),
+        }
+        .map(AsRef::as_ref)
+    }
+
     /// Whether one of those who can call may be like this.
     pub(crate) fn may_include(&self, is_like_this: impl Fn(&Caller) -> bool) -> bool {
         match self {
             // An anonymous caller has nothing that could be asked for.
             Self::Open => false,
             Self::Static(callers) => callers.iter().any(|caller| is_like_this(caller)),
-            Self::Any => true,
+            Self::Any(_) => true,
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) fn find(
     setup: &Setup,
 ) -> Result<(Option<Arc<Caller>>, Grants), Failure> {
     let Some(subject) = subject else {
-        return Ok((None, Grants::Any));
+        return Ok((None, Grants::default()));
     };
     let access = &setup.parsed.cli.access;
     let read = config::authenticator(access);

@@ -58,7 +58,7 @@ impl Verdict {
         // Also when something else is wrong with the options.
         let grants = match config::authenticator(&setup.parsed.cli.access) {
             Ok((authenticator, _)) => Grants::of(&authenticator),
-            Err(_) => Grants::Any,
+            Err(_) => Grants::default(),
         };
         let loaded = setup.load(grants);
         match Config::new(setup.parsed) {

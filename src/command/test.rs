@@ -19,7 +19,7 @@ use crate::protocol::mcp::CallToolResult;
 
 /// Runs the tests, and prints a line for each and what differs.
 pub(super) fn run(options: &Test, setup: &Setup) -> Result<u8, Failure> {
-    let catalog = setup.catalog(Grants::Any)?;
+    let catalog = setup.catalog(Grants::default())?;
     let cases: Vec<_> = (catalog.cases().iter())
         .filter(|case| is_chosen(case, options.filter.as_deref()))
         .collect();

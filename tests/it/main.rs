@@ -72,6 +72,7 @@ mod step_up;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod team;
 mod tests_key;
 mod tools_files;
 mod toolsets;
