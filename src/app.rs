@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::auth::{Authenticator, Caller};
+use crate::auth::{self, Caller};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
 use crate::execute::Executor;
-use crate::host::{HostName, Origin};
+use crate::host::{HostName, Origin, PublicUrl};
 use crate::metrics::Metrics;
 use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, Served};
@@ -39,7 +39,7 @@ pub struct App {
     /// Runs the calls.
     pub executor: Executor,
     /// Who may call.
-    pub authenticator: Authenticator,
+    pub authenticator: auth::Current,
     /// How requests are answered.
     pub options: Options,
     /// Writes down who calls what; `None` does not.
@@ -71,6 +71,8 @@ pub struct App {
 pub struct Options {
     /// Path of the endpoint, without a trailing slash.
     pub path: String,
+    /// The URL of the endpoint as clients know it.
+    pub public_url: Option<PublicUrl>,
     /// Hosts allowed beside the local ones.
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
@@ -105,6 +107,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             path: "/mcp".to_owned(),
+            public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             json_response: false,

@@ -49,7 +49,7 @@ mod toolset;
 mod uri_template;
 mod variable;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -202,7 +202,7 @@ impl Catalog {
             secrets: Arc::default(),
         };
         if let Some(document) = &mut document {
-            let secrets = secrets::resolve(document, &context, &mut report);
+            let secrets = secrets::resolve(document, environment, &mut report);
             report.redact(secrets.clone());
             if document.is_partial {
                 // What is named may stand in the file that could not be read.
@@ -276,6 +276,25 @@ impl Catalog {
             .chain(self.resources.iter().map(|resource| &resource.tool))
             .chain(templates.map(|template| &template.tool))
             .chain(completions.flat_map(Completions::programs))
+    }
+
+    /// Returns the scopes that a caller needs before anything asks for more: those of `step_up` come
+    /// when they are needed.
+    pub fn first_scopes(&self) -> BTreeSet<&str> {
+        let allows = self.allows().filter(|allow| !allow.steps_up());
+        allows.flat_map(Allow::scopes).collect()
+    }
+
+    /// Whether anything here asks for this scope.
+    pub fn names_scope(&self, scope: &str) -> bool {
+        self.allows()
+            .flat_map(Allow::scopes)
+            .any(|named| named == scope)
+    }
+
+    fn allows(&self) -> impl Iterator<Item = &Allow> {
+        let tools = self.all_tools().map(|tool| &tool.allow);
+        tools.chain(self.toolsets.values().map(Guarded::allow))
     }
 
     /// Returns the tools in the order of the file.

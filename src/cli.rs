@@ -23,7 +23,7 @@ pub use commands::{
 };
 pub use manual::{completions, manual};
 pub use mistakes::{unknown_variables, wants_json};
-pub use options::{Access, Audit, Limits, Log, Metrics, Serve, Sessions, Streams, Tasks};
+pub use options::{Access, Audit, Limits, Log, Metrics, Network, Serve, Sessions, Streams, Tasks};
 pub use settings::{Setting, Settings, Source};
 pub use values::{
     AuditArguments, AuditMode, AuditTarget, EndpointPath, Eras, Expiry, ListenAddress, LogFormat,
@@ -56,6 +56,9 @@ pub struct Cli {
     /// Who may call.
     #[command(flatten)]
     pub access: Access,
+    /// How clients reach the server.
+    #[command(flatten)]
+    pub network: Network,
     /// Sessions.
     #[command(flatten)]
     pub sessions: Sessions,

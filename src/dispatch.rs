@@ -426,8 +426,8 @@ impl Context<'_> {
         self.caching(LIST_TTL_MS)
     }
 
-    /// The same for every caller, but where a credential counts, a cache must not give it to somebody
-    /// with another one, or without.
+    /// The same for every caller, but where there are credentials, a cache must not give what one
+    /// gets to somebody with another or with none.
     fn caching(&self, ttl_ms: u64) -> Caching {
         let cache_scope = match self.caller.principal {
             Principal::Anonymous if !self.caller.is_guest() => CacheScope::Public,

@@ -1,9 +1,13 @@
 //! Host names and origins, as they stand in headers and options: read by one grammar, so that what
 //! is allowed and what is asked for compare.
 
+mod public_url;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+pub use public_url::{PublicUrl, WELL_KNOWN};
 
 /// A host without its port: a name in lower case, or an IP address in its canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,14 @@ impl HostName {
             }
         };
         valid_port.then(|| Self::without_port(host)).flatten()
+    }
+
+    /// Whether it can only be this machine.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Name(name) => name == "localhost",
+            Self::Address(address) => address.is_loopback(),
+        }
     }
 
     fn without_port(text: &str) -> Option<Self> {

@@ -16,8 +16,10 @@ mod endpoint;
 mod events;
 mod headers;
 mod legacy;
+mod metadata;
 mod modern;
 mod monitor;
+mod public;
 mod reply;
 mod subscriptions;
 mod task;
@@ -33,6 +35,8 @@ use http::Method;
 
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
+
+use admission::Admitted;
 
 /// Who sends a request, and over which connection.
 #[derive(Debug)]
@@ -55,8 +59,18 @@ pub async fn serve(
 ) -> Result<Response, Infallible> {
     let is_head = *request.method() == Method::HEAD;
     let response = match admission::admit(&app, &connection, &request) {
-        Ok(None) => public(&app, &request),
-        Ok(Some(caller)) => route(app, Visitor { caller, connection }, request).await,
+        Ok(Admitted::Public(public)) => public.serve(&app, &request),
+        Ok(Admitted::Caller(caller)) => route(app, Visitor { caller, connection }, request).await,
+        Ok(Admitted::Stranger(presented)) => {
+            let verified = Box::pin(admission::verify(&app, presented)).await;
+            match verified {
+                Ok(caller) => Box::pin(route(app, Visitor { caller, connection }, request)).await,
+                Err(error) => {
+                    let refusal = admission::unknown(&app, &connection, &request, error);
+                    Box::pin(admission::unread(refusal, request)).await
+                }
+            }
+        }
         Err(refusal) => Box::pin(admission::unread(refusal, request)).await,
     };
     Ok(if is_head {
@@ -70,22 +84,5 @@ async fn route(app: Arc<App>, visitor: Visitor, request: Request) -> Response {
     match endpoint::at(&app.options.path, request.uri().path()) {
         Some(endpoint) => endpoint::serve(app, endpoint, visitor, request).await,
         None => monitor::not_found(),
-    }
-}
-
-/// Answers what everybody may ask.
-fn public(app: &App, request: &Request) -> Response {
-    match request.uri().path() {
-        "/healthz" => probed(request, monitor::healthz),
-        "/readyz" => probed(request, || monitor::readyz(app)),
-        _ => monitor::not_found(),
-    }
-}
-
-/// The answer to a probe, which only reads.
-fn probed(request: &Request, answer: impl FnOnce() -> Response) -> Response {
-    match *request.method() {
-        Method::GET | Method::HEAD => answer(),
-        _ => reply::method_not_allowed(request.headers(), "GET,HEAD"),
     }
 }

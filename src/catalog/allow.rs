@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::{did_you_mean, nearest};
-use crate::document::yaml::{Content, Entry, Node};
+use crate::document::yaml::{Content, Entry, Key, Node};
 
 /// How an entry is written, for messages.
 const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
@@ -68,6 +68,14 @@ impl Guarded for ResourceTemplate {
 struct Conditions {
     place: Span,
     ways: Vec<Vec<Claim>>,
+}
+
+impl Conditions {
+    /// The ways in that are open to a caller.
+    fn ways_for(&self, caller: &Caller) -> impl Iterator<Item = &[Claim]> {
+        let ways = self.ways.iter().map(Vec::as_slice);
+        ways.filter(|claims| claims.iter().all(|claim| claim.holds(caller)))
+    }
 }
 
 /// Something that a caller has or is.
@@ -137,8 +145,30 @@ impl Allow {
         let Some(conditions) = &self.conditions else {
             return !caller.is_guest();
         };
-        let mut ways = conditions.ways.iter();
-        ways.any(|claims| claims.iter().all(|claim| claim.holds(caller)))
+        conditions.ways_for(caller).next().is_some()
+    }
+
+    /// Reports that callers without a credential may use what changes something. `subject` is what
+    /// that is.
+    pub(crate) fn check_guest(&self, subject: &Key, grants: &Grants, report: &mut Report) {
+        let way = grants.guest().and_then(|guest| {
+            let conditions = self.conditions.as_ref()?;
+            conditions.ways_for(guest).next()
+        });
+        let Some(claim) = way.and_then(|claims| claims.first()) else {
+            return;
+        };
+        let name = &subject.text;
+        let message = format!(
+            "everybody has the {} `{}` without a credential, and `{name}` is not `effect: read`",
+            claim.kind, claim.value
+        );
+        let problem = Problem::error(Code::AnonymousChange, claim.place, message);
+        let problem = problem.also(subject.span, "may change something");
+        report.add(problem.help(
+            "write `effect: read` if it changes nothing, or name a role that `anonymous` of the auth \
+             file does not have",
+        ));
     }
 
     /// What it is to a caller.
@@ -182,12 +212,24 @@ impl Allow {
 
     /// Whether it asks for a scope.
     pub(crate) fn names_scopes(&self) -> bool {
+        self.scopes().next().is_some()
+    }
+
+    /// The scopes that it asks for, in one way or another.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
         let ways = self
             .conditions
             .iter()
             .flat_map(|conditions| &conditions.ways);
-        let mut claims = ways.flatten();
-        claims.any(|claim| claim.kind == ClaimKind::Scope)
+        let claims = ways
+            .flatten()
+            .filter(|claim| claim.kind == ClaimKind::Scope);
+        claims.map(|claim| claim.value.as_str())
+    }
+
+    /// Whether who lacks nothing but scopes is told so.
+    pub(crate) fn steps_up(&self) -> bool {
+        self.step_up
     }
 
     /// Reads a list whose items are claims, or lists of claims.
@@ -233,7 +275,9 @@ impl Allow {
                 Grants::Open => {
                     "without `--auth` every caller is anonymous, and has none of what `allow` asks for"
                 }
-                Grants::Static(_) | Grants::Any(_) => "no token has what `allow` asks for",
+                Grants::Static(_) | Grants::Any | Grants::AnyAnd(_) => {
+                    "no token has what `allow` asks for"
+                }
             };
             let problem = Problem::warning(Code::Unreachable, conditions.place, message);
             report.add(problem.help(help));
@@ -404,6 +448,13 @@ mod tests {
         }
         let scopes = allow("[[role:guest, scope:read]]").with_step_up(true);
         assert_eq!(scopes.access(&guest), Access::Hidden);
+    }
+
+    #[test]
+    fn the_scopes_that_are_asked_for_are_known() {
+        let allow = allow("[scope:a, role:b, [scope:c:d, tenant:e]]");
+        assert_eq!(allow.scopes().collect::<Vec<_>>(), ["a", "c:d"]);
+        assert_eq!(Allow::default().scopes().count(), 0);
     }
 
     #[test]

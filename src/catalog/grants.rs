@@ -8,21 +8,17 @@ use crate::auth::{Authenticator, Caller};
 
 /// Who can call, as far as that is known when a file is loaded: what a definition asks of a caller
 /// is checked against it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Grants {
     /// Everybody, and nobody is anything but anonymous.
     Open,
     /// These callers: their tokens are all known.
     Static(Vec<Arc<Caller>>),
-    /// Anybody whom an issuer vouches for, or nothing is known of who can call; and perhaps a guest.
-    Any(Option<Arc<Caller>>),
-}
-
-/// Nothing is known.
-impl Default for Grants {
-    fn default() -> Self {
-        Self::Any(None)
-    }
+    /// Anybody whom an issuer vouches for, or nothing is known of who can call.
+    #[default]
+    Any,
+    /// The same, and this caller without a credential.
+    AnyAnd(Arc<Caller>),
 }
 
 impl Grants {
@@ -30,18 +26,12 @@ impl Grants {
     pub fn of(authenticator: &Authenticator) -> Self {
         match authenticator.callers() {
             None => Self::Open,
+            Some(mut callers) if authenticator.trusts_others() => {
+                let guest = callers.find(|caller| caller.is_guest());
+                guest.map_or(Self::Any, |guest| Self::AnyAnd(Arc::clone(guest)))
+            }
             Some(callers) => Self::Static(callers.map(Arc::clone).collect()),
         }
-    }
-
-    /// Who calls without a credential where others need one.
-    pub(crate) fn guest(&self) -> Option<&Caller> {
-        match self {
-            Self::Open => None,
-            Self::Static(callers) => callers.iter().find(|caller| caller.is_guest()),
-            Self::Any(guest) => guest.as_ref(),
-        }
-        .map(AsRef::as_ref)
     }
 
     /// Whether one of those who can call may be like this.
@@ -50,8 +40,18 @@ impl Grants {
             // An anonymous caller has nothing that could be asked for.
             Self::Open => false,
             Self::Static(callers) => callers.iter().any(|caller| is_like_this(caller)),
-            Self::Any(_) => true,
+            Self::Any | Self::AnyAnd(_) => true,
         }
+    }
+
+    /// Whom everybody without a credential is, where others need one.
+    pub(crate) fn guest(&self) -> Option<&Caller> {
+        match self {
+            Self::Open | Self::Any => None,
+            Self::Static(callers) => callers.iter().find(|caller| caller.is_guest()),
+            Self::AnyAnd(caller) => Some(caller),
+        }
+        .map(|caller| &**caller)
     }
 
     /// Everything of this kind that somebody has; `None` if there may be more, or the users of one

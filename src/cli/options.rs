@@ -1,6 +1,7 @@
 //! The options, in the groups of the help.
 
 mod audit;
+mod network;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use super::values::{
 use crate::host::{HostName, Origin};
 use crate::units;
 pub use audit::Audit;
+pub use network::Network;
 
 /// The largest page of a list, in items: a page is one JSON text in memory.
 const MAX_PAGE_SIZE: i64 = 10_000;

@@ -144,6 +144,10 @@ fn wrong_values_say_what_is_right() {
             "try https://app.example.com",
         ),
         ("--allowed-origin=null", "try https://app.example.com"),
+        (
+            "--public-url=http://mcp.example.com/mcp",
+            "must begin with https://",
+        ),
         ("--log-format=xml", "possible values: text, json"),
         ("--audit=", "try /var/log/mcp-serve/audit.log"),
         (

@@ -20,10 +20,9 @@ pub(super) fn find(
     setup: &Setup,
 ) -> Result<(Option<Arc<Caller>>, Grants), Failure> {
     let Some(subject) = subject else {
-        return Ok((None, Grants::default()));
+        return Ok((None, Grants::Any));
     };
-    let access = &setup.parsed.cli.access;
-    let read = config::authenticator(access);
+    let read = config::authenticator(&setup.parsed.cli, setup.environment.variables());
     let (authenticator, _) = read.map_err(|error| Failure::usage([error]))?;
     let caller = named(subject, &authenticator).map_err(|error| Failure::usage([error]))?;
     Ok((Some(caller), Grants::of(&authenticator)))

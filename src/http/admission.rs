@@ -15,47 +15,78 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::public::Public;
 use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::{AuthError, Caller};
+use crate::auth::{AuthError, Caller, Known, Presented};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets a request through, and says who sends it; nobody does where everybody may come.
+/// What is asked by a request that was let through.
+#[derive(Debug)]
+pub(super) enum Admitted<'r> {
+    /// Something that everybody may ask.
+    Public(Public<'r>),
+    /// Anything else, by this caller.
+    Caller(Arc<Caller>),
+    /// Anything else, by somebody of whom nothing is known yet.
+    Stranger(Presented<'r>),
+}
+
+/// Lets a request through, and says who sends it where not everybody may.
 ///
 /// # Errors
 ///
 /// The answer to one that is refused, whose body nobody has read.
 #[expect(clippy::result_large_err, reason = "the error is the response itself")]
-pub(super) fn admit(
+pub(super) fn admit<'r>(
     app: &App,
     connection: &Connection,
-    request: &Request,
-) -> Result<Option<Arc<Caller>>, Response> {
-    let path = request.uri().path();
-    let health = is_health(path);
-    let public = health || path.starts_with("/.well-known/oauth-protected-resource");
-    if !health {
+    request: &'r Request,
+) -> Result<Admitted<'r>, Response> {
+    let public = Public::at(request.uri().path());
+    if !public.is_some_and(Public::is_health) {
         check(request, connection, &app.options)
             .map_err(|refusal| refuse(refusal, request.headers()))?;
     }
-    if public {
-        return Ok(None);
+    if let Some(public) = public {
+        return Ok(Admitted::Public(public));
     }
-    authenticate(app, request.headers())
-        .map(Some)
-        .map_err(|error| {
-            note(app, error, connection);
-            app.metrics.auth_failure(match error {
-                AuthError::Missing => AuthFailure::Missing,
-                AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
-                AuthError::Expired => AuthFailure::Expired,
-            });
-            challenge::unauthorized(error, request.headers())
-        })
+    match look_up(app, request.headers()) {
+        Ok(Known::Caller(caller)) => Ok(Admitted::Caller(caller)),
+        Ok(Known::Nothing(presented)) => Ok(Admitted::Stranger(presented)),
+        Err(error) => Err(unknown(app, connection, request, error)),
+    }
+}
+
+/// Finds out whom a token stands for that nobody knows yet.
+///
+/// # Errors
+///
+/// Why that is nobody.
+pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<Caller>, AuthError> {
+    let authenticator = app.authenticator.whole();
+    authenticator.verify(presented, SystemTime::now()).await
+}
+
+/// Answers a request whose sender nobody knows.
+pub(super) fn unknown(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+    error: AuthError,
+) -> Response {
+    note(app, error, connection);
+    app.metrics.auth_failure(match error {
+        AuthError::Missing => AuthFailure::Missing,
+        AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
+        AuthError::Expired => AuthFailure::Expired,
+        AuthError::Unavailable => AuthFailure::Unavailable,
+    });
+    challenge::unauthorized(app, request, error)
 }
 
 /// Says in the log who has no good credential, and nothing of what it is.
@@ -76,7 +107,7 @@ pub(super) async fn admit_reader(
     next: Next,
 ) -> Response {
     let connection = request.extensions().get::<Connection>();
-    if !is_health(request.uri().path())
+    if !Public::at(request.uri().path()).is_some_and(Public::is_health)
         && let Err(refusal) = check(
             &request,
             connection.unwrap_or(&Connection::default()),
@@ -87,10 +118,6 @@ pub(super) async fn admit_reader(
         return unread(response, request).await;
     }
     next.run(request).await
-}
-
-fn is_health(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz")
 }
 
 /// Checks Host and Origin.
@@ -167,13 +194,11 @@ fn check_host<'h>(
 }
 
 fn is_served(host: &HostName, local: Option<IpAddr>, options: &Options) -> bool {
-    let known = match host {
-        HostName::Name(name) => name == "localhost",
-        HostName::Address(address) => {
-            address.is_loopback() || Some(*address) == local.map(|local| local.to_canonical())
-        }
+    let is_here = match host {
+        HostName::Name(_) => false,
+        HostName::Address(address) => Some(*address) == local.map(|local| local.to_canonical()),
     };
-    known || options.allowed_hosts.contains(host)
+    is_here || host.is_loopback() || options.allowed_hosts.contains(host)
 }
 
 /// Checks that a browser sends the request for a page that may call.
@@ -197,13 +222,13 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
     }
 }
 
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Caller>, AuthError> {
+fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().map(HeaderValue::as_bytes);
     if values.next().is_some() {
         return Err(AuthError::Malformed);
     }
-    app.authenticator.authenticate(value, SystemTime::now())
+    app.authenticator.load().look_up(value, SystemTime::now())
 }
 
 #[cfg(test)]

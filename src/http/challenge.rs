@@ -1,10 +1,14 @@
 //! How the server asks for a credential, or for a better one: the words of RFC 6750, section 3.
 
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
-use super::reply;
+use super::endpoint::{self, Exchange};
+use super::metadata;
+use super::reply::{self, RetryAfter};
+use crate::app::App;
 use crate::auth::AuthError;
 use crate::dispatch::InsufficientScope;
 use crate::protocol::jsonrpc::RequestId;
@@ -13,8 +17,18 @@ use crate::protocol::jsonrpc::RequestId;
 const CHALLENGE: &str = "Bearer realm=\"mcp-serve\"";
 
 /// Answers a request that was not let in.
-pub(super) fn unauthorized(error: AuthError, headers: &HeaderMap) -> Response {
+pub(super) fn unauthorized(app: &App, request: &Request, error: AuthError) -> Response {
+    let endpoint = endpoint::at(&app.options.path, request.uri().path()).flatten();
+    let metadata = metadata::url(app, &endpoint);
+    refused(error, request.headers(), metadata.as_deref())
+}
+
+fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Response {
     let (status, message, parameters) = match error {
+        AuthError::Unavailable => {
+            let message = "The bearer token cannot be checked at the moment; try again later";
+            return reply::unavailable(None, message, RetryAfter::Full);
+        }
         // Who presents no credential is told of no error (section 3.1).
         AuthError::Missing => (
             StatusCode::UNAUTHORIZED,
@@ -37,23 +51,36 @@ pub(super) fn unauthorized(error: AuthError, headers: &HeaderMap) -> Response {
             ", error=\"invalid_token\", error_description=\"The access token expired\"",
         ),
     };
-    challenged(reply::refusal(status, headers, message), parameters)
+    challenged(
+        reply::refusal(status, headers, message),
+        parameters,
+        metadata,
+    )
 }
 
 /// Answers a request whose token lacks scopes that it needs. All of them are named, so that a client
 /// asks its user once.
-pub(super) fn insufficient_scope(id: &RequestId, needed: &InsufficientScope) -> Response {
+pub(super) fn insufficient_scope(
+    exchange: &Exchange,
+    id: &RequestId,
+    needed: &InsufficientScope,
+) -> Response {
+    let metadata = metadata::url(&exchange.app, &exchange.endpoint);
     let scope = needed.scope();
     challenged(
         reply::error(StatusCode::FORBIDDEN, id, &needed.error()),
         &format!(", error=\"insufficient_scope\", scope=\"{scope}\""),
+        metadata.as_deref(),
     )
 }
 
-/// Adds a challenge with these parameters.
-fn challenged(mut response: Response, parameters: &str) -> Response {
+/// Adds a challenge with these parameters, which says where a client gets a better token (RFC 9728,
+/// section 5.1).
+fn challenged(mut response: Response, parameters: &str, metadata: Option<&str>) -> Response {
+    let metadata =
+        metadata.map_or_else(String::new, |url| format!(", resource_metadata=\"{url}\""));
     // A scope that cannot stand in a header could not be granted either.
-    let challenge = HeaderValue::try_from(format!("{CHALLENGE}{parameters}"))
+    let challenge = HeaderValue::try_from(format!("{CHALLENGE}{parameters}{metadata}"))
         .unwrap_or(HeaderValue::from_static(CHALLENGE));
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
@@ -80,10 +107,18 @@ mod tests {
             ),
         ];
         for (error, status, parameters) in cases {
-            let response = unauthorized(error, &HeaderMap::new());
+            let response = refused(error, &HeaderMap::new(), None);
             assert_eq!(response.status(), status, "{error:?}");
             let expected = format!("Bearer realm=\"mcp-serve\"{parameters}");
             assert_eq!(challenge(&response), expected, "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_challenge_says_where_to_get_a_token() {
+        let url = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
+        let response = refused(AuthError::Missing, &HeaderMap::new(), Some(url));
+        let expected = format!("Bearer realm=\"mcp-serve\", resource_metadata=\"{url}\"");
+        assert_eq!(challenge(&response), expected);
     }
 }

@@ -72,7 +72,9 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         Plan::Listen(listening) => {
             return Box::pin(subscriptions::listen(exchange, listening)).await;
         }
-        Plan::StepUp(needed) => return challenge::insufficient_scope(&request.id, &needed),
+        Plan::StepUp(needed) => {
+            return challenge::insufficient_scope(exchange, &request.id, &needed);
+        }
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Answered { outcome, .. } => outcome,
         Plan::Remember(_) => Err(ErrorObject::method_not_found(&request.method)),

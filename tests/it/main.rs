@@ -13,6 +13,7 @@
     reason = "the tests start the server as a process and wait for it in real time"
 )]
 
+mod issuer;
 mod support;
 mod upstream;
 
@@ -20,6 +21,7 @@ mod access;
 mod allow;
 mod arguments;
 mod ask;
+mod audit;
 mod auth_files;
 mod batch;
 mod by_hand;
@@ -31,6 +33,7 @@ mod cookbook;
 mod creation;
 mod definitions;
 mod documents;
+mod encryption;
 mod execution;
 mod faults;
 mod foreign;
@@ -42,6 +45,8 @@ mod http_trust;
 mod identity;
 mod in_process;
 mod includes;
+mod introspection;
+mod jwt;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -56,6 +61,7 @@ mod pages;
 mod planted;
 mod prompts;
 mod protocol;
+mod public_url;
 mod real_client;
 mod reference;
 mod reload;
@@ -74,6 +80,7 @@ mod subscriptions;
 mod tasks;
 mod team;
 mod tests_key;
+mod tokens;
 mod tools_files;
 mod toolsets;
 mod turns;

@@ -605,6 +605,11 @@ fn a_wrong_variable_is_named() {
             "a",
             "try https://app.example.com",
         ),
+        (
+            "MCP_SERVE_PUBLIC_URL",
+            "mcp.example.com",
+            "try https://mcp.example.com/mcp",
+        ),
         ("MCP_SERVE_STATELESS", "maybe", "--stateless"),
         ("MCP_SERVE_JSON_RESPONSE", "", "--json-response"),
         ("MCP_SERVE_ALLOW_ROOT", "2", "--allow-root"),

@@ -6,10 +6,9 @@ use super::about::{self, About, Subject};
 use super::action::Action;
 use super::source::{self, Source};
 use super::{Context, check_name, unknown_key};
-use crate::auth::Caller;
 use crate::catalog::settings::Settings;
 use crate::catalog::{Task, Tool, ToolDigest};
-use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::diagnostic::Report;
 use crate::document::reader;
 use crate::document::yaml::{Entry, Key};
 use crate::protocol::capabilities::Capability;
@@ -42,7 +41,10 @@ pub(super) fn read(
     let definition = read_definition(key, entries, report);
     let about = definition.about;
     let mut tool = definition.action.build(key, defaults, context, report)?;
-    check_guest(key, &tool, context.environment.grants().guest(), report);
+    if tool.annotations.read_only != Some(true) {
+        tool.allow
+            .check_guest(key, context.environment.grants(), report);
+    }
     if definition.task == Some(Task::Required) {
         tool.needs.insert(Capability::Tasks);
     }
@@ -54,18 +56,6 @@ pub(super) fn read(
         digest: tool.digest.and(ToolDigest::of(entry)),
         ..tool
     })
-}
-
-/// Reports a tool that may change something, for whoever comes along.
-fn check_guest(key: &Key, tool: &Tool, guest: Option<&Caller>, report: &mut Report) {
-    let may_call = guest.is_some_and(|guest| tool.allow.permits(guest));
-    if may_call && tool.annotations.read_only != Some(true) {
-        let name = &key.text;
-        let message = format!("anonymous callers could call `{name}`, which may change something");
-        let help = "say `effect: read` if it changes nothing, or grant it to no role that the \
-                    auth file gives to `anonymous`";
-        report.add(Problem::error(Code::Value, key.span, message).help(help));
-    }
 }
 
 fn read_definition<'a>(key: &Key, entries: &'a [Entry], report: &mut Report) -> Definition<'a> {

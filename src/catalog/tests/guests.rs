@@ -21,13 +21,13 @@ fn a_guest_can_call_only_what_changes_nothing() {
         ("exec: /bin/true, allow: [[role:guest, scope:x]]", true),
         ("exec: /bin/true", true),
     ];
-    let issued = Grants::Any(Some(Arc::clone(&guest)));
+    let issued = Grants::AnyAnd(Arc::clone(&guest));
     for grants in [issued, Grants::Static(vec![guest])] {
         let environment = Environment::default().granting(grants);
         for (keys, expected) in cases {
             let text = format!("tools: {{t: {{description: d, {keys}}}}}");
             let loaded = Catalog::parse(&text, Path::new("tools.yaml"), &environment);
-            let refused = "anonymous callers could call `t`, which may change something";
+            let refused = "and `t` is not `effect: read`";
             let said = loaded.map_or_else(|error| error.to_string(), |_| String::new());
             assert_eq!(said.contains(refused), !expected, "{keys}: {said}");
         }
