@@ -14,7 +14,7 @@ use crate::document::yaml::{Content, Entry, Key, Node};
 /// How an entry is written, for messages.
 const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
 
-/// Who may use something; without conditions it is every caller that was let in.
+/// Who may use something; without conditions it is every caller but a guest.
 #[derive(Clone, Debug, Default)]
 pub struct Allow {
     conditions: Option<Conditions>,
@@ -430,6 +430,24 @@ mod tests {
         }
         let granted = allow("[scope:read]").with_step_up(true);
         assert_eq!(granted.access(&ann), Access::Granted);
+    }
+
+    #[test]
+    fn a_guest_uses_what_is_granted_to_its_roles_and_nothing_else() {
+        let guest = Caller {
+            roles: vec!["guest".to_owned()],
+            ..Caller::new(Principal::Anonymous)
+        };
+        assert!(!Allow::default().permits(&guest));
+        for (text, expected) in [
+            ("[role:guest]", true),
+            ("[role:staff]", false),
+            ("[[role:guest, scope:read]]", false),
+        ] {
+            assert_eq!(allow(text).permits(&guest), expected, "{text}");
+        }
+        let scopes = allow("[[role:guest, scope:read]]").with_step_up(true);
+        assert_eq!(scopes.access(&guest), Access::Hidden);
     }
 
     #[test]

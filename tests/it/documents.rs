@@ -132,7 +132,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 fn the_default_file_and_the_examples_load_anywhere() {
     let mut names = files("examples", "yaml");
     names.retain(|name| !name.ends_with("auth.yaml"));
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 9, "{names:?}");
     names.push("tools.yaml".into());
     // A machine that has none of their programs still loads them.
     let bare: Environment = [("PATH", "/does/not/exist")].into_iter().collect();
