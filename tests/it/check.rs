@@ -300,7 +300,7 @@ prompts: {p: {description: X., text: hi}}
             assert_eq!(said.matches("error[E063]").count(), 2, "{others}: {said}");
             for expected in [
                 "tools.yaml:1:32",
-                "tools.yaml:4:54",
+                "tools.yaml:4:55",
                 "everybody has the role `guest` without a credential, and `write` is not `effect: read`",
             ] {
                 assert!(said.contains(expected), "{expected}: {said}");
