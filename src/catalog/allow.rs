@@ -20,6 +20,8 @@ pub struct Allow {
     conditions: Option<Conditions>,
     /// Who lacks nothing but scopes is told so.
     step_up: bool,
+    /// A credential is needed, whatever `allow` says.
+    needs_credential: bool,
 }
 
 /// What something is to a caller.
@@ -145,7 +147,18 @@ impl Allow {
         let Some(conditions) = &self.conditions else {
             return !caller.is_guest();
         };
-        conditions.ways_for(caller).next().is_some()
+        !(self.needs_credential && caller.is_guest())
+            && conditions.ways_for(caller).next().is_some()
+    }
+
+    /// The same, for callers with a credential where others need one. A reload of the auth file does
+    /// not judge the definitions again.
+    #[must_use]
+    pub(crate) fn with_credential(self) -> Self {
+        Self {
+            needs_credential: true,
+            ..self
+        }
     }
 
     /// Reports that callers without a credential may use what changes something. `subject` is what
@@ -254,6 +267,7 @@ impl Allow {
         (report.errors() == errors).then_some(Self {
             conditions: Some(conditions),
             step_up: false,
+            needs_credential: false,
         })
     }
 

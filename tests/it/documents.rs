@@ -171,7 +171,8 @@ pub(crate) fn blocks(file: &str, language: &str) -> Vec<String> {
 
 /// Whether a YAML block says who may call, and not what is served.
 fn is_auth_file(block: &str) -> bool {
-    block.starts_with("tokens:")
+    let sections = ["tokens:", "jwt:", "introspection:", "anonymous:"];
+    sections.iter().any(|section| block.starts_with(section))
 }
 
 #[test]
@@ -194,8 +195,9 @@ fn the_definitions_in_the_documents_load() {
 fn the_auth_files_in_the_documents_load() {
     let mut files = vec![fs::read_to_string("examples/auth.yaml").unwrap()];
     files.extend(blocks("README.md", "yaml"));
+    files.extend(blocks("docs/auth.md", "yaml"));
     files.retain(|file| file.contains("\ntokens:") || is_auth_file(file));
-    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(files.len(), 3, "{files:?}");
     for file in files {
         // Before any of its tokens expires.
         let now = SystemTime::UNIX_EPOCH;
