@@ -44,6 +44,7 @@ impl Issuer {
         match self {
             Self::TokenFile => "token_file",
             Self::AuthFile => "auth_file",
+            Self::Server(issuer) => issuer,
         }
     }
 }

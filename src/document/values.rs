@@ -13,11 +13,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Code, Problem, Report, Severity, Span};
+use super::reader;
 use super::suggest::did_you_mean;
-use super::yaml::{Part, Scalar};
+use super::yaml::{Entry, Part, Scalar};
 use crate::environment::Variables;
 use crate::redact::{MIN_BYTES, Redactor};
-use crate::secret::{self, MAX_SECRET_BYTES, SecretFileError};
+use crate::secret::{MAX_SECRET_BYTES, SecretFileError, read_doubtful};
 use crate::snapshot::Snapshot;
 use reference::Form;
 
@@ -257,7 +258,7 @@ impl<'a> Values<'a> {
         report: &mut Report,
     ) -> Result<String, String> {
         report.depends_on(Snapshot::of(file));
-        let (secret, doubt) = secret::read_doubtful(file, MAX_SECRET_BYTES)
+        let (secret, doubt) = read_doubtful(file, MAX_SECRET_BYTES)
             .map_err(|error| format!("cannot be used: {}", reason(&error)))?;
         if let Some((doubt, severity)) = doubt.zip(self.open_files) {
             let message = format!("`{path}` is not safe: {doubt}");
@@ -338,6 +339,20 @@ impl<'a> Values<'a> {
         report.add(problem.help("let the programs read long files themselves"));
         Redactor::default()
     }
+}
+
+/// A text that no message shows.
+pub(crate) fn secret(entry: &Entry, report: &mut Report) -> Option<String> {
+    match entry.value.scalar() {
+        Some(scalar) => literal::hide(scalar, report),
+        None => report.hide(entry.value.span),
+    }
+    let text = reader::text(entry, report)?;
+    if text.trim().is_empty() {
+        reader::wrong_value(entry, "a secret", report);
+        return None;
+    }
+    Some(text)
 }
 
 /// Warns of a secret that is seen wherever it stands.

@@ -13,7 +13,7 @@ use super::fields::{
 use crate::auth::guessable;
 use crate::auth::settings::IntrospectionSettings;
 use crate::document::diagnostic::{Code, Problem, Report};
-use crate::document::reader;
+use crate::document::values;
 use crate::document::yaml::{Entry, Node};
 use crate::secret::Secret;
 
@@ -85,8 +85,8 @@ fn read_server(
 }
 
 fn client_secret(entry: &Entry, report: &mut Report) -> Option<Secret> {
-    let text = reader::text(entry, report)?;
-    if text.trim().is_empty() || guessable::is_word(&text) {
+    let text = values::secret(entry, report)?;
+    if guessable::is_word(&text) {
         let message = "`client_secret` is a word that everybody guesses";
         let problem = Problem::error(Code::GuessableToken, entry.place(), message);
         report.add(problem.help("have the server make a new one"));

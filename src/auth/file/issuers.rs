@@ -54,7 +54,7 @@ const MAX_LEEWAY: Duration = Duration::from_mins(5);
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(24);
 
 /// Claims that other keys are about.
-const OWN_CLAIMS: [(&str, &str); 6] = [
+const OWN_CLAIMS: [(&str, &str); 5] = [
     ("iss", "it is `issuer`"),
     ("aud", "it is what `audience` is about"),
     (
@@ -63,7 +63,6 @@ const OWN_CLAIMS: [(&str, &str); 6] = [
     ),
     ("iat", "`max_lifetime` is about it"),
     ("nbf", "`leeway` is about it"),
-    ("sub", "use `allow: [\"sub:…\"]` of what is served"),
 ];
 
 pub(super) fn read(
@@ -171,7 +170,9 @@ fn algorithms(entry: &Entry, report: &mut Report) -> Vec<Algorithm> {
     let nodes = reader::list(entry, report).unwrap_or_default();
     if nodes.is_empty() && matches!(entry.value.kind(), "a list") {
         let problem = Problem::error(Code::Value, entry.key.span, "`algorithms` is empty");
-        report.add(problem.help("remove it: every algorithm is then one whose key is public"));
+        report.add(problem.help(
+            "name one, such as `ES256`, or remove it: each that is supported is then accepted",
+        ));
     }
     check_distinct(nodes, "algorithm", report);
     let algorithms = nodes.iter().map(|node| algorithm(node, report));

@@ -11,6 +11,7 @@ use crate::auth::names::{MAX_ITEMS, check_name, check_scope};
 use crate::auth::{Caller, Issuer, Principal};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
+use crate::document::values::literal;
 use crate::document::yaml::{Entry, Node};
 use crate::secret::SecretDigest;
 
@@ -138,9 +139,17 @@ fn digest(entry: &Entry, report: &mut Report) -> Option<(SecretDigest, Span)> {
         digest
     });
     if digest.is_none() {
-        report.hide(entry.value.span);
+        hide(&entry.value, report);
     }
     Some((digest?, entry.place()))
+}
+
+/// Hides a value, but not the `${…}` in it.
+fn hide(node: &Node, report: &mut Report) {
+    match node.scalar() {
+        Some(scalar) => literal::hide(scalar, report),
+        None => report.hide(node.span),
+    }
 }
 
 fn check_digest(digest: &SecretDigest, span: Span, guessable: &Guessable, report: &mut Report) {
@@ -170,7 +179,10 @@ fn date(entry: &Entry, report: &mut Report) -> Option<(SystemTime, Span)> {
 /// Reads what else is known of whom a token stands for. It becomes claims, beside those that other keys
 /// say.
 fn metadata(entry: &Entry, report: &mut Report) -> Map<String, Value> {
-    let entries = reader::mapping(entry, report).unwrap_or_default();
+    let Some(entries) = reader::mapping(entry, report) else {
+        report.hide(entry.value.span);
+        return Map::new();
+    };
     if entries.len() > MAX_ITEMS {
         let message = format!("`metadata` has more than {MAX_ITEMS} keys");
         report.add(Problem::error(Code::Value, entry.key.span, message));
