@@ -76,6 +76,12 @@ impl Caller {
         }
     }
 
+    /// Whether it was let in without a credential where others need one. The auth file gives such a
+    /// caller roles; where nobody needs a credential, nobody has any.
+    pub fn is_guest(&self) -> bool {
+        self.principal == Principal::Anonymous && !self.roles.is_empty()
+    }
+
     /// Its subject; empty for an anonymous caller.
     pub fn subject(&self) -> &str {
         let identity = self.principal.identity();
