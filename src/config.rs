@@ -14,7 +14,8 @@ use anyhow::{Context as _, bail};
 use crate::audit;
 use crate::auth::Authenticator;
 use crate::cli::{
-    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
+    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, Network, OnSessionLimit, Parsed,
+    Streams,
 };
 use crate::document::Diagnostic;
 use crate::environment::Variables;
@@ -23,6 +24,7 @@ use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
 use crate::task;
+use crate::tls::Tls;
 
 pub use credentials::Credentials;
 pub(crate) use credentials::authenticator;
@@ -42,6 +44,8 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// Where that was read, and can be read again.
     pub credentials: Credentials,
+    /// What encrypts the connections over TCP.
+    pub tls: Option<Tls>,
     /// The URL of the endpoint as clients know it.
     pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
@@ -119,14 +123,20 @@ impl Config {
         let loaded = credentials.and_then(|mut credentials| Ok((credentials.load()?, credentials)));
         let loaded = keep(loaded, &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
+        let tls = keep(encryption(&parsed.cli), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
         check_exposure(&parsed.cli, is_root, &mut warnings)
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
         let audit = audit_log::settings(&parsed, &mut warnings);
-        let (Some(((authenticator, auth_warnings), credentials)), Some(seal), Some(sessions), []) =
-            (loaded, seal, sessions, errors.as_slice())
+        let (
+            Some(((authenticator, auth_warnings), credentials)),
+            Some(seal),
+            Some(tls),
+            Some(sessions),
+            [],
+        ) = (loaded, seal, tls, sessions, errors.as_slice())
         else {
             return Err(errors);
         };
@@ -158,6 +168,7 @@ impl Config {
             path: serve.path,
             authenticator,
             credentials,
+            tls,
             public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
@@ -224,6 +235,22 @@ fn seal(access: &Access) -> anyhow::Result<Seal> {
     })
 }
 
+/// Reads the certificate and its key.
+fn encryption(cli: &Cli) -> anyhow::Result<Option<Tls>> {
+    let Network {
+        tls_cert, tls_key, ..
+    } = &cli.network;
+    let (Some(certificate), Some(key)) = (tls_cert, tls_key) else {
+        return Ok(None);
+    };
+    let permissions = permissions(&cli.access);
+    Ok(Some(Tls::load(
+        certificate.clone(),
+        key.clone(),
+        permissions,
+    )?))
+}
+
 fn read_secret(
     option: &str,
     path: &Path,
@@ -288,9 +315,12 @@ fn check_exposure(cli: &Cli, root: bool, warnings: &mut Vec<String>) -> anyhow::
             "everybody who can reach {address} may call every tool, without a token"
         ));
     }
-    warnings.push(format!(
-        "{address} is served without TLS; put a proxy that terminates TLS in front of it"
-    ));
+    if cli.network.tls_cert.is_none() {
+        warnings.push(format!(
+            "{address} is served without TLS: set --tls-cert and --tls-key, or put a proxy that \
+             terminates TLS in front of it"
+        ));
+    }
     Ok(())
 }
 
@@ -396,7 +426,7 @@ mod tests {
 
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let cases: [(&[&str], bool, Result<usize, &str>); 12] = [
+        let cases: [(&[&str], bool, Result<usize, &str>); 13] = [
             (&[], false, Ok(0)),
             (&[], true, Ok(1)),
             (&["--listen=unix:/run/x"], false, Ok(0)),
@@ -415,6 +445,16 @@ mod tests {
             ),
             (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
             (&["--listen=0.0.0.0:80", "--auth=x"], false, Ok(1)),
+            (
+                &[
+                    "--listen=0.0.0.0:80",
+                    "--auth=x",
+                    "--tls-cert=x",
+                    "--tls-key=x",
+                ],
+                false,
+                Ok(0),
+            ),
             (
                 &["--listen=0.0.0.0:80", "--token-file=x"],
                 true,

@@ -35,7 +35,7 @@
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
 //! - [`redact`] keeps secrets out of what others see.
-//! - [`cli`], [`config`], [`environment`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
+//! - [`cli`], [`config`], [`environment`], [`host`], [`logging`], [`shutdown`], [`secret`], [`tls`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
 //! `ARCHITECTURE.md` has the invariants and the reasons.
@@ -76,6 +76,7 @@ pub mod snapshot;
 mod stdio;
 pub mod stream;
 pub mod task;
+pub mod tls;
 pub mod units;
 pub mod watch;
 

@@ -6,6 +6,7 @@
 
 mod audit_metrics;
 mod call_metrics;
+mod certificate;
 mod change_metrics;
 mod connections;
 mod credentials;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -47,6 +48,7 @@ use crate::stdio::{self, Streams};
 use crate::stream::Histories;
 use crate::task::Tasks;
 use crate::watch::Files;
+use certificate::Renewal;
 use connections::{Connections, Timeouts};
 use listener::Listener;
 use reload::{Counts, Reloading};
@@ -84,6 +86,7 @@ pub struct Server {
     definitions: Definitions,
     credentials: Credentials,
     reload_counts: Counts,
+    renewal: Option<Renewal>,
     limits: descriptors::Limits,
     timeouts: Timeouts,
     drain_timeout: Duration,
@@ -138,6 +141,7 @@ impl Server {
         change_metrics::register(&mut metrics, &changes, &files);
         let reload_counts = Counts::register(&mut metrics);
         credentials::register(&mut metrics);
+        let renewal = (config.tls.clone()).map(|tls| Renewal::register(&mut metrics, tls));
         let executor = Executor::new(execute::Limits {
             max_calls: limits.calls,
             max_calls_per_principal: config.max_calls_per_principal,
@@ -183,6 +187,7 @@ impl Server {
             definitions,
             credentials: config.credentials,
             reload_counts,
+            renewal,
             limits,
             timeouts: Timeouts {
                 keep_alive: config.keep_alive,
@@ -212,7 +217,8 @@ impl Server {
             self.timeouts,
             self.limits.connections,
             self.app.draining.clone(),
-        );
+        )
+        .encrypted(self.renewal.as_ref().map(Renewal::tls));
         // It goes on answering while the server drains.
         let router = http::monitor(Arc::clone(&self.app), self.debug_sessions);
         let monitor = Connections::new(
@@ -228,7 +234,12 @@ impl Server {
             tracing::info!(address = listener.address(), "metrics");
             tasks.spawn(monitor.clone().accept(listener, closing.clone()));
         }
-        name_addresses(&self.app, addresses);
+        let scheme = if self.renewal.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        name_addresses(&self.app, scheme, addresses);
         // Cancelled when the one client is gone for whom all this is.
         let left = CancellationToken::new();
         if let Some(streams) = self.stdio {
@@ -251,8 +262,11 @@ impl Server {
             definitions: self.definitions,
             credentials: self.credentials,
         };
-        let reload = Arc::new(Notify::new());
-        tasks.spawn(reloading.run(Arc::clone(&reload), closing.clone()));
+        let (reload, asked) = watch::channel(());
+        tasks.spawn(reloading.run(asked.clone(), closing.clone()));
+        if let Some(renewal) = self.renewal {
+            tasks.spawn(renewal.run(asked, closing.clone()));
+        }
 
         tokio::select! {
             _ = wait_for_stop(&mut events, &self.app, &reload) => {}
@@ -330,13 +344,13 @@ fn tend(
 }
 
 /// Says in the log where clients connect.
-fn name_addresses(app: &App, addresses: Vec<String>) {
+fn name_addresses(app: &App, scheme: &str, addresses: Vec<String>) {
     for address in addresses {
         let path = &app.options.path;
         if address.starts_with("unix:") {
             tracing::info!(%address, path, "listening");
         } else {
-            tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
+            tracing::info!(url = format!("{scheme}://{address}{path}"), %address, "listening");
         }
     }
 }
@@ -371,7 +385,7 @@ fn options(config: &Config) -> Options {
 async fn wait_for_stop(
     events: &mut (impl Stream<Item = Event> + Unpin),
     app: &App,
-    reload: &Notify,
+    reload: &watch::Sender<()>,
 ) -> i32 {
     loop {
         match events.next().await {
@@ -381,7 +395,7 @@ async fn wait_for_stop(
                 if let Some(audit) = &app.audit {
                     audit.reopen();
                 }
-                reload.notify_one();
+                reload.send_replace(());
             }
             // Nobody can stop the server any more, which is what a test may want.
             None => std::future::pending().await,

@@ -21,8 +21,8 @@ use crate::call::{self, changes};
 use crate::dispatch;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Request, RequestId,
-    SESSION_NOT_FOUND, UnreadableId, encode_error,
+    ErrorObject, INVALID_REQUEST, Malformed, Message, Request, RequestId, SESSION_NOT_FOUND,
+    UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
@@ -403,8 +403,7 @@ async fn in_batch(
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
                     Ok(()) => return,
-                    Err(Refused::Crowded) => Err(ErrorObject::new(INTERNAL_ERROR, CROWDED)),
-                    Err(Refused::NotFound) => Err(not_found()),
+                    Err(refused) => Err(call::legacy::refused(&refused, not_found)),
                 }
             }
         }

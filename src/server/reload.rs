@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -34,11 +34,12 @@ pub(super) struct Reloading {
 impl Reloading {
     /// Reads what says who may call and the definitions again when they change and when it is
     /// `asked`, until `closing`.
-    pub(super) async fn run(mut self, asked: Arc<Notify>, closing: CancellationToken) {
+    pub(super) async fn run(mut self, mut asked: Receiver<()>, closing: CancellationToken) {
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
-                () = asked.notified() => self.reload_credentials().await,
+                // Nobody asks any more when the server ends.
+                Ok(()) = asked.changed() => self.reload_credentials().await,
                 seen = changed(&self.credentials) => {
                     self.credentials.saw(seen);
                     self.reload_credentials().await;

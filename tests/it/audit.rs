@@ -48,6 +48,11 @@ tools:{GATE}    task: optional
     description: For those who operate.
     exec: printf open
     allow: [role:ops]
+  scoped:
+    description: Asks for more scopes.
+    exec: printf open
+    allow: ['scope:write']
+    step_up: true
 prompts:
   greeting:
     description: Greets.
@@ -209,6 +214,12 @@ fn cases() -> Vec<Case> {
             "tools/call",
             call("secret_door"),
             ("denied", not_there),
+        ),
+        (
+            "challenged",
+            "tools/call",
+            call("scoped"),
+            ("denied", Some("insufficient_scope")),
         ),
         (
             "malformed",
