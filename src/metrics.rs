@@ -134,6 +134,8 @@ label! {
         Expired = "expired",
         /// Its credential does not allow this.
         Scope = "scope",
+        /// Its client had too many that are not good.
+        Throttled = "throttled",
     }
 }
 

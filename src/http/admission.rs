@@ -56,7 +56,13 @@ pub(super) fn admit<'r>(
     authenticate(app, request.headers())
         .map(Admitted::Caller)
         .map_err(|error| {
-            note(app, error, connection);
+            let is_guess = error != AuthError::Missing;
+            if is_guess && !app.throttle.fails(connection.network(), Instant::now()) {
+                note(app, AuthFailure::Throttled.as_str(), connection);
+                app.metrics.auth_failure(AuthFailure::Throttled);
+                return challenge::throttled();
+            }
+            note(app, error.as_str(), connection);
             app.metrics.auth_failure(match error {
                 AuthError::Missing => AuthFailure::Missing,
                 AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
@@ -67,13 +73,12 @@ pub(super) fn admit<'r>(
 }
 
 /// Says in the log who has no good credential, and nothing of what it is.
-fn note(app: &App, error: AuthError, connection: &Connection) {
+fn note(app: &App, reason: &str, connection: &Connection) {
     let Some(held_back) = app.strangers.pass(Instant::now()) else {
         return;
     };
-    let peer = connection.peer;
-    let client = peer.map_or_else(|| "local".to_owned(), |peer| peer.ip().to_string());
-    let reason = error.as_str();
+    let client = connection.client();
+    let client = client.map_or_else(|| "local".to_owned(), |client| client.to_string());
     tracing::info!(client, reason, held_back, "credential refused");
 }
 
@@ -95,6 +100,11 @@ pub(super) async fn admit_reader(
         return unread(response, request).await;
     }
     next.run(request).await
+}
+
+/// Whether a request may come from the page that sends it, and under the name of this server.
+pub(super) fn is_allowed(app: &App, connection: &Connection, request: &Request) -> bool {
+    check(request, connection, &app.options).is_ok()
 }
 
 /// Checks Host and Origin.

@@ -6,6 +6,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
 use super::endpoint::{self, Exchange};
+use super::reply::RetryAfter;
 use super::{metadata, reply};
 use crate::app::App;
 use crate::auth::AuthError;
@@ -20,6 +21,14 @@ pub(super) fn unauthorized(app: &App, request: &Request, error: AuthError) -> Re
     let endpoint = endpoint::at(&app.options.path, request.uri().path()).flatten();
     let metadata = metadata::url(app, &endpoint);
     refused(error, request.headers(), metadata.as_deref())
+}
+
+/// Answers a client that was wrong about its credential too often.
+pub(super) fn throttled() -> Response {
+    let message = "Too many requests without a valid credential; try again later";
+    let mut response = reply::unavailable(None, message, RetryAfter::Busy);
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response
 }
 
 fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Response {
