@@ -3,6 +3,7 @@
 mod listeners;
 mod pace;
 mod refusals;
+mod throttle;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
 use crate::execute::Executor;
-use crate::host::{HostName, Origin, PublicUrl};
+use crate::host::{Cidr, HostName, Origin, PublicUrl};
 use crate::metrics::Metrics;
 use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, Served};
@@ -28,6 +29,7 @@ use crate::task::Tasks;
 pub use listeners::{Listeners, Place};
 pub use pace::Pace;
 pub use refusals::Refusals;
+pub use throttle::Throttle;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct App {
     pub refusals: Refusals,
     /// What the log says of credentials that were refused.
     pub strangers: Pace,
+    /// How often each client was wrong about its credential.
+    pub throttle: Throttle,
     /// Cancelled when the server stops: no new work is taken.
     pub draining: CancellationToken,
     /// What the sessions sent lately.
@@ -77,6 +81,8 @@ pub struct Options {
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
     pub allowed_origins: Vec<Origin>,
+    /// Whose word counts for where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
     /// Never answer with an event stream.
     pub json_response: bool,
     /// Which eras are served.
@@ -110,6 +116,7 @@ impl Default for Options {
             public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             json_response: false,
             served: Served::Both,
             lenient_sessions: false,

@@ -19,7 +19,7 @@ use crate::cli::{
 };
 use crate::document::Diagnostic;
 use crate::environment::Variables;
-use crate::host::{HostName, Origin, PublicUrl};
+use crate::host::{Cidr, HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
@@ -52,6 +52,8 @@ pub struct Config {
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
     pub allowed_origins: Vec<Origin>,
+    /// Proxies whose word counts for where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
     /// Protocol revisions to serve.
     pub eras: Eras,
     /// Whether legacy clients get sessions, and what bounds them.
@@ -172,6 +174,7 @@ impl Config {
             public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
+            trusted_proxies: network.trusted_proxy,
             eras: serve.eras,
             sessions,
             lenient_sessions: session_options.lenient_sessions,
@@ -315,7 +318,7 @@ fn check_exposure(cli: &Cli, root: bool, warnings: &mut Vec<String>) -> anyhow::
             "everybody who can reach {address} may call every tool, without a token"
         ));
     }
-    if cli.network.tls_cert.is_none() {
+    if cli.network.tls_cert.is_none() && cli.network.trusted_proxy.is_empty() {
         warnings.push(format!(
             "{address} is served without TLS: set --tls-cert and --tls-key, or put a proxy that \
              terminates TLS in front of it"
@@ -426,7 +429,7 @@ mod tests {
 
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let cases: [(&[&str], bool, Result<usize, &str>); 13] = [
+        let cases: [(&[&str], bool, Result<usize, &str>); 14] = [
             (&[], false, Ok(0)),
             (&[], true, Ok(1)),
             (&["--listen=unix:/run/x"], false, Ok(0)),
@@ -451,6 +454,15 @@ mod tests {
                     "--auth=x",
                     "--tls-cert=x",
                     "--tls-key=x",
+                ],
+                false,
+                Ok(0),
+            ),
+            (
+                &[
+                    "--listen=0.0.0.0:80",
+                    "--auth=x",
+                    "--trusted-proxy=10.0.0.1",
                 ],
                 false,
                 Ok(0),

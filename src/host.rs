@@ -1,12 +1,14 @@
 //! Host names and origins, as they stand in headers and options: read by one grammar, so that what
 //! is allowed and what is asked for compare.
 
+mod cidr;
 mod public_url;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+pub use cidr::Cidr;
 pub use public_url::{PublicUrl, WELL_KNOWN};
 
 /// A host without its port: a name in lower case, or an IP address in its canonical form.

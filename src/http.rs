@@ -12,8 +12,10 @@ mod answer;
 mod body;
 mod challenge;
 mod connection;
+mod cors;
 mod endpoint;
 mod events;
+mod forwarded;
 mod headers;
 mod legacy;
 mod metadata;
@@ -31,7 +33,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use axum::extract::Request;
 use axum::response::Response;
-use http::Method;
+use http::{HeaderValue, Method};
 
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
@@ -54,9 +56,19 @@ struct Visitor {
 /// None: a server has an answer to everything, and hyper wants to be told so.
 pub async fn serve(
     app: Arc<App>,
-    connection: Connection,
+    mut connection: Connection,
     request: Request,
 ) -> Result<Response, Infallible> {
+    let proxies = &app.options.trusted_proxies;
+    if !proxies.is_empty() {
+        connection.forwarded = forwarded::client(proxies, &connection, request.headers());
+    }
+    let page = cors::page(&app, &connection, &request);
+    if page.is_some()
+        && let Some(response) = cors::preflight(&app, &request)
+    {
+        return Ok(shared(response, page));
+    }
     let is_head = *request.method() == Method::HEAD;
     let response = match admission::admit(&app, &connection, &request) {
         Ok(Admitted::Public(public)) => public.serve(&app, &request),
@@ -73,11 +85,20 @@ pub async fn serve(
         }
         Err(refusal) => Box::pin(admission::unread(refusal, request)).await,
     };
-    Ok(if is_head {
+    let response = if is_head {
         reply::head(response)
     } else {
         response
-    })
+    };
+    Ok(shared(response, page))
+}
+
+/// Lets the page that asked read the response, if one did.
+fn shared(response: Response, page: Option<HeaderValue>) -> Response {
+    match page {
+        Some(page) => cors::share(response, page),
+        None => response,
+    }
 }
 
 async fn route(app: Arc<App>, visitor: Visitor, request: Request) -> Response {

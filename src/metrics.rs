@@ -136,6 +136,8 @@ label! {
         Scope = "scope",
         /// Nobody could say whether its credential is good.
         Unavailable = "unavailable",
+        /// Its client had too many that are not good.
+        Throttled = "throttled",
     }
 }
 

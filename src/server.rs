@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::app::{App, Listeners, Options, Pace, Refusals};
+use crate::app::{App, Listeners, Options, Pace, Refusals, Throttle};
 use crate::audit::{self, Audit};
 use crate::auth;
 use crate::catalog::{Catalog, Current};
@@ -169,6 +169,7 @@ impl Server {
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             strangers: Pace::default(),
+            throttle: Throttle::default(),
             draining: CancellationToken::new(),
             tasks,
             histories: Histories::default(),
@@ -362,6 +363,7 @@ fn options(config: &Config) -> Options {
         public_url: config.public_url.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
         served: match config.eras {
             Eras::Both => Served::Both,
             Eras::Legacy => Served::Only(Era::Legacy),

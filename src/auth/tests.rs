@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::*;
@@ -200,4 +201,42 @@ fn weak_tokens_are_refused() {
         let error = Authenticator::single_token(&Secret::new(token)).unwrap_err();
         assert_eq!(error, expected, "{token}");
     }
+}
+
+/// Whether a credential is taken back by now.
+fn is_revoked(caller: &Caller) -> bool {
+    caller.revocation.revoked().now_or_never().is_some()
+}
+
+#[test]
+fn what_stays_the_same_goes_on_and_the_rest_is_taken_back() {
+    let now = SystemTime::UNIX_EPOCH;
+    let dba = || {
+        let (digest, caller) = token("c", "carol", None);
+        let roles = vec!["dba".to_owned()];
+        (digest, Caller { roles, ..caller })
+    };
+    let current = Current::new(Authenticator::tokens([
+        token("a", "alice", None),
+        token("b", "bob", None),
+        dba(),
+    ]));
+    let of = |token: &[u8]| authenticate(&current.load(), Some(token), now);
+    let [alice, bob, carol] =
+        [b"Bearer a", b"Bearer b", b"Bearer c"].map(|token| of(token).unwrap());
+    let mut replacements = current.replacements();
+    current.replace(Authenticator::tokens([
+        token("a", "alice", None),
+        token("c", "carol", None),
+        token("d", "dave", None),
+    ]));
+    assert!(replacements.changed().now_or_never().is_some());
+    assert!(Arc::ptr_eq(&of(b"Bearer a").unwrap(), &alice));
+    assert!(!is_revoked(&alice));
+    assert_eq!(of(b"Bearer b"), Err(AuthError::Invalid));
+    assert!(is_revoked(&bob));
+    let other = of(b"Bearer c").unwrap();
+    assert!(is_revoked(&carol), "it was more than it is");
+    assert!(!is_revoked(&other));
+    assert!(of(b"Bearer d").is_ok());
 }

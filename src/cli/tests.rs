@@ -144,6 +144,7 @@ fn wrong_values_say_what_is_right() {
             "try https://app.example.com",
         ),
         ("--allowed-origin=null", "try https://app.example.com"),
+        ("--trusted-proxy=10.0.0.1/8", "try 10.0.0.0/8"),
         (
             "--public-url=http://mcp.example.com/mcp",
             "must begin with https://",

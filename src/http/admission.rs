@@ -79,7 +79,12 @@ pub(super) fn unknown(
     request: &Request,
     error: AuthError,
 ) -> Response {
-    note(app, error, connection);
+    if is_guess(error) && !app.throttle.fails(connection.network(), Instant::now()) {
+        note(app, AuthFailure::Throttled.as_str(), connection);
+        app.metrics.auth_failure(AuthFailure::Throttled);
+        return challenge::throttled();
+    }
+    note(app, error.as_str(), connection);
     app.metrics.auth_failure(match error {
         AuthError::Missing => AuthFailure::Missing,
         AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
@@ -89,14 +94,21 @@ pub(super) fn unknown(
     challenge::unauthorized(app, request, error)
 }
 
+/// Whether a client may have made up its credential.
+fn is_guess(error: AuthError) -> bool {
+    match error {
+        AuthError::Malformed | AuthError::Invalid | AuthError::Expired => true,
+        AuthError::Missing | AuthError::Unavailable => false,
+    }
+}
+
 /// Says in the log who has no good credential, and nothing of what it is.
-fn note(app: &App, error: AuthError, connection: &Connection) {
+fn note(app: &App, reason: &str, connection: &Connection) {
     let Some(held_back) = app.strangers.pass(Instant::now()) else {
         return;
     };
-    let peer = connection.peer;
-    let client = peer.map_or_else(|| "local".to_owned(), |peer| peer.ip().to_string());
-    let reason = error.as_str();
+    let client = connection.client();
+    let client = client.map_or_else(|| "local".to_owned(), |client| client.to_string());
     tracing::info!(client, reason, held_back, "credential refused");
 }
 
@@ -118,6 +130,11 @@ pub(super) async fn admit_reader(
         return unread(response, request).await;
     }
     next.run(request).await
+}
+
+/// Whether a request may come from the page that sends it, and under the name of this server.
+pub(super) fn is_allowed(app: &App, connection: &Connection, request: &Request) -> bool {
+    check(request, connection, &app.options).is_ok()
 }
 
 /// Checks Host and Origin.

@@ -23,6 +23,14 @@ pub(super) fn unauthorized(app: &App, request: &Request, error: AuthError) -> Re
     refused(error, request.headers(), metadata.as_deref())
 }
 
+/// Answers a client that was wrong about its credential too often.
+pub(super) fn throttled() -> Response {
+    let message = "Too many requests without a valid credential; try again later";
+    let mut response = reply::unavailable(None, message, RetryAfter::Busy);
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response
+}
+
 fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Response {
     let (status, message, parameters) = match error {
         AuthError::Unavailable => {

@@ -1,7 +1,7 @@
 //! What a request may know of the connection it came on.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -15,11 +15,28 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// The address of the client; none on a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// The address of the client behind a proxy that is trusted, for one request.
+    pub forwarded: Option<IpAddr>,
     /// What becomes of what is written.
     pub link: Arc<Link>,
 }
 
 impl Connection {
+    /// The address of whoever sends the request; none on a Unix socket.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.forwarded
+            .or_else(|| self.peer.map(|peer| peer.ip().to_canonical()))
+    }
+
+    /// The client as far as clients can be told apart by their addresses: of IPv6 it is the first half,
+    /// which is what one customer of a network gets.
+    pub fn network(&self) -> Option<IpAddr> {
+        self.client().map(|client| match client {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+
     /// True if the client is on this machine.
     pub fn is_local(&self) -> bool {
         self.peer

@@ -3,7 +3,6 @@
 //! The era is decided here, once. What comes after runs straight through [`super::legacy`] or
 //! [`super::modern`].
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -78,21 +77,10 @@ impl Exchange {
     }
 
     /// What the limits per principal count by. Users of one shared token
-    /// are not limited by each other. Without credentials it is the address; of IPv6 the first half,
-    /// which is what one customer of a network gets.
+    /// are not limited by each other. Without credentials it is the network that the client is in.
     pub(super) fn bucket(&self) -> Option<Bucket> {
         match &self.caller.principal {
-            Principal::Anonymous => {
-                let peer = self.connection.peer;
-                let address = peer.map(|peer| match peer.ip().to_canonical() {
-                    IpAddr::V6(address) => {
-                        let network = address.to_bits() >> 64 << 64;
-                        IpAddr::V6(Ipv6Addr::from_bits(network))
-                    }
-                    address @ IpAddr::V4(_) => address,
-                });
-                Some(Bucket::Address(address))
-            }
+            Principal::Anonymous => Some(Bucket::Address(self.connection.network())),
             principal @ Principal::User(_) if principal.is_shared() => None,
             principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
         }
@@ -101,7 +89,7 @@ impl Exchange {
     /// Where its requests came in.
     pub(super) fn way<'a>(&'a self, session: Option<&'a SessionGuard>) -> Way<'a> {
         Way {
-            client: self.connection.peer.map(|peer| peer.ip()),
+            client: self.connection.client(),
             toolset: self.endpoint.as_deref(),
             session,
         }
@@ -159,7 +147,7 @@ pub(super) fn at(root: &str, path: &str) -> Option<Endpoint> {
 }
 
 /// The HTTP methods that the endpoint serves.
-fn allowed(app: &App) -> &'static str {
+pub(super) fn allowed(app: &App) -> &'static str {
     if has_sessions(app) {
         "GET, POST, DELETE"
     } else {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 use mcp_serve::Catalog;
-use mcp_serve::app::{App, Listeners, Options, Pace, Refusals};
+use mcp_serve::app::{App, Listeners, Options, Pace, Refusals, Throttle};
 use mcp_serve::auth::{self, Authenticator};
 use mcp_serve::catalog::{Current, Environment};
 use mcp_serve::execute::{self, Executor};
@@ -42,7 +42,12 @@ tools:
 pub(crate) const LOCAL: &str = "192.0.2.7:8080";
 
 /// Every header that a response may carry. What is not here leaks something or is a mistake.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 15] = [
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
     "allow",
     "cache-control",
     "connection",
@@ -50,6 +55,7 @@ const HEADERS: [&str; 9] = [
     "content-type",
     "mcp-session-id",
     "retry-after",
+    "vary",
     "www-authenticate",
     "x-accel-buffering",
 ];
@@ -99,6 +105,7 @@ impl InProcess {
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             strangers: Pace::default(),
+            throttle: Throttle::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),
         };

@@ -252,7 +252,8 @@ fn strangers_cause_no_fetch_and_keep_nobody_waiting() {
     // What they cause would not be answered.
     issuer.is_now(Mood::Silent);
     let began = Instant::now();
-    for number in 0..300 {
+    // Fewer than are told to wait, wherever they come from.
+    for number in 0..40 {
         let header = with(key.header(), "kid", json!(format!("random-{number}")));
         let refused = ask(&server, &key.sign(&header, &issuer.claims("mallory")));
         assert_eq!(refused.status, 401);
@@ -273,7 +274,7 @@ fn strangers_cause_no_fetch_and_keep_nobody_waiting() {
         );
     };
     counted("jwks_fetches_total{outcome=\"ok\"}", 1.0);
-    counted("auth_failures_total{reason=\"invalid\"}", 300.0);
+    counted("auth_failures_total{reason=\"invalid\"}", 40.0);
 }
 
 /// Cases W12 and W13.
@@ -399,8 +400,8 @@ fn keys_in_a_file_are_read_again_when_it_changes() {
     assert_eq!(ask(&server, &old.token(&claims)).status, 200);
     assert_eq!(ask(&server, &new.token(&claims)).status, 401);
     replace(&server, "keys.json", key_set(&[&new]).to_string());
-    let works = eventually(|| (ask(&server, &new.token(&claims)).status == 200).then_some(()));
-    assert!(works.is_some(), "the new key is not used");
+    server.wait_for_log("credentials reloaded");
+    assert_eq!(ask(&server, &new.token(&claims)).status, 200);
     assert_eq!(ask(&server, &old.token(&claims)).status, 401);
     replace(&server, "keys.json", "{}");
     server.wait_for_log("not reloaded: those may call who could before");

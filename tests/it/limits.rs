@@ -214,6 +214,8 @@ const GARBAGE: &[(&str, &[u8])] = &[
     ("zeros", &[0; 4096]),
     ("text", b"hello\r\nworld\r\n\r\n"),
     ("JSON", b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\r\n\r\n"),
+    ("a PROXY header", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("a PROXY header of version 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\0\x01\0\x02GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ("an HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
     ("HTTP/0.9", b"GET /mcp\r\n\r\n"),
     ("HTTP/3.0", b"GET /mcp HTTP/3.0\r\nHost: localhost\r\n\r\n"),

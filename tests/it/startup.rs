@@ -605,6 +605,9 @@ fn a_wrong_variable_is_named() {
             "a",
             "try https://app.example.com",
         ),
+        ("MCP_SERVE_TRUSTED_PROXY", "proxy", "try 127.0.0.1"),
+        ("MCP_SERVE_TLS_CERT", "", "--tls-cert"),
+        ("MCP_SERVE_TLS_KEY", "", "--tls-key"),
         (
             "MCP_SERVE_PUBLIC_URL",
             "mcp.example.com",

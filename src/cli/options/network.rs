@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::path;
-use crate::host::PublicUrl;
+use crate::host::{Cidr, PublicUrl};
 
 /// How clients reach the server.
 #[derive(Debug, Clone, Args)]
@@ -30,4 +30,15 @@ pub struct Network {
     #[arg(long, env = "MCP_SERVE_TLS_KEY", value_name = "FILE", value_parser = path())]
     #[arg(requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+
+    /// Address or network of proxies that are trusted to say where a request comes from, by
+    /// X-Forwarded-For or Forwarded. May be given several times. It counts for limits without a
+    /// credential and in the log, and says nothing about who calls.
+    #[arg(
+        long,
+        env = "MCP_SERVE_TRUSTED_PROXY",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub trusted_proxy: Vec<Cidr>,
 }
