@@ -375,7 +375,7 @@ pub(super) fn note(
             ..
         } => {
             let call = (trail.number(app), tool.as_ref(), context.caller.as_ref());
-            execute::log(call, started, how);
+            execute::log(call, started.elapsed(), how);
             let error_type = is_error.then_some(ErrorType::Tool);
             (Some(tool.name.as_str()), error_type)
         }

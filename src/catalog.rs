@@ -278,11 +278,23 @@ impl Catalog {
             .chain(completions.flat_map(Completions::programs))
     }
 
-    /// Returns the scopes that anything here asks of its callers.
-    pub fn scopes(&self) -> BTreeSet<&str> {
+    /// Returns the scopes that a caller needs before anything asks for more: those of `step_up` come
+    /// when they are needed.
+    pub fn first_scopes(&self) -> BTreeSet<&str> {
+        let allows = self.allows().filter(|allow| !allow.steps_up());
+        allows.flat_map(Allow::scopes).collect()
+    }
+
+    /// Whether anything here asks for this scope.
+    pub fn names_scope(&self, scope: &str) -> bool {
+        self.allows()
+            .flat_map(Allow::scopes)
+            .any(|named| named == scope)
+    }
+
+    fn allows(&self) -> impl Iterator<Item = &Allow> {
         let tools = self.all_tools().map(|tool| &tool.allow);
-        let toolsets = self.toolsets.values().map(Guarded::allow);
-        tools.chain(toolsets).flat_map(Allow::scopes).collect()
+        tools.chain(self.toolsets.values().map(Guarded::allow))
     }
 
     /// Returns the tools in the order of the file.

@@ -2,6 +2,8 @@
 //!
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
+mod audit_log;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -127,7 +129,7 @@ impl Config {
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
-        let audit = audit(&parsed, &mut warnings);
+        let audit = audit_log::settings(&parsed, &mut warnings);
         let (Some((authenticator, auth_warnings)), Some(seal), Some(tls), Some(sessions), []) =
             (authenticator, seal, tls, sessions, errors.as_slice())
         else {
@@ -367,25 +369,6 @@ fn check_metrics(options: &Metrics, warnings: &mut Vec<String>) {
     }
 }
 
-/// What the audit log is to be. Warns of settings for one that is not there.
-fn audit(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<audit::Settings> {
-    let options = &parsed.cli.audit;
-    let Some(target) = &options.audit else {
-        for option in ["--audit-mode", "--audit-arguments"] {
-            if parsed.settings.is_chosen(option) {
-                warnings.push(format!("{option} needs --audit: there is no audit log"));
-            }
-        }
-        return None;
-    };
-    Some(audit::Settings {
-        target: target.clone(),
-        mode: options.audit_mode,
-        arguments: options.audit_arguments,
-        permissions: permissions(&parsed.cli.access),
-    })
-}
-
 /// How long a client may take to open a stream again, beyond the time it was told to wait.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -592,29 +575,6 @@ mod tests {
             assert!(
                 warned.contains(expected.unwrap_or("")),
                 "{arguments:?}: {warned}"
-            );
-        }
-    }
-
-    #[test]
-    fn settings_of_an_audit_log_that_is_not_there_are_worth_a_warning() {
-        let cases: [(&[&str], usize, bool); 4] = [
-            (&[], 0, false),
-            (&["--audit=stderr", "--audit-mode=required"], 0, true),
-            (&["--audit-mode=best_effort"], 1, false),
-            (
-                &["--audit-mode=required", "--audit-arguments=none"],
-                2,
-                false,
-            ),
-        ];
-        for (arguments, expected, is_there) in cases {
-            let mut warnings = Vec::new();
-            let audit = audit(&parsed(arguments), &mut warnings);
-            assert_eq!(
-                (warnings.len(), audit.is_some()),
-                (expected, is_there),
-                "{arguments:?}"
             );
         }
     }

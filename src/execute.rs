@@ -19,6 +19,7 @@ mod identity;
 mod kept;
 mod lines;
 mod matched;
+mod memory;
 mod messages;
 mod orphans;
 mod outbound;
@@ -64,7 +65,7 @@ use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
-use call_task::{CallTask, or_lost};
+use call_task::CallTask;
 use conversation::Conversation;
 use folder::Spares;
 use gate::Gates;
@@ -317,7 +318,7 @@ impl Executor {
             Err(full) => {
                 let outcome = refusal::too_many_calls(full);
                 let call = (request.number, &*request.tool, &*request.caller);
-                log(call, started, report::label(&outcome));
+                log(call, started.elapsed(), report::label(&outcome));
                 listener.done(outcome);
                 return false;
             }
@@ -360,15 +361,21 @@ impl Executor {
                             call.run(&request.arguments, permit, conversation, &mut *listener);
                         run.await
                     }
-                    Err(outcome) => outcome,
+                    Err(outcome) => (outcome, None),
                 }
             };
-            let outcome = Box::pin(or_lost(run)).await;
-            let who = (call.number, &*call.tool, &*call.caller);
-            log(who, started, report::label(&outcome));
+            let (outcome, spare) = Box::pin(run).await;
+            let (number, tool, caller) = (call.number, call.tool, call.caller);
             // A client that calls again at once finds its share free.
-            drop(call);
+            drop(call.share);
+            let (took, how) = (started.elapsed(), report::label(&outcome).to_owned());
             listener.done(outcome);
+            // Whoever sends the outcome is woken, and runs before this task goes on.
+            tokio::task::yield_now().await;
+            log((number, &tool, &caller), took, &how);
+            if let Some(folder) = spare {
+                folder.leave();
+            }
         });
         true
     }
@@ -395,11 +402,12 @@ impl Executor {
         self.load.in_flight()
     }
 
-    /// Takes note of what dies after its parent, for a process that has called [`prepare_children`], and
-    /// removes folders that no call needs, until `closing`.
+    /// Takes note of what dies after its parent, for a process that has called [`prepare_children`], and of
+    /// memory that runs out, and removes folders that no call needs, until `closing`.
     pub async fn keep_order(&self, closing: CancellationToken) {
         while timeout(LOOK_INTERVAL, closing.cancelled()).await.is_err() {
             orphans::reap();
+            memory::look();
             self.outbound.forget_unserved();
             let unneeded = self.spares.unneeded();
             if !unneeded.is_empty() {
@@ -446,13 +454,13 @@ impl Load {
 }
 
 /// Says in the log what came of a call: `outcome` in a few words.
-pub fn log((number, tool, caller): (u64, &Tool, &Caller), started: Instant, outcome: &str) {
+pub fn log((number, tool, caller): (u64, &Tool, &Caller), took: Duration, outcome: &str) {
     tracing::info!(
         call = number,
         tool = tool.name,
         principal = %caller.principal,
         outcome,
-        duration_seconds = started.elapsed().as_secs_f64(),
+        duration_seconds = took.as_secs_f64(),
         "call"
     );
 }
@@ -477,6 +485,7 @@ pub fn prepare_children() -> io::Result<()> {
     rustix::process::setrlimit(Resource::Core, none)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     signals::handle_ignored()?;
+    memory::look();
     orphans::adopt()
 }
 

@@ -118,8 +118,8 @@ impl Redactor {
         text
     }
 
-    /// The beginning of an output that goes on, without what can be the first part of a secret: the
-    /// rest of it is not there any more, so that nothing else would find it.
+    /// The beginning of an output that goes on, without a part of a character and without what can be the
+    /// first part of a secret: the rest of it is not there any more, so that nothing else would find it.
     pub fn cut_end<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let starts = self.needles().filter_map(|secret| {
             let parts = (1..secret.len().min(bytes.len() + 1)).rev();
@@ -132,10 +132,17 @@ impl Redactor {
         while let Some((start, _)) = self.around(bytes, end).min() {
             end = start;
         }
-        bytes.get(..end).unwrap_or_default()
+        let beginning = bytes.get(..end).unwrap_or_default();
+        match std::str::from_utf8(beginning) {
+            Err(error) if error.error_len().is_none() => {
+                beginning.get(..error.valid_up_to()).unwrap_or_default()
+            }
+            _ => beginning,
+        }
     }
 
-    /// The end of an output whose beginning is left out, without what can be the last part of a secret.
+    /// The end of an output whose beginning is left out, without a part of a character and without what
+    /// can be the last part of a secret.
     pub fn cut_start<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let ends = self.needles().filter_map(|secret| {
             let parts = (1..secret.len().min(bytes.len() + 1)).rev();
@@ -146,7 +153,11 @@ impl Redactor {
         while let Some((_, end)) = self.around(bytes, start).max_by_key(|(_, end)| *end) {
             start = end;
         }
-        bytes.get(start..).unwrap_or_default()
+        let end = bytes.get(start..).unwrap_or_default();
+        let is_inside = |byte: &&u8| **byte & 0xc0 == 0x80;
+        // A character has three bytes at most behind its first.
+        let inside = end.iter().take(3).take_while(is_inside).count();
+        end.get(inside..).unwrap_or_default()
     }
 
     /// Where secrets begin and end that a cut at this place would go through.
@@ -317,6 +328,28 @@ mod tests {
         assert_eq!(alike.cut_start(b"yyyyyy"), b"yyyyy");
         assert_eq!(alike.cut_end(b"a zzzzzz zzz"), b"a zzzzzz ");
         assert_eq!(alike.cut_end(b"a zzzzzzz"), b"a ", "nor a part of another");
+    }
+
+    #[test]
+    fn no_part_of_a_character_is_left_at_a_cut() {
+        let none = Redactor::default();
+        let ends: [(&[u8], &[u8]); 4] = [
+            (b"plain", b"plain"),
+            ("ab\u{20ac}".as_bytes(), "ab\u{20ac}".as_bytes()),
+            (b"ab\xe2\x82", b"ab"),
+            (b"a\xffb\xe2\x82", b"a\xffb\xe2\x82"),
+        ];
+        for (bytes, expected) in ends {
+            assert_eq!(none.cut_end(bytes), expected, "{bytes:?}");
+        }
+        let starts: [(&[u8], &[u8]); 3] = [
+            (b"plain", b"plain"),
+            (b"\x82\xacab", b"ab"),
+            (b"\x80\x80\x80\x80a", b"\x80a"),
+        ];
+        for (bytes, expected) in starts {
+            assert_eq!(none.cut_start(bytes), expected, "{bytes:?}");
+        }
     }
 
     #[test]

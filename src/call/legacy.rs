@@ -13,7 +13,7 @@ use crate::call;
 use crate::dispatch::{self, Call, Context, InsufficientScope, Plan};
 use crate::execute::{Input, Stop};
 use crate::protocol::jsonrpc::{
-    ErrorObject, Notification, Request, RequestId, RequestKey, Response,
+    ErrorObject, INTERNAL_ERROR, Notification, Request, RequestId, RequestKey, Response,
 };
 use crate::protocol::mcp::Method;
 use crate::session::{Refused, SessionGuard};
@@ -21,6 +21,15 @@ use crate::stream::Outbox;
 
 /// What a client is told whose session is used as often at once as it can be.
 pub(crate) const CROWDED: &str = "Too many requests of this session are open; try again later";
+
+/// The error of a call that its session refuses, where that has no status of its own; `gone` if the
+/// session ended meanwhile.
+pub(crate) fn refused(refused: &Refused, gone: impl FnOnce() -> ErrorObject) -> ErrorObject {
+    match refused {
+        Refused::Crowded => ErrorObject::new(INTERNAL_ERROR, CROWDED),
+        Refused::NotFound => gone(),
+    }
+}
 
 /// Takes note of a notification. Those that mean nothing here are ignored.
 pub(crate) fn notified(session: &SessionGuard, notification: &Notification) {

@@ -182,23 +182,24 @@ impl Allow {
 
     /// Whether it asks for a scope.
     pub(crate) fn names_scopes(&self) -> bool {
-        self.named_scopes().next().is_some()
+        self.scopes().next().is_some()
     }
 
-    /// The scopes that a client should begin with. It is told of the others when it needs them.
+    /// The scopes that it asks for, in one way or another.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.named_scopes().filter(|_| !self.step_up)
-    }
-
-    fn named_scopes(&self) -> impl Iterator<Item = &str> {
         let ways = self
             .conditions
             .iter()
             .flat_map(|conditions| &conditions.ways);
-        let scopes = ways
+        let claims = ways
             .flatten()
             .filter(|claim| claim.kind == ClaimKind::Scope);
-        scopes.map(|claim| claim.value.as_str())
+        claims.map(|claim| claim.value.as_str())
+    }
+
+    /// Whether who lacks nothing but scopes is told so.
+    pub(crate) fn steps_up(&self) -> bool {
+        self.step_up
     }
 
     /// Reads a list whose items are claims, or lists of claims.
@@ -363,14 +364,6 @@ mod tests {
     }
 
     #[test]
-    fn a_client_begins_with_the_scopes_that_it_is_not_told_of_later() {
-        let allow = allow("[scope:a, role:b, [scope:c:d, tenant:e]]");
-        assert_eq!(allow.scopes().collect::<Vec<_>>(), ["a", "c:d"]);
-        assert_eq!(allow.with_step_up(true).scopes().count(), 0);
-        assert_eq!(Allow::default().scopes().count(), 0);
-    }
-
-    #[test]
     fn who_lacks_nothing_but_scopes_is_told_which() {
         let ann = caller(&["ops"], &["read"]);
         let needs = |scopes: &'static str| Some(scopes);
@@ -405,6 +398,13 @@ mod tests {
         }
         let granted = allow("[scope:read]").with_step_up(true);
         assert_eq!(granted.access(&ann), Access::Granted);
+    }
+
+    #[test]
+    fn the_scopes_that_are_asked_for_are_known() {
+        let allow = allow("[scope:a, role:b, [scope:c:d, tenant:e]]");
+        assert_eq!(allow.scopes().collect::<Vec<_>>(), ["a", "c:d"]);
+        assert_eq!(Allow::default().scopes().count(), 0);
     }
 
     #[test]

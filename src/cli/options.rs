@@ -16,7 +16,6 @@ use super::values::{
 };
 use crate::host::{HostName, Origin};
 use crate::units;
-
 pub use audit::Audit;
 pub use network::Network;
 

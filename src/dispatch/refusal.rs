@@ -28,6 +28,13 @@ impl InsufficientScope {
         needed
     }
 
+    /// Asks for what is named here as well, so that a client does not lose it.
+    #[must_use]
+    pub fn beside<'a>(mut self, granted: impl Iterator<Item = &'a str>) -> Self {
+        self.add(granted);
+        self
+    }
+
     /// Asks for what another part of the request needs, too.
     pub(super) fn join(&mut self, other: &Self) {
         self.add(other.scopes.iter().map(String::as_str));

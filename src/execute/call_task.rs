@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::conversation::{Conversation, Unanswered};
 use super::deadline::Deadline;
-use super::folder::{Folder, Spares};
+use super::folder::{Ended, Folder, Spares};
 use super::gate::Gates;
 use super::kept::{Beyond, Rest};
 use super::outbound::{Errand, Outbound, Sent};
@@ -76,71 +76,61 @@ impl CallTask {
         }
     }
 
-    /// Runs the call to its outcome.
+    /// Runs the call to its outcome. Returned with it is the folder that the call leaves to a later one.
     pub(super) async fn run(
         &self,
         arguments: &Arguments,
         permit: OwnedSemaphorePermit,
+        conversation: Conversation,
+        listener: &mut dyn Listener,
+    ) -> (Outcome, Option<Folder>) {
+        let mut spare = None;
+        let running = self.try_run((arguments, permit), conversation, listener, &mut spare);
+        let outcome = or_lost(running.map(|ended| ended.unwrap_or_else(|early| early))).await;
+        (outcome, spare)
+    }
+
+    /// Runs the call; the error is an outcome too, of one that did not come to its work.
+    async fn try_run(
+        &self,
+        (arguments, permit): (&Arguments, OwnedSemaphorePermit),
         mut conversation: Conversation,
         listener: &mut dyn Listener,
-    ) -> Outcome {
+        spare: &mut Option<Folder>,
+    ) -> Result<Outcome, Outcome> {
         let permit = if self.tool.asks() && !self.tool.asks_for_values() {
             // A call that cannot run anyway is not worth a question.
-            match self.work(arguments, &self.deadline(), permit).await {
-                Ok((_, permit)) => permit,
-                Err(outcome) => return outcome,
-            }
+            self.work(arguments, &self.deadline(), permit).await?.1
         } else {
             permit
         };
-        let (arguments, permit) = match self.ask(arguments, permit, &mut conversation).await {
-            Ok(asked) => asked,
-            Err(outcome) => return outcome,
-        };
+        let (arguments, permit) = self.ask(arguments, permit, &mut conversation).await?;
         let deadline = self.deadline();
-        let (work, permit) = match self.work(&arguments, &deadline, permit).await {
-            Ok(work) => work,
-            Err(outcome) => return outcome,
-        };
         let mut reporter = Reporter::new(listener);
-        let turn = self.turn(&arguments, permit, &deadline, &mut reporter);
-        let turn = match turn.await {
-            Ok(turn) => turn,
-            Err(outcome) => return outcome,
-        };
-        // What a path led to before the wait may be something else now.
-        let (work, turn) = if turn.has_waited && self.tool.looks_up_paths() {
-            match self.work(&arguments, &deadline, turn).await {
-                Ok(work) => work,
-                Err(outcome) => return outcome,
-            }
-        } else {
-            (work, turn)
-        };
+        let (work, turn) = self
+            .work_in_turn(&arguments, permit, &deadline, &mut reporter)
+            .await?;
         let mut command = match work {
             Work::Run(command) => command,
             Work::Send(request) => {
                 conversation.begin();
                 let outcome = Box::pin(self.send(&request, &deadline, reporter)).await;
                 drop(turn);
-                return outcome;
+                return Ok(outcome);
             }
-            Work::Answer(content) => return report::answered(content),
-            Work::Read(path) => return self.read(path, &deadline, turn).await,
+            Work::Answer(content) => return Ok(report::answered(content)),
+            Work::Read(path) => return Ok(self.read(path, &deadline, turn).await),
         };
         let variables = identity::variables(self);
         identity::set(&mut command.environment, &variables);
         // A call that was given up already does nothing at all.
         if let Some(stopped) = self.is_stopped() {
-            return Outcome::Stopped(stopped);
+            return Err(Outcome::Stopped(stopped));
         }
         conversation.begin();
         reporter.begins();
         let input = input_of(&self.tool, command.input.take());
-        let (folder, turn) = match self.folder(&mut command, &deadline, turn).await {
-            Ok(made) => made,
-            Err(outcome) => return outcome,
-        };
+        let (folder, turn) = self.folder(&mut command, &deadline, turn).await?;
         let start = Start {
             call: self.number,
             folder,
@@ -152,20 +142,41 @@ impl CallTask {
             mut process,
             folder,
             mark,
-        } = match starting::start(command, start).await {
-            Ok(started) => started,
-            Err(reason) => {
-                let (program, error) = (program.display(), &reason.error);
-                tracing::warn!(tool = self.tool.name, %program, %error, "a tool could not be started");
-                return report::not_started(&reason);
-            }
-        };
+        } = starting::start(command, start).await.map_err(|reason| {
+            let (program, error) = (program.display(), &reason.error);
+            tracing::warn!(tool = self.tool.name, %program, %error, "a tool could not be started");
+            report::not_started(&reason)
+        })?;
         // What was started is ended as always, also when its words make something of ours panic.
         let confined = mark.map(|mark| (mark, program));
         let listening = self.listen((&mut process, confined), deadline, conversation, reporter);
         let outcome = or_lost(Box::pin(listening)).await;
-        self.clean_up(process, folder, turn);
-        outcome
+        *spare = self.clean_up(process, folder, turn);
+        Ok(outcome)
+    }
+
+    /// Renders what the call does, once it is its turn.
+    async fn work_in_turn(
+        &self,
+        arguments: &Arguments,
+        permit: Option<OwnedSemaphorePermit>,
+        deadline: &Deadline,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(Work, Turn), Outcome> {
+        let looks_up = self.tool.looks_up_paths();
+        // What cannot run anyway need not wait. But nothing is looked up without a permit.
+        let (work, permit) = if looks_up && permit.is_none() {
+            (None, permit)
+        } else {
+            let (work, permit) = self.work(arguments, deadline, permit).await?;
+            (Some(work), permit)
+        };
+        let turn = self.turn(arguments, permit, deadline, reporter).await?;
+        match work {
+            // What a path led to before the wait may be something else now.
+            Some(work) if !(looks_up && turn.has_waited) => Ok((work, turn)),
+            _ => self.work(arguments, deadline, turn).await,
+        }
     }
 
     /// Asks what the definition wants to know. A user takes long: while somebody is asked, the permit is
@@ -375,7 +386,7 @@ impl CallTask {
     }
 
     async fn filtered(&self, printed: Printed) -> Result<Printed, Failed> {
-        let Some(selection) = output::to_select(&self.tool, &printed.output)? else {
+        let Some(selection) = output::to_select(&self.tool, &printed)? else {
             return Ok(printed);
         };
         let values = filter::select(&self.tasks, &self.stuck, selection).await?;
@@ -421,17 +432,19 @@ impl CallTask {
         stopped.next().map(|(_, reason)| reason)
     }
 
-    /// Ends what still runs, then gives folder and turn back: behind the outcome, not before it.
-    fn clean_up(&self, process: Process, folder: Option<Folder>, turn: Turn) {
+    /// Ends what still runs, then gives folder and turn back: behind the outcome, not before it. Returns a
+    /// folder that a later call may have.
+    fn clean_up(&self, process: Process, folder: Option<Folder>, turn: Turn) -> Option<Folder> {
         // A process that is being ended may still need the folder it runs in.
         let folder = if process.is_over() {
-            folder.and_then(Folder::end_empty)
+            match folder.map(Folder::ended) {
+                Some(Ended::Spare(folder)) => return Some(folder),
+                None | Some(Ended::Gone) => return None,
+                Some(Ended::Full(folder)) => Some(folder),
+            }
         } else {
             folder
         };
-        if process.is_over() && folder.is_none() {
-            return;
-        }
         let cancel = self.tool.cancel;
         let kill = self.kill.clone();
         let stuck = self.stuck.clone();
@@ -447,6 +460,7 @@ impl CallTask {
             }
             drop(turn);
         });
+        None
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -41,7 +40,7 @@ pub(super) struct Selection {
     /// The most that it may give, in bytes.
     pub(super) limit: usize,
     /// What it may not say.
-    pub(super) secrets: Arc<Redactor>,
+    pub(super) secrets: Redactor,
 }
 
 /// Runs a filter, and returns what it gives. Dropped before, the filter is stopped.
@@ -126,6 +125,9 @@ async fn values(
                 )))
             }
         },
+        Finished::Ended(End::OutOfMemory(_)) => {
+            Err(failed("was ended by the kernel: memory ran out"))
+        }
         Finished::Ended(End::Overflow) => Err(failed(format!(
             "gives more than {limit} bytes; select less, or ask for less"
         ))),

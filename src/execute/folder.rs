@@ -20,6 +20,17 @@ const PRIVATE_FOLDER: u32 = 0o700;
 /// Nobody but the server's user may read or write.
 const PRIVATE_FILE: u32 = 0o600;
 
+/// The folder of a call that is over.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// A later call may have it.
+    Spare(Folder),
+    /// It was empty, and is removed.
+    Gone,
+    /// There is something in it.
+    Full(Folder),
+}
+
 /// The folder of a call. It is removed with what is in it when this is dropped, which blocks.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -46,7 +57,6 @@ impl Folder {
             return Ok(None);
         }
         let spare = spares.take(principal);
-        let spare = spare.and_then(|spare| spare.renamed(&parent).ok());
         let mut folder = spare.map_or_else(|| Self::new(&parent), Ok)?;
         folder.spares = Some((Arc::clone(spares), principal.clone()));
         Ok(Some(folder))
@@ -81,14 +91,15 @@ impl Folder {
         })
     }
 
-    /// The same folder by a name that nobody knows yet.
-    fn renamed(mut self, parent: &Path) -> io::Result<Self> {
+    /// Gives the folder a name that nobody knows yet.
+    fn rename(&mut self) -> io::Result<()> {
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
         let path = CallFolder::new(parent).path;
         let here = rustix::fs::CWD;
         rustix::fs::renameat_with(here, &self.path, here, &path, RenameFlags::NOREPLACE)?;
         self.workdir.clone_from(&path);
         self.path = path;
-        Ok(self)
+        Ok(())
     }
 
     /// All of it.
@@ -101,14 +112,26 @@ impl Folder {
         &self.workdir
     }
 
-    /// Leaves the folder to a later call, or removes it if it is empty, as most are; else gives it back.
-    pub(super) fn end_empty(mut self) -> Option<Self> {
-        let mut left = match self.spares.take() {
-            Some((spares, principal)) => spares.keep(principal, self)?,
-            None => self,
-        };
-        left.is_gone = std::fs::remove_dir(&left.path).is_ok();
-        (!left.is_gone).then_some(left)
+    /// Removes the folder of a call that is over if it is empty, as most are, unless a later call may have
+    /// it.
+    pub(super) fn ended(mut self) -> Ended {
+        if self.spares.is_some() && spares::is_as_made(&self).unwrap_or(false) {
+            return Ended::Spare(self);
+        }
+        self.is_gone = std::fs::remove_dir(&self.path).is_ok();
+        if self.is_gone {
+            Ended::Gone
+        } else {
+            Ended::Full(self)
+        }
+    }
+
+    /// Leaves a spare folder to a later call, or removes it if there are enough.
+    pub(super) fn leave(mut self) {
+        let kept = self.rename();
+        if let Some((spares, principal)) = self.spares.take().filter(|_| kept.is_ok()) {
+            spares.keep(principal, self);
+        }
     }
 
     /// Removes the folder with what is in it, off the reactor.
@@ -179,13 +202,64 @@ mod tests {
         let mut folder = Folder::new(parent.path()).unwrap();
         folder.spares = Some((Arc::clone(&spares), Principal::Anonymous));
         let old = folder.path().to_owned();
-        assert!(folder.end_empty().is_none());
+        folder.leave();
         let folder = spares.take(&Principal::Anonymous).unwrap();
-        let folder = folder.renamed(parent.path()).unwrap();
         assert!(folder.workdir().is_dir() && !old.exists());
         assert_eq!(folder.workdir(), folder.path());
         drop(folder);
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    type Change = fn(&Path, &Path);
+
+    #[test]
+    fn a_folder_that_a_call_has_changed_is_not_for_another() {
+        let parent = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let cases: [(&str, Change, &str); 6] = [
+            ("nothing", |_, _| (), "spare"),
+            (
+                "a file",
+                |path, _| std::fs::write(path.join("x"), "").unwrap(),
+                "full",
+            ),
+            (
+                "a hidden folder",
+                |path, _| std::fs::create_dir(path.join(".x")).unwrap(),
+                "full",
+            ),
+            (
+                "its mode",
+                |path, _| std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap(),
+                "gone",
+            ),
+            (
+                "a link in its place",
+                |path, elsewhere| {
+                    std::fs::remove_dir(path).unwrap();
+                    std::os::unix::fs::symlink(elsewhere, path).unwrap();
+                },
+                "full",
+            ),
+            (
+                "it is gone",
+                |path, _| std::fs::remove_dir(path).unwrap(),
+                "full",
+            ),
+        ];
+        for (name, change, expected) in cases {
+            let mut folder = Folder::new(parent.path()).unwrap();
+            folder.spares = Some((Arc::default(), Principal::Anonymous));
+            change(&folder.path, elsewhere.path());
+            let found = match folder.ended() {
+                Ended::Spare(_) => "spare",
+                Ended::Gone => "gone",
+                Ended::Full(_) => "full",
+            };
+            assert_eq!(found, expected, "{name}");
+        }
+        let unshared = Folder::new(parent.path()).unwrap();
+        assert!(matches!(unshared.ended(), Ended::Gone));
     }
 
     #[test]

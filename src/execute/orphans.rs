@@ -106,12 +106,12 @@ impl Leader {
         ))
     }
 
-    /// Forgets the process, which must have ended: its number may be given to a stranger now.
-    pub(super) fn reap(&mut self) -> io::Result<()> {
+    /// Forgets the process, which must have ended, and returns how: its number may be given to a stranger
+    /// now.
+    pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         let _guard = CHILDREN.read();
         LEADERS.lock().remove(&self.pid.as_raw_pid());
-        self.child.wait()?;
-        Ok(())
+        self.child.wait()
     }
 
     /// Gives up a process that was killed: it is reaped as what is left behind.

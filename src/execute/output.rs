@@ -25,14 +25,15 @@ pub(super) struct Failed {
 }
 
 /// What a filter is given of an output: JSON. `None` if there is no filter for it.
-pub(super) fn to_select(tool: &Tool, stdout: &[u8]) -> Result<Option<Selection>, Failed> {
+pub(super) fn to_select(tool: &Tool, printed: &Printed) -> Result<Option<Selection>, Failed> {
     let Some(filter) = tool.output.select() else {
         return Ok(None);
     };
-    let stdout = without_mark(stdout);
+    let secrets = printed.secrets(tool);
+    let stdout = without_mark(&printed.output);
     let input = match &tool.output.form {
         Form::Json => {
-            parsed(stdout, tool.secrets())?;
+            parsed(stdout, &secrets)?;
             stdout.to_owned()
         }
         Form::Lines => {
@@ -50,7 +51,7 @@ pub(super) fn to_select(tool: &Tool, stdout: &[u8]) -> Result<Option<Selection>,
         filter: filter.to_owned(),
         input,
         limit: tool.max_output,
-        secrets: Arc::clone(tool.secrets()),
+        secrets,
     }))
 }
 
@@ -62,7 +63,7 @@ pub(super) fn result(
 ) -> Result<CallToolResult, Failed> {
     let secrets = printed.secrets(tool);
     if let Some(link) = printed.link {
-        let beginning = beginning(&printed.output, &secrets);
+        let beginning = secrets.cut_end(&printed.output);
         return Ok(linked(tool, beginning, link, note));
     }
     let stdout = match printed.rest {
@@ -132,7 +133,7 @@ pub(super) fn cut(tool: &Tool, printed: &Printed) -> CallToolResult {
                 is_error: tool.annotations.read_only != Some(true),
                 ..text(
                     tool,
-                    beginning(&printed.output, &printed.secrets(tool)),
+                    printed.secrets(tool).cut_end(&printed.output),
                     Some(&note),
                 )
             };
@@ -337,31 +338,11 @@ fn parsed(stdout: &[u8], secrets: &Redactor) -> Result<Value, Failed> {
     })
 }
 
-/// Bytes that were cut, without the part of a character that the cut left at their end.
-fn whole_characters(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => {
-            bytes.get(..error.valid_up_to()).unwrap_or_default()
-        }
-        _ => bytes,
-    }
-}
-
-/// The beginning of an output that goes on, as far as it may be told.
-fn beginning<'a>(bytes: &'a [u8], secrets: &Redactor) -> &'a [u8] {
-    whole_characters(secrets.cut_end(bytes))
-}
-
 /// The beginning and the end of an output, and between them how much is left out.
 fn joined(beginning: &[u8], end: &End, secrets: &Redactor) -> Vec<u8> {
-    let beginning = self::beginning(beginning, secrets);
-    let rest = secrets.cut_start(&end.bytes);
-    let continued = (rest.iter())
-        .take_while(|byte| **byte & 0xc0 == 0x80)
-        .take(3)
-        .count();
+    let beginning = secrets.cut_end(beginning);
     let left_out = format!("\n[… {} bytes left out …]\n", end.left_out);
-    let rest = rest.get(continued..).unwrap_or_default();
+    let rest = secrets.cut_start(&end.bytes);
     [beginning, left_out.as_bytes(), rest].concat()
 }
 
@@ -392,19 +373,30 @@ pub(super) fn with_notes(bytes: &[u8], note: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::catalog::{Catalog, Environment};
 
     #[test]
-    fn a_cut_inside_a_character_is_no_error() {
-        let cases: [(&[u8], &[u8]); 4] = [
-            (b"plain", b"plain"),
-            ("ab\u{20ac}".as_bytes(), "ab\u{20ac}".as_bytes()),
-            (b"ab\xe2\x82", b"ab"),
-            (b"a\xffb\xe2\x82", b"a\xffb\xe2\x82"),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(whole_characters(bytes), expected, "{bytes:?}");
-        }
+    fn a_filter_tells_no_credential_of_its_input() {
+        let text = "tools: {t: {description: d, exec: /bin/true, output: {type: json, select: .}}}";
+        let loaded = Catalog::parse(text, Path::new("tools.yaml"), &Environment::default());
+        let catalog = loaded.unwrap().catalog;
+        let printed = Printed {
+            output: b"{}".to_vec(),
+            rest: Rest::Nothing,
+            media: None,
+            link: None,
+            selected: None,
+            result: None,
+            cut_message: None,
+            credential: Redactor::new(["fetched-token"]).unwrap(),
+        };
+        let selection = to_select(catalog.tool("t").unwrap(), &printed);
+        let selection = selection.unwrap().unwrap();
+        let told = selection.secrets.cut("a fetched-token".to_owned(), 4);
+        assert_eq!(told, "a **…");
     }
 
     #[test]

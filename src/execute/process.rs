@@ -9,15 +9,16 @@
 //! Anything that would force `fork` instead (`pre_exec`, user ids) is not used.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bytes::BufMut as _;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt as _;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::deadline::Deadline;
 use super::kept::Overflow;
+use super::memory;
 use super::orphans::{self, Leader};
 use super::stderr::Stderr;
 use super::stdin::{Input, Stdin};
@@ -81,7 +83,20 @@ pub(super) struct Process {
     stdout: pipe::Receiver,
     /// `None` if it is in the output.
     stderr: Option<pipe::Receiver>,
+    /// `None` once its leader has ended.
+    writers: Option<Writers>,
     state: State,
+}
+
+/// The writing ends of the pipes, which a command holds also when its process was started. While the
+/// server has them the pipes cannot end, so that the end of a process wakes it once and not three times.
+struct Writers(#[expect(dead_code, reason = "kept for its descriptors")] Command);
+
+/// A command holds values, which may be secret.
+impl fmt::Debug for Writers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Writers")
+    }
 }
 
 /// How far a process has come.
@@ -112,6 +127,8 @@ pub(super) enum End {
     Exited(ExitStatus),
     /// It exited, but something it left behind kept its output open.
     ExitedLeaving(ExitStatus),
+    /// It was killed, as the kernel kills what uses most when memory runs out, and memory has run out.
+    OutOfMemory(ExitStatus),
     /// It printed more than the limit; it may still be running.
     Overflow,
 }
@@ -128,7 +145,7 @@ impl Process {
             clippy::disallowed_methods,
             reason = "the one place where a process starts"
         )]
-        let mut command = std::process::Command::new(spawn.program);
+        let mut command = Command::new(spawn.program);
         if let Some(name) = spawn.name {
             command.arg0(name);
         }
@@ -145,8 +162,6 @@ impl Process {
             command.process_group(0);
         }
         let (mut leader, stdin) = Leader::start(spawn.call, || command.spawn())?;
-        // It holds the writing ends too.
-        drop(command);
         offer_to_oom_killer(leader.pid);
         let stdin = Stdin::open(stdin, spawn.input.take().unwrap_or_default());
         let opened = stdin.and_then(|stdin| Ok((stdin, orphans::open_pidfd(leader.pid)?)));
@@ -157,6 +172,7 @@ impl Process {
                 stdin,
                 stdout: output.stdout.0,
                 stderr: output.stderr.0,
+                writers: Some(Writers(command)),
                 state: State::Running,
             }),
             Err(error) => {
@@ -186,9 +202,12 @@ impl Process {
     ) -> io::Result<Finished> {
         let mut stdout_chunk = Vec::with_capacity(READ);
         let mut stderr_chunk = Vec::with_capacity(READ);
-        let (mut stdout_open, mut stderr_open) = (true, self.stderr.is_some());
+        let mut open = Open {
+            stdout: true,
+            stderr: self.stderr.is_some(),
+        };
         let mut window: Option<Instant> = None;
-        while stdout_open || stderr_open || window.is_none() {
+        while open.has_one() || window.is_none() {
             if stdout.must_end() {
                 return Ok(Finished::Asked);
             }
@@ -196,15 +215,15 @@ impl Process {
             let (is_behind, has_work) = (stdout.is_behind(), stdout.has_work());
             let due = stdout.due();
             tokio::select! {
-                read = self.stdout.read_buf(&mut stdout_chunk), if stdout_open && !is_behind => {
-                    stdout_open = read? > 0;
+                read = self.stdout.read_buf(&mut stdout_chunk), if open.stdout && !is_behind => {
+                    open.stdout = read? > 0;
                     if stdout.push(&stdout_chunk) == Err(Overflow) {
                         return Ok(Finished::Ended(End::Overflow));
                     }
                     stdout_chunk.clear();
                 }
-                read = read(&mut self.stderr, &mut stderr_chunk), if stderr_open => {
-                    stderr_open = read? > 0;
+                read = read(&mut self.stderr, &mut stderr_chunk), if open.stderr => {
+                    open.stderr = read? > 0;
                     stderr.push(&stderr_chunk, |progress| stdout.report(progress));
                     stderr_chunk.clear();
                 }
@@ -212,6 +231,10 @@ impl Process {
                     // The flag stays set: a process that ended stays ended.
                     exited?.retain_ready();
                     window = Some(Instant::now() + PIPE_WINDOW);
+                    self.writers = None;
+                    if self.take_rest((stdout, stderr), &mut open)? == Err(Overflow) {
+                        return Ok(Finished::Ended(End::Overflow));
+                    }
                 }
                 () = sleep_until(window.unwrap_or_else(Instant::now)), if window.is_some() => break,
                 line = stdout.proceed(), if has_work => match line {
@@ -226,17 +249,8 @@ impl Process {
             }
         }
         // On a busy machine the window may be over before what came in it was looked at.
-        if stdout_open {
-            let rest = rest(&self.stdout)?;
-            stdout_open = rest.is_open;
-            if stdout.push(&rest.bytes) == Err(Overflow) {
-                return Ok(Finished::Ended(End::Overflow));
-            }
-        }
-        if let Some(pipe) = self.stderr.as_ref().filter(|_| stderr_open) {
-            let rest = rest(pipe)?;
-            stderr_open = rest.is_open;
-            stderr.push(&rest.bytes, |progress| stdout.report(progress));
+        if self.take_rest((stdout, stderr), &mut open)? == Err(Overflow) {
+            return Ok(Finished::Ended(End::Overflow));
         }
         stderr.finish(|progress| stdout.report(progress));
         let status = self.end()?;
@@ -244,12 +258,37 @@ impl Process {
             End::Overflow
         } else if stdout.must_end() {
             return Ok(Finished::Asked);
-        } else if stdout_open || stderr_open {
+        } else if status.signal() == Some(Signal::KILL.as_raw()) && memory::has_run_out() {
+            let pid = self.leader.pid.as_raw_pid();
+            tracing::warn!(pid, "a program was killed when memory ran out");
+            End::OutOfMemory(status)
+        } else if open.has_one() {
             End::ExitedLeaving(status)
         } else {
             End::Exited(status)
         };
         Ok(Finished::Ended(end))
+    }
+
+    /// Takes what is in the pipes that are open now, without waiting for more.
+    fn take_rest(
+        &self,
+        (stdout, stderr): (&mut Stdout<'_>, &mut Stderr<'_>),
+        open: &mut Open,
+    ) -> io::Result<Result<(), Overflow>> {
+        if open.stdout {
+            let rest = rest(&self.stdout)?;
+            open.stdout = rest.is_open;
+            if stdout.push(&rest.bytes) == Err(Overflow) {
+                return Ok(Err(Overflow));
+            }
+        }
+        if let Some(pipe) = self.stderr.as_ref().filter(|_| open.stderr) {
+            let rest = rest(pipe)?;
+            open.stderr = rest.is_open;
+            stderr.push(&rest.bytes, |progress| stdout.report(progress));
+        }
+        Ok(Ok(()))
     }
 
     /// True when the process ended and nothing of it is left.
@@ -261,11 +300,11 @@ impl Process {
     fn end(&mut self) -> io::Result<ExitStatus> {
         self.state = State::Ended;
         signal_group(self.leader.pid, Signal::KILL);
-        let status = self.leader.status()?;
-        if self.leader.kill_orphans() {
-            self.leader.reap()?;
-            self.state = State::Gone;
+        if !self.leader.kill_orphans() {
+            return self.leader.status();
         }
+        let status = self.leader.reap()?;
+        self.state = State::Gone;
         Ok(status)
     }
 
@@ -316,6 +355,7 @@ impl Process {
     /// Completes when the leader has ended and every pipe is closed. What is still printed is read
     /// and dropped, so that a program which says goodbye is not killed by that.
     async fn closed(&mut self) {
+        self.writers = None;
         let stderr = async {
             if let Some(stderr) = &mut self.stderr {
                 drain(stderr).await;
@@ -375,6 +415,19 @@ async fn read(pipe: &mut Option<pipe::Receiver>, chunk: &mut Vec<u8>) -> io::Res
     }
 }
 
+/// The pipes that have not come to their end.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Open {
+    fn has_one(self) -> bool {
+        self.stdout || self.stderr
+    }
+}
+
 /// What is in a pipe now.
 struct Rest {
     bytes: Vec<u8>,
@@ -383,18 +436,18 @@ struct Rest {
 
 /// Reads what is in a pipe, without waiting for more: at most what a pipe holds.
 fn rest(pipe: &pipe::Receiver) -> io::Result<Rest> {
-    let mut bytes = Vec::with_capacity(MAX_REST);
+    let mut bytes = Vec::new();
+    // One byte more tells a full pipe that is closed from one that goes on.
     let is_open = loop {
-        // One byte more tells a full pipe that is closed from one that goes on.
-        let room = (MAX_REST + 1).saturating_sub(bytes.len());
-        if room == 0 {
+        if bytes.len() > MAX_REST {
             break true;
         }
-        match pipe.try_read_buf(&mut (&mut bytes).limit(room)) {
+        bytes.reserve(READ);
+        match rustix::io::read(pipe, spare_capacity(&mut bytes)) {
             Ok(0) => break false,
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
-            Err(error) => return Err(error),
+            Err(Errno::AGAIN) => break true,
+            Err(error) => return Err(error.into()),
         }
     };
     Ok(Rest { bytes, is_open })

@@ -118,7 +118,7 @@ fn too_often(rate: Option<Rate>, wait: Duration) -> Outcome {
             "The tool may be called {rate}; nothing was run; try again in {retry_after} s"
         )
         .into(),
-        retry_after: retry_after.max(SOON),
+        retry_after,
     })
 }
 

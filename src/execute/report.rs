@@ -80,9 +80,20 @@ pub(super) fn is_result(tool: &Tool, printed: &Printed, end: &End) -> bool {
 /// What came of a process that ended by itself, or printed too much. `stderr` is the end of its
 /// standard error.
 pub(super) fn outcome(tool: &Tool, mut printed: Printed, end: &End, stderr: &[u8]) -> Outcome {
+    let stderr = match tool.output.stderr {
+        Stderr::Never | Stderr::Merge => &[],
+        Stderr::OnError | Stderr::Always => stderr,
+    };
     let (status, note) = match end {
         End::Exited(status) => (*status, None),
         End::ExitedLeaving(status) => (*status, Some(LEFT_BEHIND)),
+        End::OutOfMemory(status) => {
+            let reason = reason(*status) + " when memory ran out";
+            return Outcome::Result {
+                result: failure(tool, &reason, &printed, stderr),
+                how: words(*status),
+            };
+        }
         End::Overflow => {
             return Outcome::Result {
                 result: output::cut(tool, &printed),
@@ -92,10 +103,6 @@ pub(super) fn outcome(tool: &Tool, mut printed: Printed, end: &End, stderr: &[u8
     };
     let meaning = status.code().map(|code| tool.exit.meaning(code));
     let is_raw = tool.output.form == Form::Raw;
-    let stderr = match tool.output.stderr {
-        Stderr::Never | Stderr::Merge => &[],
-        Stderr::OnError | Stderr::Always => stderr,
-    };
     let (result, how) = match (meaning, printed.result.take()) {
         (_, Some(Given::Error(error))) => return Outcome::Error(error),
         (Some(ExitMeaning::Ok), None) if is_raw => return raw(printed.output, note),
@@ -116,7 +123,8 @@ pub(super) fn outcome(tool: &Tool, mut printed: Printed, end: &End, stderr: &[u8
         // The tool has said itself what went wrong.
         (_, Some(Given::Valid(result))) if result.is_error => (result, words(status)),
         (Some(ExitMeaning::Error) | None, _) => {
-            (failure(tool, status, &printed, stderr), words(status))
+            let result = failure(tool, &reason(status), &printed, stderr);
+            (result, words(status))
         }
     };
     let how = if result.is_error { how } else { "ok".into() };
@@ -191,15 +199,19 @@ fn with_stderr(tool: &Tool, mut result: CallToolResult, stderr: &[u8]) -> CallTo
     result
 }
 
-fn failure(tool: &Tool, status: ExitStatus, printed: &Printed, stderr: &[u8]) -> CallToolResult {
-    let secrets = tool.secrets();
-    let reason = match (status.code(), status.signal()) {
+/// Why a tool failed.
+fn reason(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
         (Some(code), _) => format!("the tool failed with exit status {code}"),
         (None, Some(SIGXCPU)) => "the tool used more processor time than it may".to_owned(),
         (None, Some(SIGXFSZ)) => "the tool wrote a larger file than it may".to_owned(),
         (None, Some(signal)) => format!("the tool was terminated by signal {signal}"),
         (None, None) => "the tool failed".to_owned(),
-    };
+    }
+}
+
+fn failure(tool: &Tool, reason: &str, printed: &Printed, stderr: &[u8]) -> CallToolResult {
+    let secrets = tool.secrets();
     let stderr = end_of(stderr, secrets);
     let said = if stderr.is_empty() {
         end_of(printed.end(secrets), secrets)
@@ -222,7 +234,7 @@ pub(super) fn end_of(bytes: &[u8], secrets: &Redactor) -> String {
     }
     let end = String::from_utf8_lossy(end);
     let end = plain(&end);
-    let end = end.trim_start_matches('\u{fffd}').trim();
+    let end = end.trim();
     if start == 0 {
         return end.to_owned();
     }

@@ -21,8 +21,8 @@ use crate::call::{self, changes};
 use crate::dispatch;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
 use crate::protocol::jsonrpc::{
-    ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Malformed, Message, Request, RequestId,
-    SESSION_NOT_FOUND, UnreadableId, encode_error,
+    ErrorObject, INVALID_REQUEST, Malformed, Message, Request, RequestId, SESSION_NOT_FOUND,
+    UnreadableId, encode_error,
 };
 use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
@@ -288,7 +288,13 @@ async fn serve_request(
         Planned::Answer(outcome) => {
             return reply::reply(&id, &outcome, StatusCode::OK, (session, waiting));
         }
-        Planned::StepUp(needed) => return challenge::insufficient_scope(exchange, &id, &needed),
+        Planned::StepUp(needed) => {
+            // A client of these revisions may ask for what it is told and nothing else, and lose what
+            // it has (2025-11-25, Server Scope Management).
+            let granted = exchange.caller.scopes.iter().map(String::as_str);
+            let needed = needed.beside(granted.filter(|scope| exchange.catalog.names_scope(scope)));
+            return challenge::insufficient_scope(exchange, &id, &needed);
+        }
         Planned::Call(call, trail) => (call, trail),
     };
     let permission = call::permission(&call);
@@ -397,8 +403,7 @@ async fn in_batch(
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
                     Ok(()) => return,
-                    Err(Refused::Crowded) => Err(ErrorObject::new(INTERNAL_ERROR, CROWDED)),
-                    Err(Refused::NotFound) => Err(not_found()),
+                    Err(refused) => Err(call::legacy::refused(&refused, not_found)),
                 }
             }
         }

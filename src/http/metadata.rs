@@ -49,7 +49,7 @@ pub(super) fn document(app: &App, below: &str) -> Option<String> {
         public,
         &endpoint_at(public, below)?,
         servers,
-        catalog.scopes(),
+        catalog.first_scopes(),
     )
 }
 

@@ -7,7 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::MAX_MONITOR_CONNECTIONS;
 
-/// How many a call takes: both ends of three pipes, while its process starts.
+/// How many a call takes: both ends of three pipes while its process starts, then one end of the first
+/// and one for the process.
 const PER_CALL: u64 = 6;
 
 /// How many are kept for everything else: listeners, the log, watches, a reload, connections that are

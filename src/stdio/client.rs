@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth::{Caller, Principal};
 use crate::call::audit::{Trail, Way};
 use crate::call::changes::Eyes;
-use crate::call::legacy::{CROWDED, Peer, Planned, answered, cancelled, notified};
+use crate::call::legacy::{Peer, Planned, answered, cancelled, notified};
 use crate::call::{self, changes};
 use crate::dispatch::{self, Call, Context, Listening, Plan};
 use crate::execute::Stop;
@@ -31,7 +31,7 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::mcp::{self, Method};
 use crate::protocol::modern::check_meta;
 use crate::protocol::version::{Era, ProtocolVersion, classify};
-use crate::session::{Bucket, Refused, SessionGuard, SessionInfo};
+use crate::session::{Bucket, SessionGuard, SessionInfo};
 use crate::stream::{Answer, Next, Outbox, Reader, Reply};
 
 /// What a request is answered with.
@@ -316,8 +316,7 @@ impl Client {
         let keep = (self.work.token(), in_flight);
         match peer.run(id, (call, trail), Arc::clone(&to.outbox), keep) {
             Ok(()) => None,
-            Err(Refused::Crowded) => Some(Err(ErrorObject::new(INTERNAL_ERROR, CROWDED))),
-            Err(Refused::NotFound) => Some(Err(call::stopping_error())),
+            Err(refused) => Some(Err(call::legacy::refused(&refused, call::stopping_error))),
         }
     }
 

@@ -150,7 +150,7 @@ fn scripts(prepare: &mut Prepare<'_>) {
         ),
         (
             "leave.sh",
-            r#"echo '{"mcp":"log","level":"error","data":1}'; echo '{"mcp":"close_stream"}'; until [ -e go ]; do sleep 0.02; done; echo '{"mcp":"log","level":"error","data":2}'; printf end"#.to_owned(),
+            r#"echo '{"mcp":"log","level":"error","data":1}'; echo '{"mcp":"close_stream"}'; until [ -e go ] || [ ! -e leave.sh ]; do sleep 0.02; done; echo '{"mcp":"log","level":"error","data":2}'; printf end"#.to_owned(),
         ),
         ("floods.sh", r#"yes '{"mcp":"ask"}'"#.to_owned()),
         ("wipe.sh", "echo \"$@\" >>wiped; printf '%s ' wiped \"$@\"".to_owned()),

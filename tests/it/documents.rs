@@ -258,6 +258,7 @@ fn links_inside_the_documents_lead_somewhere() {
     for file in [
         "README.md",
         "ARCHITECTURE.md",
+        "docs/audit.md",
         "docs/clients.md",
         "docs/commands.md",
         "docs/cookbook.md",

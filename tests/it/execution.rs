@@ -41,7 +41,7 @@ fn start_holding(options: &[&str]) -> TestServer {
     TestServer::start_with(HOLD, options, |prepare| {
         let started = r#"shift $(($# - 1)); echo $$ > "started-$1""#;
         let hold = format!(
-            "{started}\nuntil [ -e \"go-$1\" ]; do sleep 0.02; done\n\
+            "{started}\nuntil [ -e \"go-$1\" ] || [ ! -e hold.sh ]; do sleep 0.02; done\n\
              echo end > \"end-$1\"\necho \"answer of $1\"",
         );
         write_script(prepare.folder, "hold.sh", &hold);
@@ -144,7 +144,7 @@ tools:
 ";
     let server = TestServer::start_with(TOOLS, &[], |prepare| {
         let polite = "(trap 'sleep 0.3; echo goodbye > goodbye; exit' TERM\n\
-            echo $$ > group; while :; do sleep 0.05; done) &\nwait";
+            echo $$ > group; while [ -e polite.sh ]; do sleep 0.05; done) &\nwait";
         write_script(prepare.folder, "polite.sh", polite);
     });
     for era in ERAS {
@@ -183,6 +183,8 @@ fn what_a_program_leaves_behind_is_killed() {
     const NOTE: &str = "[the program left processes behind that kept its output open; the \
         output may be incomplete]";
     const TOOLS: &str = r#"
+# Longer than an answer may take on a busy machine.
+defaults: {cancel: {grace: 12s}}
 tools:
   open:
     description: Leaves a child that holds its output open.
@@ -360,8 +362,8 @@ tools:
             "killed",
             "out",
             "err",
-            "kill -KILL $$",
-            "the tool was terminated by signal 9:\nerr",
+            "kill -TERM $$",
+            "the tool was terminated by signal 15:\nerr",
             true,
         ),
         (
@@ -574,7 +576,7 @@ tools:
     workdir: .
 ";
     let server = TestServer::start_with(TOOLS, &["--heartbeat", "100ms"], |prepare| {
-        let print = "until [ -e go ]; do sleep 0.02; done\nprintf %s \"$2\"";
+        let print = "until [ -e go ] || [ ! -e print.sh ]; do sleep 0.02; done\nprintf %s \"$2\"";
         write_script(prepare.folder, "print.sh", print);
     });
     let look_alike = r#"{"jsonrpc":"2.0","id":5,"result":{"content":[]}}"#;

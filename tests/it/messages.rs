@@ -240,8 +240,8 @@ fn the_exit_status_decides_whether_a_result_counts() {
         ),
         (
             &good,
-            "kill -9 $$",
-            "the tool was terminated by signal 9 and said nothing".to_owned(),
+            "kill -TERM $$",
+            "the tool was terminated by signal 15 and said nothing".to_owned(),
             true,
         ),
         (&bad, "exit 0", "no such database".to_owned(), true),

@@ -28,6 +28,9 @@ use crate::support::{
 /// How late the server may be with what it must do within 250 ms, by its own clock.
 const LATE: Duration = ALLOWANCE.saturating_add(Duration::from_millis(250));
 
+/// How late it may be with half of many such things, also on a busy machine.
+const LATE_AS_A_RULE: Duration = Duration::from_millis(1250);
+
 /// Both forms of an answer that takes long: the options, and whether it is an event stream.
 const MODES: [(&[&str], bool); 2] = [
     (&["--json-response"], false),
@@ -219,12 +222,17 @@ fn sessions_end_when_they_should(server: &TestServer, idle: Duration) {
     });
     let gone = last.elapsed();
     assert!(gone < idle + LATE, "{gone:?}");
+    let mut ended_after = Vec::new();
     for end in ends_of_sessions(server, SESSIONS) {
         assert_eq!(end["reason"], "idle", "{end}");
         let seconds = number(&end, "idle_seconds");
         assert!(seconds >= idle.as_secs_f64(), "{end}");
         assert!(seconds < (idle + LATE).as_secs_f64(), "{end}");
+        ended_after.push(seconds);
     }
+    ended_after.sort_by(f64::total_cmp);
+    let most = (idle + LATE_AS_A_RULE).as_secs_f64();
+    assert!(ended_after[SESSIONS / 2] < most, "{ended_after:?}");
 }
 
 /// A server that cannot sweep does not serve an expired session either.

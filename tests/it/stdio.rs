@@ -47,7 +47,7 @@ tools:
 const SCRIPTS: [(&str, &str); 5] = [
     (
         "gate.sh",
-        r#"echo $$ >"$1.group"; until [ -e "$1.open" ]; do sleep 0.02; done; printf through"#,
+        r#"echo $$ >"$1.group"; until [ -e "$1.open" ] || [ ! -e "$1.group" ]; do sleep 0.02; done; printf through"#,
     ),
     (
         "streams.sh",

@@ -99,13 +99,17 @@ impl TestServer {
         fs::write(&file, tools).unwrap();
         let mut command = command();
         command
-            .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--listen", "127.0.0.1:0"])
             .arg("--tools")
             .arg(file)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        let logs_text = options.contains(&"--log-format=text");
+        if !logs_text {
+            command.arg("--log-format=json");
+        }
         change(&mut Prepare {
             command: &mut command,
             folder: folder.path(),
@@ -129,9 +133,14 @@ impl TestServer {
             address: String::new(),
             log,
         };
-        let listening = server.wait_for_log("\"message\":\"listening\"");
-        let listening: Value = serde_json::from_str(&listening).unwrap();
-        server.address = text(&listening["address"]);
+        server.address = if logs_text {
+            let listening = server.wait_for_log(" INFO listening url=");
+            listening.rsplit('=').next().unwrap().to_owned()
+        } else {
+            let listening = server.wait_for_log("\"message\":\"listening\"");
+            let listening: Value = serde_json::from_str(&listening).unwrap();
+            text(&listening["address"])
+        };
         server
     }
 

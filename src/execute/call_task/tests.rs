@@ -1,12 +1,13 @@
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
 use crate::auth::Principal;
 use crate::catalog::{Catalog, Environment};
-use crate::execute::{Answer, Client, Executor, Input, Limits};
+use crate::execute::{Answer, Client, Executor, Input, Limits, Said};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::input::InputRequest;
 use crate::protocol::version::ProtocolVersion;
@@ -32,6 +33,37 @@ impl Client for Silent {
     }
 }
 
+/// While its user is asked, the file that the call is for goes, and another call takes the one permit.
+#[derive(Debug)]
+struct Meanwhile {
+    file: PathBuf,
+    permits: Arc<Semaphore>,
+    taken: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Client for Arc<Meanwhile> {
+    fn ask(&self, _: &InputRequest) -> BoxFuture<'static, Answer> {
+        std::fs::remove_file(&self.file).unwrap();
+        *self.taken.lock() = Arc::clone(&self.permits).try_acquire_owned().ok();
+        let agreed = json!({"action": "accept", "content": {"confirm": true}});
+        Box::pin(std::future::ready(Ok(agreed)))
+    }
+}
+
+/// When nothing but its turn is missing, both come back.
+impl Listener for Arc<Meanwhile> {
+    fn begins(&mut self) {
+        if let Some(permit) = self.taken.lock().take() {
+            std::fs::write(&self.file, "").unwrap();
+            drop(permit);
+        }
+    }
+
+    fn said(&mut self, _: Said) {}
+
+    fn done(self: Box<Self>, _: Outcome) {}
+}
+
 fn executor() -> Executor {
     Executor::new(Limits {
         max_calls: 1,
@@ -41,8 +73,8 @@ fn executor() -> Executor {
     })
 }
 
-fn task(executor: &Executor, stop: Stop) -> (CallTask, OwnedSemaphorePermit) {
-    let loaded = Catalog::parse(TOOLS, Path::new("tools.yaml"), &Environment::default()).unwrap();
+fn task(executor: &Executor, tools: &str, stop: Stop) -> (CallTask, OwnedSemaphorePermit) {
+    let loaded = Catalog::parse(tools, Path::new("tools.yaml"), &Environment::default()).unwrap();
     let caller = Arc::new(Caller::new(Principal::Anonymous));
     let permits = &executor.load.permits;
     let task = CallTask {
@@ -77,7 +109,7 @@ async fn a_file_system_that_does_not_answer_holds_no_call_up() {
     for (stops, expected) in [(true, "cancelled by the client"), (false, "timeout")] {
         let executor = executor();
         let stop = Stop::default();
-        let (task, permit) = task(&executor, stop.clone());
+        let (task, permit) = task(&executor, TOOLS, stop.clone());
         let (answer, answers) = std::sync::mpsc::channel::<()>();
         let hangs = move || answers.recv().is_ok();
         let time = if stops { PATIENCE } else { Duration::ZERO };
@@ -100,7 +132,7 @@ async fn only_a_call_that_waits_for_its_user_gives_its_permit_back() {
     let can_be_asked = read(object.as_object().unwrap());
     for (capabilities, keeps) in [(ClientCapabilities::default(), true), (can_be_asked, false)] {
         let executor = executor();
-        let (task, permit) = task(&executor, Stop::default());
+        let (task, permit) = task(&executor, TOOLS, Stop::default());
         let arguments = task.tool.arguments(None, &task.caller).unwrap();
         let input = Input::Live(Box::new(Silent));
         let mut conversation = Conversation::new(capabilities, input, PATIENCE);
@@ -111,4 +143,36 @@ async fn only_a_call_that_waits_for_its_user_gives_its_permit_back() {
         assert_eq!(permit.flatten().is_some(), keeps);
         assert_eq!(executor.in_flight(), 0, "while it waits");
     }
+}
+
+#[tokio::test]
+async fn no_path_is_looked_up_without_a_permit() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display();
+    let tools = format!(
+        "tools: {{wipe: {{description: d, exec: '/bin/true {{file}}', confirm: Wipe it?, \
+         params: {{file: {{type: path, root: {root}}}}}}}}}"
+    );
+    let executor = executor();
+    let (task, permit) = task(&executor, &tools, Stop::default());
+    let meanwhile = Arc::new(Meanwhile {
+        file: folder.path().join("x"),
+        permits: Arc::clone(&task.permits),
+        taken: Mutex::default(),
+    });
+    std::fs::write(&meanwhile.file, "").unwrap();
+    let arguments = json!({"file": "x"});
+    let arguments = task
+        .tool
+        .arguments(arguments.as_object().cloned(), &task.caller)
+        .unwrap();
+    let object = json!({"elicitation": {"form": {}}});
+    let version = ProtocolVersion::V2025_11_25;
+    let capabilities = ClientCapabilities::read(object.as_object().unwrap(), version);
+    let input = Input::Live(Box::new(Arc::clone(&meanwhile)));
+    let conversation = Conversation::new(capabilities, input, PATIENCE);
+    let mut listener = Arc::clone(&meanwhile);
+    let run = task.run(&arguments, permit, conversation, &mut listener);
+    let (outcome, _) = run.await;
+    assert_eq!(report::label(&outcome), "ok", "{outcome:?}");
 }

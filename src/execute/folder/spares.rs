@@ -2,8 +2,8 @@
 //!
 //! On a disk it takes ten times as long, and often a hundred times, to make a folder and to remove it
 //! as to rename one: a journal has to be written, and some file systems pass over all that was removed
-//! in the last seconds. So a folder that is found as it was made becomes that of a later call, by a new
-//! name that no earlier call can know. What an earlier call has left running unseen may still be in it, so
+//! in the last seconds. So a folder that is found as it was made gets a new name, which the call that it
+//! was of cannot have told anybody, and becomes that of a later call. What an earlier call has left running unseen may still be in it, so
 //! that nobody gets the folder of somebody else. Nothing is kept for long.
 
 use std::io;
@@ -30,7 +30,7 @@ struct State {
 }
 
 impl Spares {
-    /// One of this principal, which has to get a new name.
+    /// One of this principal.
     pub(super) fn take(&self, principal: &Principal) -> Option<Folder> {
         let mut state = self.0.lock();
         let newest = (state.folders.iter()).rposition(|(of, _)| of == principal)?;
@@ -40,18 +40,12 @@ impl Spares {
         Some(state.folders.remove(newest).1)
     }
 
-    /// Keeps the folder of a call of this principal that is over, or gives it back: if a later call would
-    /// find more in it than in a new one, or if there are enough.
-    pub(super) fn keep(&self, principal: Principal, folder: Folder) -> Option<Folder> {
-        if !is_as_made(&folder).unwrap_or(false) {
-            return Some(folder);
-        }
+    /// Keeps a folder for this principal, unless there are enough.
+    pub(super) fn keep(&self, principal: Principal, folder: Folder) {
         let mut state = self.0.lock();
-        if state.folders.len() >= MAX_SPARES {
-            return Some(folder);
+        if state.folders.len() < MAX_SPARES {
+            state.folders.push((principal, folder));
         }
-        state.folders.push((principal, folder));
-        None
     }
 
     /// Those that were not needed since this was called last. Dropping them removes them.
@@ -66,7 +60,7 @@ impl Spares {
 }
 
 /// True for an empty folder that only the server's user may enter, without any mark of a program.
-fn is_as_made(folder: &Folder) -> io::Result<bool> {
+pub(super) fn is_as_made(folder: &Folder) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&folder.path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&opened)?;
@@ -92,7 +86,6 @@ fn is_as_made(folder: &Folder) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
     use super::*;
@@ -107,56 +100,12 @@ mod tests {
         Principal::user(Issuer::AuthFile, name, None)
     }
 
-    fn keep(spares: &Spares, folder: Folder) -> Option<Folder> {
-        spares.keep(user("alice"), folder)
+    fn keep(spares: &Spares, folder: Folder) {
+        spares.keep(user("alice"), folder);
     }
 
     fn take(spares: &Spares) -> Option<Folder> {
         spares.take(&user("alice"))
-    }
-
-    type Change = fn(&Path, &Path);
-
-    #[test]
-    fn a_folder_that_a_call_has_changed_is_not_kept() {
-        let parent = tempfile::tempdir().unwrap();
-        let elsewhere = tempfile::tempdir().unwrap();
-        let cases: [(&str, Change, bool); 6] = [
-            ("nothing", |_, _| (), true),
-            (
-                "a file",
-                |path, _| fs::write(path.join("x"), "").unwrap(),
-                false,
-            ),
-            (
-                "a hidden folder",
-                |path, _| fs::create_dir(path.join(".x")).unwrap(),
-                false,
-            ),
-            (
-                "its mode",
-                |path, _| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap(),
-                false,
-            ),
-            (
-                "a link in its place",
-                |path, elsewhere| {
-                    fs::remove_dir(path).unwrap();
-                    std::os::unix::fs::symlink(elsewhere, path).unwrap();
-                },
-                false,
-            ),
-            ("it is gone", |path, _| fs::remove_dir(path).unwrap(), false),
-        ];
-        for (name, change, is_kept) in cases {
-            let spares = Spares::default();
-            let call = folder(parent.path());
-            let path = call.path.clone();
-            change(&path, elsewhere.path());
-            let left = keep(&spares, call);
-            assert_eq!(left.is_none(), is_kept, "{name}");
-            assert_eq!(take(&spares).is_some(), is_kept, "{name}");
-        }
     }
 
     #[test]
@@ -165,12 +114,12 @@ mod tests {
         let count = || fs::read_dir(parent.path()).unwrap().count();
         let spares = Spares::default();
         for _ in 0..3 {
-            assert!(keep(&spares, folder(parent.path())).is_none());
+            keep(&spares, folder(parent.path()));
         }
         assert_eq!(spares.unneeded().len(), 0, "they are young");
         let (first, second) = (take(&spares), take(&spares));
         assert!(first.is_some() && second.is_some());
-        assert!(keep(&spares, second.unwrap()).is_none());
+        keep(&spares, second.unwrap());
         assert_eq!(spares.unneeded().len(), 1, "two at once were needed");
         assert_eq!(count(), 2);
         assert_eq!(spares.unneeded().len(), 1, "nobody needs it any more");
@@ -184,7 +133,7 @@ mod tests {
         let spares = Spares::default();
         for name in ["alice", "bob", "carol"] {
             let folder = folder(parent.path());
-            assert!(spares.keep(user(name), folder).is_none());
+            spares.keep(user(name), folder);
         }
         assert!(spares.take(&user("dave")).is_none());
         assert!(spares.take(&user("bob")).is_some());
@@ -200,9 +149,9 @@ mod tests {
         let count = || fs::read_dir(parent.path()).unwrap().count();
         let spares = Spares::default();
         for _ in 0..MAX_SPARES {
-            assert!(keep(&spares, folder(parent.path())).is_none());
+            keep(&spares, folder(parent.path()));
         }
-        assert!(keep(&spares, folder(parent.path())).is_some());
+        keep(&spares, folder(parent.path()));
         assert_eq!(count(), MAX_SPARES);
         drop(spares);
         assert_eq!(count(), 0);

@@ -167,7 +167,7 @@ impl Answer {
             body = secrets.cut_end(body);
         }
         let body = String::from_utf8_lossy(body);
-        let body = plain(body.trim_end_matches('\u{fffd}').trim());
+        let body = plain(body.trim());
         let end = if self.body.is_cut { "…" } else { "" };
         (is_text && !body.is_empty()).then(|| format!(":\n{body}{end}"))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::thread;
 
@@ -11,15 +12,32 @@ use serde_json::json;
 
 use super::{Watched, tool};
 use crate::metrics::{value, wait_for};
-use crate::support::{ERAS, command, run, wait_for_ends};
+use crate::support::{ERAS, Prepare, command, run, wait_for_ends};
 
 const CALLS: usize = 100;
+
+/// Has the server listen there and nowhere else.
+fn listen(prepare: &mut Prepare<'_>, address: &str) {
+    let arguments: Vec<_> = prepare.command.get_args().map(ToOwned::to_owned).collect();
+    let mut other = command();
+    other.args(["--listen", address]);
+    // The first two are the address of every test.
+    other.args(&arguments[2..]);
+    other.stdin(Stdio::null()).stdout(Stdio::null());
+    other.stderr(Stdio::piped());
+    *prepare.command = other;
+}
 
 /// Its programs are the service manager's then. They must not be in the way of the next server.
 #[test]
 fn a_server_that_was_killed_leaves_room_for_the_next() {
     let tools = tool("waits", "wait go result", "    concurrency: 128\n");
-    let mut watched = Watched::start(&tools, &[]);
+    // Nobody else gets its port while nobody listens there.
+    let [_, host @ ..] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, host[0], host[1], host[2]);
+    let mut watched = Watched::start_with(&tools, &[], |prepare| {
+        listen(prepare, &format!("{own}:0"));
+    });
     let clients = ERAS.map(|era| watched.client(era));
     let start = |number: usize| watched.start_call(&clients[number % 2], "waits", &json!({}));
     let calls: Vec<_> = (0..CALLS).map(start).collect();
@@ -34,16 +52,7 @@ fn a_server_that_was_killed_leaves_room_for_the_next() {
     for mut http in calls {
         assert_eq!(http.read_line(), None, "no answer and no half of one");
     }
-    let next = Watched::start_with("", &[], |prepare| {
-        let arguments: Vec<_> = prepare.command.get_args().map(ToOwned::to_owned).collect();
-        let mut again = command();
-        again.args(["--listen", &address]);
-        // The first two are the address of its own.
-        again.args(&arguments[2..]);
-        again.stdin(Stdio::null()).stdout(Stdio::null());
-        again.stderr(Stdio::piped());
-        *prepare.command = again;
-    });
+    let next = Watched::start_with("", &[], |prepare| listen(prepare, &address));
     next.check("after a killed server");
     // What is left ends by itself: nobody hears it any more.
     fs::write(watched.file("go"), "").unwrap();

@@ -40,8 +40,8 @@ fn setpriv() -> Command {
     command
 }
 
-/// Lets the server have so many processes.
-fn limit_processes(server: &TestServer, most: &str) {
+/// Lets the server have no more than so much, by an option of prlimit.
+fn limit(server: &TestServer, most: &str) {
     let mut command = if getuid().is_root() {
         let mut command = setpriv();
         command.arg("prlimit");
@@ -50,7 +50,7 @@ fn limit_processes(server: &TestServer, most: &str) {
         Command::new("prlimit")
     };
     command.args(["--pid", &server.pid().to_string()]);
-    let limited = command.arg(format!("--nproc={most}:")).status().unwrap();
+    let limited = command.arg(most).status().unwrap();
     assert!(limited.success());
 }
 
@@ -71,7 +71,7 @@ fn a_machine_out_of_processes_fails_the_call_and_no_other_later() {
     let most = most_processes(&watched.server);
     for era in ERAS {
         let client = watched.client(era);
-        limit_processes(&watched.server, "1");
+        limit(&watched.server, "--nproc=1:");
         for (name, arguments) in [
             ("good", json!({"text": "x"})),
             ("homeless", json!({})),
@@ -82,12 +82,33 @@ fn a_machine_out_of_processes_fails_the_call_and_no_other_later() {
                 memory; try again later (EAGAIN)";
             assert_eq!(told, (expected.to_owned(), true), "{era:?} {name}");
         }
-        limit_processes(&watched.server, &most);
+        limit(&watched.server, &format!("--nproc={most}:"));
         assert_eq!(
             watched.text(&client, "homeless", &json!({})),
             ("x\n".to_owned(), false)
         );
         watched.check("no processes");
+    }
+}
+
+/// A process starts on a stack of its own, which is new memory.
+#[test]
+fn a_server_that_gets_no_more_memory_fails_the_call_and_no_other_later() {
+    let watched = Watched::start_with("", &[], as_nobody);
+    let pid = watched.server.pid();
+    for era in ERAS {
+        let client = watched.client(era);
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let mut lines = status.lines();
+        let size = lines.find_map(|line| line.strip_prefix("VmSize:")?.strip_suffix("kB"));
+        let bytes = size.unwrap().trim().parse::<u64>().unwrap() * 1024;
+        limit(&watched.server, &format!("--as={bytes}:"));
+        let told = watched.text(&client, "good", &json!({"text": "x"}));
+        let expected = "the tool could not be started: the machine is out of processes or memory; try \
+            again later (ENOMEM)";
+        assert_eq!(told, (expected.to_owned(), true), "{era:?}");
+        limit(&watched.server, "--as=unlimited:");
+        watched.check("no memory");
     }
 }
 
@@ -110,7 +131,9 @@ fn words_that_are_too_long_for_the_kernel_fail_the_call() {
 #[test]
 fn a_program_that_is_replaced_while_it_runs_is_what_it_was() {
     let body = |word: &str| {
-        format!("#!/bin/sh\ntouch runs\nuntil [ -e go ]; do sleep 0.02; done\necho {word}\n")
+        format!(
+            "#!/bin/sh\ntouch runs\nuntil [ -e go ] || [ ! -e runs ]; do sleep 0.02; done\necho {word}\n"
+        )
     };
     let tools = "  replaced:\n    description: Is replaced.\n    exec: ./program\n    workdir: .\n";
     let watched = Watched::start_with(tools, &[], |prepare| {

@@ -200,7 +200,7 @@ tools:
     exec:
       - sh
       - -c
-      - 'touch \"$1/started\"; until [ -e \"$1/go\" ]; do sleep 0.02; done; cat \"$2\"'
+      - 'touch \"$1/started\"; until [ -e \"$1/go\" ] || [ ! -e \"$1/started\" ]; do sleep 0.02; done; cat \"$2\"'
       - sh
       - '{here}'
       - '{file}'
