@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::auth::{Authenticator, Caller};
+use crate::auth::{self, Caller};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
@@ -41,7 +41,7 @@ pub struct App {
     /// Runs the calls.
     pub executor: Executor,
     /// Who may call.
-    pub authenticator: Authenticator,
+    pub authenticator: auth::Current,
     /// How requests are answered.
     pub options: Options,
     /// Writes down who calls what; `None` does not.

@@ -3,10 +3,11 @@
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
 mod audit_log;
+mod credentials;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -17,16 +18,16 @@ use crate::cli::{
     Streams,
 };
 use crate::document::Diagnostic;
+use crate::environment::Variables;
 use crate::host::{Cidr, HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
-use crate::snapshot::Snapshot;
 use crate::task;
 use crate::tls::Tls;
 
-/// The largest auth file, in bytes: ten thousand tokens have room in it.
-const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
+pub use credentials::Credentials;
+pub(crate) use credentials::authenticator;
 
 /// Settings of the server.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub struct Config {
     pub path: EndpointPath,
     /// Who may call.
     pub authenticator: Authenticator,
-    /// The file that says who may call, as it was just before it was read.
-    pub credentials: Snapshot,
+    /// Where that was read, and can be read again.
+    pub credentials: Credentials,
     /// What encrypts the connections over TCP.
     pub tls: Option<Tls>,
     /// The URL of the endpoint as clients know it.
@@ -116,12 +117,13 @@ impl Config {
     /// Everything that is wrong, each with the option or file and what to do: an unusable token file
     /// or auth file, or an address beyond loopback that would be open to everybody or run tools as
     /// root. What is wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
-    pub fn new(parsed: Parsed) -> Result<Self, Vec<anyhow::Error>> {
+    pub fn new(parsed: Parsed, variables: &Variables) -> Result<Self, Vec<anyhow::Error>> {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
         check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
-        let credentials = credentials(&parsed.cli.access);
-        let authenticator = keep(authenticator(&parsed.cli.access), &mut errors);
+        let credentials = Credentials::new(&parsed.cli, variables);
+        let loaded = credentials.and_then(|mut credentials| Ok((credentials.load()?, credentials)));
+        let loaded = keep(loaded, &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
         let tls = keep(encryption(&parsed.cli), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
@@ -130,8 +132,13 @@ impl Config {
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
         let audit = audit_log::settings(&parsed, &mut warnings);
-        let (Some((authenticator, auth_warnings)), Some(seal), Some(tls), Some(sessions), []) =
-            (authenticator, seal, tls, sessions, errors.as_slice())
+        let (
+            Some(((authenticator, auth_warnings), credentials)),
+            Some(seal),
+            Some(tls),
+            Some(sessions),
+            [],
+        ) = (loaded, seal, tls, sessions, errors.as_slice())
         else {
             return Err(errors);
         };
@@ -245,42 +252,6 @@ fn encryption(cli: &Cli) -> anyhow::Result<Option<Tls>> {
         key.clone(),
         permissions,
     )?))
-}
-
-/// Looks at the file that says who may call, before it is read.
-fn credentials(access: &Access) -> Snapshot {
-    let mut seen = Snapshot::default();
-    for path in access.auth.iter().chain(&access.token_file) {
-        seen.add(Snapshot::of(path));
-    }
-    seen
-}
-
-/// Reads the token file or auth file.
-///
-/// # Errors
-///
-/// As [`Config::new`].
-pub(crate) fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
-    let permissions = permissions(access);
-    match (&access.auth, &access.token_file) {
-        (None, None) => Ok((Authenticator::open(), Vec::new())),
-        (Some(_), Some(_)) => bail!(
-            "--auth and --token-file both say who may call: set only one of them, and of their \
-             variables MCP_SERVE_AUTH and MCP_SERVE_TOKEN_FILE"
-        ),
-        (Some(path), None) => {
-            let text = read_secret("--auth", path, permissions, MAX_AUTH_BYTES)?;
-            Ok(Authenticator::auth_file(&text, path, SystemTime::now())?)
-        }
-        (None, Some(path)) => {
-            let option = "--token-file";
-            let secret = read_secret(option, path, permissions, secret::MAX_SECRET_BYTES)?;
-            let authenticator = Authenticator::single_token(&secret)
-                .with_context(|| format!("{option} {}", path.display()))?;
-            Ok((authenticator, Vec::new()))
-        }
-    }
 }
 
 fn read_secret(

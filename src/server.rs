@@ -9,6 +9,7 @@ mod call_metrics;
 mod certificate;
 mod change_metrics;
 mod connections;
+mod credentials;
 mod descriptors;
 mod listener;
 mod log_metrics;
@@ -20,7 +21,7 @@ mod socket;
 mod task_metrics;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
@@ -31,10 +32,11 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, Listeners, Options, Pace, Refusals, Throttle};
 use crate::audit::{self, Audit};
+use crate::auth;
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::cli::Eras;
-use crate::config::{Config, SessionMode};
+use crate::config::{Config, Credentials, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, Report};
 use crate::metrics::Metrics;
@@ -42,7 +44,6 @@ use crate::protocol::version::{Era, Served};
 use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
-use crate::snapshot::Snapshot;
 use crate::stdio::{self, Streams};
 use crate::stream::Histories;
 use crate::task::Tasks;
@@ -50,7 +51,7 @@ use crate::watch::Files;
 use certificate::Renewal;
 use connections::{Connections, Timeouts};
 use listener::Listener;
-use reload::{Reloading, Reloads};
+use reload::{Counts, Reloading};
 
 /// The most connections at once to the listener for metrics, beside those of clients.
 const MAX_MONITOR_CONNECTIONS: usize = 64;
@@ -83,9 +84,8 @@ pub struct Server {
     app: Arc<App>,
     files: Files,
     definitions: Definitions,
-    /// What says who may call, as it was read.
-    credentials: Snapshot,
-    reloads: Reloads,
+    credentials: Credentials,
+    reload_counts: Counts,
     renewal: Option<Renewal>,
     limits: descriptors::Limits,
     timeouts: Timeouts,
@@ -139,7 +139,8 @@ impl Server {
         let files = Files::new(reload::paths(&catalog));
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
-        let reloads = Reloads::register(&mut metrics);
+        let reload_counts = Counts::register(&mut metrics);
+        credentials::register(&mut metrics);
         let renewal = (config.tls.clone()).map(|tls| Renewal::register(&mut metrics, tls));
         let executor = Executor::new(execute::Limits {
             max_calls: limits.calls,
@@ -164,7 +165,7 @@ impl Server {
             audit,
             options: options(&config),
             seal: config.seal,
-            authenticator: config.authenticator,
+            authenticator: auth::Current::new(config.authenticator),
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             strangers: Pace::default(),
@@ -186,7 +187,7 @@ impl Server {
             files,
             definitions,
             credentials: config.credentials,
-            reloads,
+            reload_counts,
             renewal,
             limits,
             timeouts: Timeouts {
@@ -258,7 +259,7 @@ impl Server {
         let reloading = Reloading {
             app: Arc::clone(&self.app),
             files: self.files,
-            reloads: self.reloads,
+            counts: self.reload_counts,
             definitions: self.definitions,
             credentials: self.credentials,
         };
@@ -332,12 +333,11 @@ fn tend(
             );
         }
     });
+    credentials::tend(app, tasks, closing);
     let Some(sessions) = &app.sessions else {
         return;
     };
     tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
-    let revoking = revoke(Arc::clone(app), Arc::clone(sessions), closing.clone());
-    tasks.spawn(revoking);
     if let Some(interval) = stats_interval {
         let sessions = Arc::clone(sessions);
         tasks.spawn(summarize(sessions, interval, closing.clone()));
@@ -410,29 +410,6 @@ fn report(app: &App, what: &'static str) {
     match serde_json::to_string(&Report::new(app)) {
         Ok(statistics) => tracing::info!(statistics, "{what}"),
         Err(error) => tracing::error!(%error, "the statistics could not be encoded"),
-    }
-}
-
-/// How long is slept at most for a time of the wall clock, which may be set.
-const WALL_CLOCK_CHECK: Duration = Duration::from_mins(1);
-
-/// Ends the sessions of those who have no credential left, until `closing`.
-async fn revoke(app: Arc<App>, sessions: Arc<SessionStore>, closing: CancellationToken) {
-    while let Some(loss) = app.authenticator.next_loss(SystemTime::now()) {
-        let left = loss.duration_since(SystemTime::now()).unwrap_or_default();
-        let sleep = left.min(WALL_CLOCK_CHECK);
-        if tokio::time::timeout(sleep, closing.cancelled())
-            .await
-            .is_ok()
-        {
-            return;
-        }
-        let now = SystemTime::now();
-        if loss <= now {
-            sessions.end_where(EndReason::Revoked, |session| {
-                !app.authenticator.has_other_credential(&session.owner, now)
-            });
-        }
     }
 }
 
@@ -526,11 +503,12 @@ async fn kill_processes(app: &App) {
 mod tests {
     use super::*;
     use crate::cli;
+    use crate::environment::Variables;
 
     #[test]
     fn the_defaults_are_those_of_the_command_line() {
         let parsed = cli::parse(["mcp-serve".into()]).unwrap();
-        let config = Config::new(parsed).unwrap();
+        let config = Config::new(parsed, &Variables::default()).unwrap();
         assert_eq!(options(&config), Options::default());
     }
 }

@@ -13,6 +13,7 @@
     reason = "the tests start the server as a process and wait for it in real time"
 )]
 
+mod issuer;
 mod support;
 mod upstream;
 
@@ -46,6 +47,8 @@ mod http_trust;
 mod identity;
 mod in_process;
 mod includes;
+mod introspection;
+mod jwt;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -79,6 +82,7 @@ mod streams;
 mod subscriptions;
 mod tasks;
 mod tests_key;
+mod tokens;
 mod tools_files;
 mod toolsets;
 mod turns;
