@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::auth::{Authenticator, Caller};
+use crate::auth::{self, Caller};
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::dispatch::Context;
@@ -39,7 +39,7 @@ pub struct App {
     /// Runs the calls.
     pub executor: Executor,
     /// Who may call.
-    pub authenticator: Authenticator,
+    pub authenticator: auth::Current,
     /// How requests are answered.
     pub options: Options,
     /// Writes down who calls what; `None` does not.

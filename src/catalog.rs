@@ -202,7 +202,7 @@ impl Catalog {
             secrets: Arc::default(),
         };
         if let Some(document) = &mut document {
-            let secrets = secrets::resolve(document, &context, &mut report);
+            let secrets = secrets::resolve(document, environment, &mut report);
             report.redact(secrets.clone());
             if document.is_partial {
                 // What is named may stand in the file that could not be read.

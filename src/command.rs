@@ -55,7 +55,7 @@ impl Setup {
 
     /// What is wrong with the names of our variables.
     fn unknown_variables(&self) -> Vec<String> {
-        cli::unknown_variables(self.environment.names())
+        cli::unknown_variables(self.environment.variables().names())
     }
 }
 

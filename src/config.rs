@@ -2,27 +2,32 @@
 //!
 //! What a [`Config`] holds can be used as it is; nothing later checks it again.
 
+mod audit_log;
+mod credentials;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::audit;
 use crate::auth::Authenticator;
 use crate::cli::{
-    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, OnSessionLimit, Parsed, Streams,
+    Access, Cli, EndpointPath, Eras, ListenAddress, Metrics, Network, OnSessionLimit, Parsed,
+    Streams,
 };
 use crate::document::Diagnostic;
+use crate::environment::Variables;
 use crate::host::{HostName, Origin, PublicUrl};
 use crate::seal::{self, Seal};
 use crate::secret::{self, Permissions, Secret};
 use crate::session::store::{Limits, WhenFull};
-use crate::snapshot::Snapshot;
 use crate::task;
+use crate::tls::Tls;
 
-/// The largest auth file, in bytes: ten thousand tokens have room in it.
-const MAX_AUTH_BYTES: u64 = 4 * 1024 * 1024;
+pub use credentials::Credentials;
+pub(crate) use credentials::authenticator;
 
 /// Settings of the server.
 #[derive(Debug)]
@@ -37,8 +42,10 @@ pub struct Config {
     pub path: EndpointPath,
     /// Who may call.
     pub authenticator: Authenticator,
-    /// The file that says who may call, as it was just before it was read.
-    pub credentials: Snapshot,
+    /// Where that was read, and can be read again.
+    pub credentials: Credentials,
+    /// What encrypts the connections over TCP.
+    pub tls: Option<Tls>,
     /// The URL of the endpoint as clients know it.
     pub public_url: Option<PublicUrl>,
     /// Names allowed in the Host header, beside those that always are.
@@ -108,21 +115,28 @@ impl Config {
     /// Everything that is wrong, each with the option or file and what to do: an unusable token file
     /// or auth file, or an address beyond loopback that would be open to everybody or run tools as
     /// root. What is wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
-    pub fn new(parsed: Parsed) -> Result<Self, Vec<anyhow::Error>> {
+    pub fn new(parsed: Parsed, variables: &Variables) -> Result<Self, Vec<anyhow::Error>> {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
         check_stdio(&parsed).unwrap_or_else(|error| errors.push(error));
-        let credentials = credentials(&parsed.cli.access);
-        let authenticator = keep(authenticator(&parsed.cli.access), &mut errors);
+        let credentials = Credentials::new(&parsed.cli, variables);
+        let loaded = credentials.and_then(|mut credentials| Ok((credentials.load()?, credentials)));
+        let loaded = keep(loaded, &mut errors);
         let seal = keep(seal(&parsed.cli.access), &mut errors);
+        let tls = keep(encryption(&parsed.cli), &mut errors);
         let is_root = rustix::process::geteuid().is_root();
         check_exposure(&parsed.cli, is_root, &mut warnings)
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
-        let audit = audit(&parsed, &mut warnings);
-        let (Some((authenticator, auth_warnings)), Some(seal), Some(sessions), []) =
-            (authenticator, seal, sessions, errors.as_slice())
+        let audit = audit_log::settings(&parsed, &mut warnings);
+        let (
+            Some(((authenticator, auth_warnings), credentials)),
+            Some(seal),
+            Some(tls),
+            Some(sessions),
+            [],
+        ) = (loaded, seal, tls, sessions, errors.as_slice())
         else {
             return Err(errors);
         };
@@ -154,6 +168,7 @@ impl Config {
             path: serve.path,
             authenticator,
             credentials,
+            tls,
             public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
@@ -220,40 +235,20 @@ fn seal(access: &Access) -> anyhow::Result<Seal> {
     })
 }
 
-/// Looks at the file that says who may call, before it is read.
-fn credentials(access: &Access) -> Snapshot {
-    let mut seen = Snapshot::default();
-    for path in access.auth.iter().chain(&access.token_file) {
-        seen.add(Snapshot::of(path));
-    }
-    seen
-}
-
-/// Reads the token file or auth file.
-///
-/// # Errors
-///
-/// As [`Config::new`].
-pub(crate) fn authenticator(access: &Access) -> anyhow::Result<(Authenticator, Vec<Diagnostic>)> {
-    let permissions = permissions(access);
-    match (&access.auth, &access.token_file) {
-        (None, None) => Ok((Authenticator::open(), Vec::new())),
-        (Some(_), Some(_)) => bail!(
-            "--auth and --token-file both say who may call: set only one of them, and of their \
-             variables MCP_SERVE_AUTH and MCP_SERVE_TOKEN_FILE"
-        ),
-        (Some(path), None) => {
-            let text = read_secret("--auth", path, permissions, MAX_AUTH_BYTES)?;
-            Ok(Authenticator::auth_file(&text, path, SystemTime::now())?)
-        }
-        (None, Some(path)) => {
-            let option = "--token-file";
-            let secret = read_secret(option, path, permissions, secret::MAX_SECRET_BYTES)?;
-            let authenticator = Authenticator::single_token(&secret)
-                .with_context(|| format!("{option} {}", path.display()))?;
-            Ok((authenticator, Vec::new()))
-        }
-    }
+/// Reads the certificate and its key.
+fn encryption(cli: &Cli) -> anyhow::Result<Option<Tls>> {
+    let Network {
+        tls_cert, tls_key, ..
+    } = &cli.network;
+    let (Some(certificate), Some(key)) = (tls_cert, tls_key) else {
+        return Ok(None);
+    };
+    let permissions = permissions(&cli.access);
+    Ok(Some(Tls::load(
+        certificate.clone(),
+        key.clone(),
+        permissions,
+    )?))
 }
 
 fn read_secret(
@@ -320,9 +315,12 @@ fn check_exposure(cli: &Cli, root: bool, warnings: &mut Vec<String>) -> anyhow::
             "everybody who can reach {address} may call every tool, without a token"
         ));
     }
-    warnings.push(format!(
-        "{address} is served without TLS; put a proxy that terminates TLS in front of it"
-    ));
+    if cli.network.tls_cert.is_none() {
+        warnings.push(format!(
+            "{address} is served without TLS: set --tls-cert and --tls-key, or put a proxy that \
+             terminates TLS in front of it"
+        ));
+    }
     Ok(())
 }
 
@@ -337,25 +335,6 @@ fn check_metrics(options: &Metrics, warnings: &mut Vec<String>) {
         }
         _ => {}
     }
-}
-
-/// What the audit log is to be. Warns of settings for one that is not there.
-fn audit(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<audit::Settings> {
-    let options = &parsed.cli.audit;
-    let Some(target) = &options.audit else {
-        for option in ["--audit-mode", "--audit-arguments"] {
-            if parsed.settings.is_chosen(option) {
-                warnings.push(format!("{option} needs --audit: there is no audit log"));
-            }
-        }
-        return None;
-    };
-    Some(audit::Settings {
-        target: target.clone(),
-        mode: options.audit_mode,
-        arguments: options.audit_arguments,
-        permissions: permissions(&parsed.cli.access),
-    })
 }
 
 /// How long a client may take to open a stream again, beyond the time it was told to wait.
@@ -447,7 +426,7 @@ mod tests {
 
     #[test]
     fn nothing_is_open_to_the_network_by_accident() {
-        let cases: [(&[&str], bool, Result<usize, &str>); 12] = [
+        let cases: [(&[&str], bool, Result<usize, &str>); 13] = [
             (&[], false, Ok(0)),
             (&[], true, Ok(1)),
             (&["--listen=unix:/run/x"], false, Ok(0)),
@@ -466,6 +445,16 @@ mod tests {
             ),
             (&["--listen=0.0.0.0:80", "--token-file=x"], false, Ok(1)),
             (&["--listen=0.0.0.0:80", "--auth=x"], false, Ok(1)),
+            (
+                &[
+                    "--listen=0.0.0.0:80",
+                    "--auth=x",
+                    "--tls-cert=x",
+                    "--tls-key=x",
+                ],
+                false,
+                Ok(0),
+            ),
             (
                 &["--listen=0.0.0.0:80", "--token-file=x"],
                 true,
@@ -545,29 +534,6 @@ mod tests {
             assert!(
                 warned.contains(expected.unwrap_or("")),
                 "{arguments:?}: {warned}"
-            );
-        }
-    }
-
-    #[test]
-    fn settings_of_an_audit_log_that_is_not_there_are_worth_a_warning() {
-        let cases: [(&[&str], usize, bool); 4] = [
-            (&[], 0, false),
-            (&["--audit=stderr", "--audit-mode=required"], 0, true),
-            (&["--audit-mode=best_effort"], 1, false),
-            (
-                &["--audit-mode=required", "--audit-arguments=none"],
-                2,
-                false,
-            ),
-        ];
-        for (arguments, expected, is_there) in cases {
-            let mut warnings = Vec::new();
-            let audit = audit(&parsed(arguments), &mut warnings);
-            assert_eq!(
-                (warnings.len(), audit.is_some()),
-                (expected, is_there),
-                "{arguments:?}"
             );
         }
     }

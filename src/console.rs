@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 
-use crate::catalog::Environment;
 use crate::document::{Diagnostic, LoadError};
+use crate::environment::Variables;
 
 /// Standard output and standard error.
 #[derive(Debug, Clone, Copy)]
@@ -16,9 +16,9 @@ pub(crate) struct Console {
 
 impl Console {
     /// Colors are for terminals, unless the environment says otherwise.
-    pub(crate) fn new(environment: &Environment) -> Self {
+    pub(crate) fn new(variables: &Variables) -> Self {
         Self {
-            allows_color: environment.allows_color(),
+            allows_color: variables.allows_color(),
         }
     }
 

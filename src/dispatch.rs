@@ -426,12 +426,12 @@ impl Context<'_> {
         self.caching(LIST_TTL_MS)
     }
 
-    /// The same for every caller, but where a credential is asked for, a cache must not give it to
-    /// somebody without one.
+    /// The same for every caller, but where there are credentials, a cache must not give what one
+    /// gets to somebody with another or with none.
     fn caching(&self, ttl_ms: u64) -> Caching {
         let cache_scope = match self.caller.principal {
-            Principal::Anonymous => CacheScope::Public,
-            Principal::User(_) => CacheScope::Private,
+            Principal::Anonymous if !self.caller.is_guest() => CacheScope::Public,
+            Principal::Anonymous | Principal::User(_) => CacheScope::Private,
         };
         Caching {
             ttl_ms,

@@ -61,6 +61,16 @@ pub async fn serve(
     let response = match admission::admit(&app, &connection, &request) {
         Ok(Admitted::Public(public)) => public.serve(&app, &request),
         Ok(Admitted::Caller(caller)) => route(app, Visitor { caller, connection }, request).await,
+        Ok(Admitted::Stranger(presented)) => {
+            let verified = Box::pin(admission::verify(&app, presented)).await;
+            match verified {
+                Ok(caller) => Box::pin(route(app, Visitor { caller, connection }, request)).await,
+                Err(error) => {
+                    let refusal = admission::unknown(&app, &connection, &request, error);
+                    Box::pin(admission::unread(refusal, request)).await
+                }
+            }
+        }
         Err(refusal) => Box::pin(admission::unread(refusal, request)).await,
     };
     Ok(if is_head {

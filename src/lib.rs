@@ -35,7 +35,7 @@
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
 //! - [`redact`] keeps secrets out of what others see.
-//! - [`cli`], [`config`], [`host`], [`logging`], [`shutdown`], [`secret`], [`units`], `console` and `failure`
+//! - [`cli`], [`config`], [`environment`], [`host`], [`logging`], [`shutdown`], [`secret`], [`tls`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
 //! `ARCHITECTURE.md` has the invariants and the reasons.
@@ -52,6 +52,7 @@ pub mod config;
 mod console;
 pub mod dispatch;
 pub mod document;
+pub mod environment;
 pub mod execute;
 mod failure;
 pub mod host;
@@ -75,6 +76,7 @@ pub mod snapshot;
 mod stdio;
 pub mod stream;
 pub mod task;
+pub mod tls;
 pub mod units;
 pub mod watch;
 
@@ -138,7 +140,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let environment = Environment::from_process()
         .permitting(permissions)
         .trying_sandboxes();
-    let console = Console::new(&environment);
+    let console = Console::new(environment.variables());
     let done = match parsed.cli.command.take() {
         None => run_server(parsed, environment),
         Some(command) => command::run(command, parsed, environment, console),
@@ -152,12 +154,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
-    let _flush = logging::start(&parsed.cli.log, environment.allows_color())
+    let _flush = logging::start(&parsed.cli.log, environment.variables().allows_color())
         .context("cannot start the log")?;
-    for warning in cli::unknown_variables(environment.names()) {
+    for warning in cli::unknown_variables(environment.variables().names()) {
         tracing::warn!("{warning}");
     }
-    let config = Config::new(parsed).map_err(Failure::usage)?;
+    let config = Config::new(parsed, environment.variables()).map_err(Failure::usage)?;
     match serve(config, environment) {
         Ok(server::Stopped::Clean) => Ok(EXIT_CLEAN),
         Ok(server::Stopped::Cut) => Ok(EXIT_FAILURE),
@@ -169,6 +171,9 @@ fn run_server(parsed: Parsed, environment: Environment) -> Result<u8, Failure> {
 fn load(config: &Config, environment: Environment) -> Result<(Definitions, Catalog), LoadError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Some(secrets) = config.authenticator.secrets() {
+        logging::hide(secrets);
     }
     reload::log(&config.auth_warnings);
     let environment = environment.granting(Grants::of(&config.authenticator));

@@ -134,6 +134,8 @@ label! {
         Expired = "expired",
         /// Its credential does not allow this.
         Scope = "scope",
+        /// Nobody could say whether its credential is good.
+        Unavailable = "unavailable",
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinError;
 
-use crate::catalog::{Catalog, Environment, Loaded};
+use crate::catalog::{Catalog, Environment, Grants, Loaded};
 use crate::document::{Diagnostic, LoadError, Severity};
 use crate::logging;
 use crate::snapshot::Snapshot;
@@ -44,6 +44,12 @@ impl Definitions {
             environment: Arc::new(environment),
             seen: Snapshot::default(),
         }
+    }
+
+    /// Holds them against others who can call, from the next time on.
+    pub fn grant(&mut self, grants: Grants) {
+        let environment = Environment::clone(&self.environment);
+        self.environment = Arc::new(environment.granting(grants));
     }
 
     /// The file that is read first.

@@ -131,6 +131,12 @@ pub enum SecretFileError {
         /// The permission bits.
         mode: u32,
     },
+    /// Others can change the file.
+    #[error("its mode is {mode:04o}, but only its owner may change it; run chmod go-w on it")]
+    Writable {
+        /// The permission bits.
+        mode: u32,
+    },
     /// The file is larger than what it should hold; the bound is in bytes.
     #[error("it is larger than {} KiB", .0 / 1024)]
     TooLarge(u64),
@@ -155,6 +161,28 @@ pub fn read_file(
         check_permissions(&metadata)?;
     }
     read(file, most)
+}
+
+/// Reads a file that everybody may read and nobody may change, of at most `most` bytes.
+///
+/// # Errors
+///
+/// [`SecretFileError`] says what is wrong; the caller adds which file.
+pub fn read_public(
+    path: &Path,
+    permissions: Permissions,
+    most: u64,
+) -> Result<String, SecretFileError> {
+    const OTHERS_WRITE: u32 = 0o022;
+    let (file, metadata) = open(path)?;
+    if permissions == Permissions::Checked {
+        check_owner(&metadata)?;
+        let mode = metadata.mode() & 0o7777;
+        if mode & OTHERS_WRITE != 0 {
+            return Err(SecretFileError::Writable { mode });
+        }
+    }
+    read(file, most).map(|Secret(text)| text)
 }
 
 /// As [`read_file`], but what is wrong with owner and mode is handed back beside the secret.
@@ -195,15 +223,20 @@ fn read(file: File, most: u64) -> Result<Secret, SecretFileError> {
         .map_err(|_| SecretFileError::NotText)
 }
 
-/// Refuses a file that others could have read or changed.
-pub(crate) fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
-    const OTHERS: u32 = 0o007;
-    const GROUP_WRITE: u32 = 0o020;
+fn check_owner(metadata: &Metadata) -> Result<(), SecretFileError> {
     let user = rustix::process::geteuid().as_raw();
     let owner = metadata.uid();
     if owner != 0 && owner != user {
         return Err(SecretFileError::ForeignOwner { owner, user });
     }
+    Ok(())
+}
+
+/// Refuses a file that others could have read or changed.
+pub(crate) fn check_permissions(metadata: &Metadata) -> Result<(), SecretFileError> {
+    const OTHERS: u32 = 0o007;
+    const GROUP_WRITE: u32 = 0o020;
+    check_owner(metadata)?;
     let mode = metadata.mode() & 0o7777;
     if mode & (OTHERS | GROUP_WRITE) != 0 {
         return Err(SecretFileError::OpenToOthers { mode });

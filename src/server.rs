@@ -6,8 +6,10 @@
 
 mod audit_metrics;
 mod call_metrics;
+mod certificate;
 mod change_metrics;
 mod connections;
+mod credentials;
 mod descriptors;
 mod listener;
 mod log_metrics;
@@ -19,21 +21,22 @@ mod socket;
 mod task_metrics;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::{App, Listeners, Options, Pace, Refusals};
 use crate::audit::{self, Audit};
+use crate::auth;
 use crate::catalog::{Catalog, Current};
 use crate::changes::Changes;
 use crate::cli::Eras;
-use crate::config::{Config, SessionMode};
+use crate::config::{Config, Credentials, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, Report};
 use crate::metrics::Metrics;
@@ -41,14 +44,14 @@ use crate::protocol::version::{Era, Served};
 use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
 use crate::shutdown::Event;
-use crate::snapshot::Snapshot;
 use crate::stdio::{self, Streams};
 use crate::stream::Histories;
 use crate::task::Tasks;
 use crate::watch::Files;
+use certificate::Renewal;
 use connections::{Connections, Timeouts};
 use listener::Listener;
-use reload::{Reloading, Reloads};
+use reload::{Counts, Reloading};
 
 /// The most connections at once to the listener for metrics, beside those of clients.
 const MAX_MONITOR_CONNECTIONS: usize = 64;
@@ -81,9 +84,9 @@ pub struct Server {
     app: Arc<App>,
     files: Files,
     definitions: Definitions,
-    /// What says who may call, as it was read.
-    credentials: Snapshot,
-    reloads: Reloads,
+    credentials: Credentials,
+    reload_counts: Counts,
+    renewal: Option<Renewal>,
     limits: descriptors::Limits,
     timeouts: Timeouts,
     drain_timeout: Duration,
@@ -136,7 +139,9 @@ impl Server {
         let files = Files::new(reload::paths(&catalog));
         changes.watch_with(Box::new(files.clone()));
         change_metrics::register(&mut metrics, &changes, &files);
-        let reloads = Reloads::register(&mut metrics);
+        let reload_counts = Counts::register(&mut metrics);
+        credentials::register(&mut metrics);
+        let renewal = (config.tls.clone()).map(|tls| Renewal::register(&mut metrics, tls));
         let executor = Executor::new(execute::Limits {
             max_calls: limits.calls,
             max_calls_per_principal: config.max_calls_per_principal,
@@ -160,7 +165,7 @@ impl Server {
             audit,
             options: options(&config),
             seal: config.seal,
-            authenticator: config.authenticator,
+            authenticator: auth::Current::new(config.authenticator),
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             strangers: Pace::default(),
@@ -181,7 +186,8 @@ impl Server {
             files,
             definitions,
             credentials: config.credentials,
-            reloads,
+            reload_counts,
+            renewal,
             limits,
             timeouts: Timeouts {
                 keep_alive: config.keep_alive,
@@ -211,7 +217,8 @@ impl Server {
             self.timeouts,
             self.limits.connections,
             self.app.draining.clone(),
-        );
+        )
+        .encrypted(self.renewal.as_ref().map(Renewal::tls));
         // It goes on answering while the server drains.
         let router = http::monitor(Arc::clone(&self.app), self.debug_sessions);
         let monitor = Connections::new(
@@ -227,7 +234,12 @@ impl Server {
             tracing::info!(address = listener.address(), "metrics");
             tasks.spawn(monitor.clone().accept(listener, closing.clone()));
         }
-        name_addresses(&self.app, addresses);
+        let scheme = if self.renewal.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        name_addresses(&self.app, scheme, addresses);
         // Cancelled when the one client is gone for whom all this is.
         let left = CancellationToken::new();
         if let Some(streams) = self.stdio {
@@ -246,12 +258,15 @@ impl Server {
         let reloading = Reloading {
             app: Arc::clone(&self.app),
             files: self.files,
-            reloads: self.reloads,
+            counts: self.reload_counts,
             definitions: self.definitions,
             credentials: self.credentials,
         };
-        let reload = Arc::new(Notify::new());
-        tasks.spawn(reloading.run(Arc::clone(&reload), closing.clone()));
+        let (reload, asked) = watch::channel(());
+        tasks.spawn(reloading.run(asked.clone(), closing.clone()));
+        if let Some(renewal) = self.renewal {
+            tasks.spawn(renewal.run(asked, closing.clone()));
+        }
 
         tokio::select! {
             _ = wait_for_stop(&mut events, &self.app, &reload) => {}
@@ -317,12 +332,11 @@ fn tend(
             );
         }
     });
+    credentials::tend(app, tasks, closing);
     let Some(sessions) = &app.sessions else {
         return;
     };
     tasks.spawn(reaper::run(Arc::clone(sessions), closing.clone()));
-    let revoking = revoke(Arc::clone(app), Arc::clone(sessions), closing.clone());
-    tasks.spawn(revoking);
     if let Some(interval) = stats_interval {
         let sessions = Arc::clone(sessions);
         tasks.spawn(summarize(sessions, interval, closing.clone()));
@@ -330,13 +344,13 @@ fn tend(
 }
 
 /// Says in the log where clients connect.
-fn name_addresses(app: &App, addresses: Vec<String>) {
+fn name_addresses(app: &App, scheme: &str, addresses: Vec<String>) {
     for address in addresses {
         let path = &app.options.path;
         if address.starts_with("unix:") {
             tracing::info!(%address, path, "listening");
         } else {
-            tracing::info!(url = format!("http://{address}{path}"), %address, "listening");
+            tracing::info!(url = format!("{scheme}://{address}{path}"), %address, "listening");
         }
     }
 }
@@ -371,7 +385,7 @@ fn options(config: &Config) -> Options {
 async fn wait_for_stop(
     events: &mut (impl Stream<Item = Event> + Unpin),
     app: &App,
-    reload: &Notify,
+    reload: &watch::Sender<()>,
 ) -> i32 {
     loop {
         match events.next().await {
@@ -381,7 +395,7 @@ async fn wait_for_stop(
                 if let Some(audit) = &app.audit {
                     audit.reopen();
                 }
-                reload.notify_one();
+                reload.send_replace(());
             }
             // Nobody can stop the server any more, which is what a test may want.
             None => std::future::pending().await,
@@ -394,29 +408,6 @@ fn report(app: &App, what: &'static str) {
     match serde_json::to_string(&Report::new(app)) {
         Ok(statistics) => tracing::info!(statistics, "{what}"),
         Err(error) => tracing::error!(%error, "the statistics could not be encoded"),
-    }
-}
-
-/// How long is slept at most for a time of the wall clock, which may be set.
-const WALL_CLOCK_CHECK: Duration = Duration::from_mins(1);
-
-/// Ends the sessions of those who have no credential left, until `closing`.
-async fn revoke(app: Arc<App>, sessions: Arc<SessionStore>, closing: CancellationToken) {
-    while let Some(loss) = app.authenticator.next_loss(SystemTime::now()) {
-        let left = loss.duration_since(SystemTime::now()).unwrap_or_default();
-        let sleep = left.min(WALL_CLOCK_CHECK);
-        if tokio::time::timeout(sleep, closing.cancelled())
-            .await
-            .is_ok()
-        {
-            return;
-        }
-        let now = SystemTime::now();
-        if loss <= now {
-            sessions.end_where(EndReason::Revoked, |session| {
-                !app.authenticator.has_other_credential(&session.owner, now)
-            });
-        }
     }
 }
 
@@ -510,11 +501,12 @@ async fn kill_processes(app: &App) {
 mod tests {
     use super::*;
     use crate::cli;
+    use crate::environment::Variables;
 
     #[test]
     fn the_defaults_are_those_of_the_command_line() {
         let parsed = cli::parse(["mcp-serve".into()]).unwrap();
-        let config = Config::new(parsed).unwrap();
+        let config = Config::new(parsed, &Variables::default()).unwrap();
         assert_eq!(options(&config), Options::default());
     }
 }

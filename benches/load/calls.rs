@@ -28,22 +28,27 @@ pub(crate) const MODERN_FIELDS: [(&str, &str); 3] = [
 ];
 
 /// How often each contestant is measured.
-const RUNS: usize = 7;
+pub(crate) const RUNS: usize = 7;
 
 /// How long each time.
-const RUN: Duration = Duration::from_millis(1500);
+pub(crate) const RUN: Duration = Duration::from_millis(1500);
 
 /// Who answers, and how it is asked.
-struct Contestant {
+pub(crate) struct Contestant {
     name: &'static str,
     address: String,
     request: Vec<u8>,
-    rates: Vec<f64>,
+    pub(crate) rates: Vec<f64>,
     slowest: Vec<f64>,
 }
 
 impl Contestant {
-    fn new(name: &'static str, address: &str, fields: &[(&str, &str)], body: &str) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        address: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Self {
         Self {
             name,
             address: address.to_owned(),
@@ -54,7 +59,7 @@ impl Contestant {
     }
 
     /// Calls over so many connections, one call at a time on each.
-    fn run(&mut self, connections: usize, time: Duration) {
+    pub(crate) fn run(&mut self, connections: usize, time: Duration) {
         let mut clients = Client::many(&self.address, connections);
         let mut sent = vec![Instant::now(); connections];
         let mut latencies = Vec::new();

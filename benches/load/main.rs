@@ -24,6 +24,7 @@
     reason = "a benchmark starts processes, reads the clock, calculates and prints"
 )]
 
+mod auth;
 mod calls;
 mod client;
 mod instructions;
@@ -37,7 +38,7 @@ mod table;
 /// A name, and what runs for it with a factor for how much it does.
 type Scenario = (&'static str, fn(f64));
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     ("memory", sessions::memory),
     ("streams", sessions::streams),
     ("create", sessions::create),
@@ -45,6 +46,7 @@ const SCENARIOS: [Scenario; 12] = [
     ("flood", sessions::flood),
     ("expiry", sessions::expiry),
     ("calls", calls::calls),
+    ("auth", auth::auth),
     ("instructions", instructions::instructions),
     ("programs", programs::programs),
     ("sandbox", programs::sandbox),

@@ -233,9 +233,9 @@ fn members(object: &impl Serialize) -> String {
     let mut printable = String::with_capacity(inner.len());
     for character in inner.chars() {
         if is_odd(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                printable.push_str(&format!("\\u{unit:04x}"));
-            }
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units).iter();
+            printable.extend(units.map(|unit| format!("\\u{unit:04x}")));
         } else {
             printable.push(character);
         }

@@ -173,7 +173,8 @@ mod tests {
         let mut text = line(1, "a", "start", 1);
         let filler = "x".repeat(1 << 20);
         for number in 2..8 {
-            text.push_str(&format!("{{\"seq\":{number},\"filler\":\"{filler}\"}}\n"));
+            let line = json!({"seq": number, "filler": filler});
+            text.extend([line.to_string(), "\n".to_owned()]);
         }
         text.push_str(&line(8, "a", "start", 8));
         std::fs::write(&path, &text).unwrap();

@@ -1,41 +1,48 @@
-//! The auth file: who may call, as tokens known by their digests.
+//! The auth file: who may call. Tokens that it knows by their digests, authorization servers that
+//! vouch for others, and whether anybody comes without a credential.
 //!
 //! It is read like a tools.yaml: everything that is wrong is said at once, with its place. One
 //! thing is different: people paste tokens where digests belong, and what is printed ends up in a
 //! log. So whatever could be a token is drawn as `*`.
 
-use std::collections::{HashMap, HashSet};
+mod anonymous;
+mod fields;
+mod introspection;
+mod issuers;
+mod tokens;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::guessable::Guessable;
-use super::{Caller, Issuer, Principal};
-use crate::document::diagnostic::{Code, Problem, Report, Source, Span};
-use crate::document::suggest::nearest;
+use super::Caller;
+use super::settings::{IntrospectionSettings, IssuerSettings};
+use crate::document::diagnostic::{Code, Problem, Report, Severity, Source, Span};
+use crate::document::values::{Audience, Values, literal, reference};
 use crate::document::yaml::{Advice, Content, Entry, Node};
 use crate::document::{Diagnostic, LoadError, reader, yaml};
-use crate::secret::SecretDigest;
+use crate::environment::Variables;
+use crate::redact::Redactor;
+use crate::secret::{Permissions, SecretDigest};
+use crate::snapshot::Snapshot;
 
-/// The longest subject, tenant, scope or role, in characters. All of them go into the environment
-/// of every tool, and the names that people and issuers give are far shorter.
-const MAX_CHARS: usize = 256;
-/// The most scopes or roles of one token, for the same reason.
-const MAX_ITEMS: usize = 100;
 /// From this length on, in bytes, a word could be a token; the longest key is shorter.
 const MIN_HIDDEN: usize = 16;
 
-const FILE_KEYS: &[&str] = &["tokens"];
-/// Sections that the format has and this version does not serve.
-const LATER_KEYS: &[&str] = &["jwt", "introspection", "anonymous"];
-const TOKEN_KEYS: &[&str] = &["sha256", "subject", "tenant", "scopes", "roles", "expires"];
-/// What people call the key for the token itself, which does not belong into the file.
-const SECRET_KEYS: &[&str] = &["token", "secret", "password", "hash", "digest", "bearer"];
-
-/// How to make the value of `sha256`.
-const DIGEST_HELP: &str =
-    "write the digest of the token, as `printf %s \"$TOKEN\" | sha256sum` prints it";
+const FILE_KEYS: &[&str] = &["tokens", "jwt", "introspection", "anonymous"];
+/// Keys below which values are secrets.
+const SECRET_KEYS: &[&str] = &["client_secret", "metadata"];
+/// Keys below which nothing is one, however long it is.
+const PUBLIC_KEYS: &[&str] = &[
+    "issuer",
+    "audience",
+    "jwks",
+    "url",
+    "client_id",
+    "claims",
+    "require_typ",
+];
 
 const ADVICE: Advice = Advice {
     empty: "start with `tokens:` and one token",
@@ -44,21 +51,46 @@ const ADVICE: Advice = Advice {
     too_large: "repeat less through aliases, or issue fewer tokens",
 };
 
-/// What an auth file says, and what its author should know about it.
-#[derive(Debug)]
+/// What an auth file says, and what its author should know about it. It lets somebody in.
+#[derive(Debug, Default)]
 pub(super) struct AuthFile {
     pub(super) tokens: Vec<(SecretDigest, Caller)>,
+    pub(super) issuers: Vec<IssuerSettings>,
+    pub(super) introspection: Vec<IntrospectionSettings>,
+    /// Who comes without a credential, if anybody may.
+    pub(super) anonymous: Option<Caller>,
+    /// What nobody may see.
+    pub(super) secrets: Redactor,
     pub(super) warnings: Vec<Diagnostic>,
+    /// The files that were read beside this one.
+    pub(super) inputs: Snapshot,
+}
+
+/// What an auth file is read against besides its own text.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// What `${env:X}` stands for.
+    pub variables: Variables,
+    /// Whether the files that it names may be anybody's.
+    pub permissions: Permissions,
+    /// The URL of this server, for which tokens are unless the file says something else.
+    pub public_url: Option<String>,
 }
 
 /// Reads a text as if it stood in the file `path`; `now` tells which tokens have expired.
-pub(super) fn parse(text: &str, path: &Path, now: SystemTime) -> Result<AuthFile, LoadError> {
+pub(super) fn parse(
+    text: &str,
+    path: &Path,
+    around: &Surroundings,
+    now: SystemTime,
+) -> Result<AuthFile, LoadError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let mut report = Report::new(Source::new(path, text));
     let source = Arc::clone(report.sources().root());
     let mut used = yaml::Size::default();
-    let mut tokens = Vec::new();
-    if let Some((root, duplicates)) = yaml::parse(&source, &mut used, &ADVICE, &mut report) {
+    let mut file = AuthFile::default();
+    let mut shown = Vec::new();
+    if let Some((mut root, duplicates)) = yaml::parse(&source, &mut used, &ADVICE, &mut report) {
         for duplicate in duplicates {
             let name = &duplicate.again.text;
             let subject = if may_be_token(name) {
@@ -68,300 +100,133 @@ pub(super) fn parse(text: &str, path: &Path, now: SystemTime) -> Result<AuthFile
             };
             reader::twice(&subject, duplicate.first, duplicate.again.span, &mut report);
         }
-        tokens = read(&root, now, &mut report);
+        file.secrets = put_values(&mut root, around, &mut report);
+        report.redact(file.secrets.clone());
+        file.read(&root, around, now, &mut report);
+        find_public(&root, &mut shown);
     }
-    hide_words(&mut report);
-    let (warnings, _) = report.finish()?;
-    Ok(AuthFile { tokens, warnings })
+    hide_words(&shown, &mut report);
+    let (warnings, inputs) = report.finish()?;
+    Ok(AuthFile {
+        warnings,
+        inputs,
+        ..file
+    })
 }
 
-fn read(root: &Node, now: SystemTime, report: &mut Report) -> Vec<(SecretDigest, Caller)> {
-    let Some(entries) = root.mapping() else {
-        let message = format!(
-            "the file must be a mapping with `tokens`, not {}",
-            root.kind()
-        );
-        report.hide(root.span);
-        report.add(Problem::error(Code::Value, root.span, message));
-        return Vec::new();
-    };
-    let mut tokens = None;
-    let mut is_explained = false;
-    for entry in entries {
-        let name = entry.key.text.as_str();
-        if name == "tokens" {
-            tokens = Some(entry);
-        } else if LATER_KEYS.contains(&name) {
-            is_explained = true;
-            let message = format!("`{name}` is not served by this version");
-            let problem = Problem::error(Code::Version, entry.key.span, message);
-            report.add(problem.help("remove it: this mcp-serve knows `tokens` only"));
-        } else {
-            is_explained |= unknown_key(entry, "the file", FILE_KEYS, report).is_some();
-        }
-    }
-    if let Some(entry) = tokens {
-        return read_tokens(entry, now, report);
-    }
-    if !is_explained {
-        let problem = Problem::without_place(Code::Value, "the file has no `tokens`");
-        report.add(problem.help(ADVICE.empty));
-    }
-    Vec::new()
+/// Puts the values into the tree, and says what of it is secret.
+fn put_values(root: &mut Node, around: &Surroundings, report: &mut Report) -> Redactor {
+    // Whoever can read a secret of this file, or change it, can let somebody in.
+    let open_files = (around.permissions == Permissions::Checked).then_some(Severity::Error);
+    let mut values = Values::new(&around.variables, open_files);
+    put_into(root, Audience::Operators, &mut values, report);
+    values.finish(report)
 }
 
-fn read_tokens(entry: &Entry, now: SystemTime, report: &mut Report) -> Vec<(SecretDigest, Caller)> {
-    let Some(nodes) = reader::list(entry, report) else {
-        report.hide(entry.value.span);
-        return Vec::new();
-    };
-    if nodes.is_empty() {
-        let problem = Problem::error(Code::Value, entry.key.span, "`tokens` is empty");
-        report.add(problem.help("add a token: nobody could call"));
-    }
-    let guessable = Guessable::new();
-    let mut places = HashMap::new();
-    let mut tokens = Vec::new();
-    for node in nodes {
-        let Some(definition) = read_token(node, report) else {
-            continue;
-        };
-        if let Some((digest, span)) = &definition.digest {
-            check_digest(digest, *span, &guessable, report);
-            if let Some(first) = places.insert(digest.clone(), *span) {
-                reader::twice("this token", first, *span, report);
+fn put_into(node: &mut Node, audience: Audience, values: &mut Values<'_>, report: &mut Report) {
+    match &mut node.content {
+        Content::Scalar(scalar) => {
+            values.audience = audience;
+            if !values.put_into(scalar, report) {
+                // What else is wrong with it may be that it has no value.
+                report.mute(node.span);
             }
         }
-        if let Some((expires, span)) = definition.expires
-            && expires <= now
-        {
-            let message = "this token has expired, and lets nobody in";
-            let problem = Problem::warning(Code::Expired, span, message);
-            report.add(problem.help("remove it, or issue a new one"));
-        }
-        tokens.extend(definition.token());
-    }
-    tokens
-}
-
-/// The keys of one token as far as they could be read.
-#[derive(Default)]
-struct Definition {
-    digest: Option<(SecretDigest, Span)>,
-    subject: Option<String>,
-    tenant: Option<String>,
-    scopes: Vec<String>,
-    roles: Vec<String>,
-    expires: Option<(SystemTime, Span)>,
-}
-
-impl Definition {
-    fn token(self) -> Option<(SecretDigest, Caller)> {
-        let (digest, _) = self.digest?;
-        let principal = Principal::user(Issuer::AuthFile, self.subject?, self.tenant);
-        let caller = Caller {
-            roles: self.roles,
-            expires: self.expires.map(|(expires, _)| expires),
-            ..Caller::new(principal).with_scopes(self.scopes)
-        };
-        Some((digest, caller))
-    }
-}
-
-fn read_token(node: &Node, report: &mut Report) -> Option<Definition> {
-    let Some(entries) = node.mapping() else {
-        let message = format!(
-            "a token must be a mapping with `sha256` and `subject`, not {}",
-            node.kind()
-        );
-        report.hide(node.span);
-        report.add(Problem::error(Code::Value, node.span, message));
-        return None;
-    };
-    let mut definition = Definition::default();
-    let mut said = HashSet::new();
-    for entry in entries {
-        let name = entry.key.text.as_str();
-        said.insert(name);
-        match name {
-            "sha256" => definition.digest = digest(entry, report),
-            "subject" => definition.subject = name_of(entry, report),
-            "tenant" => definition.tenant = name_of(entry, report),
-            "scopes" => definition.scopes = list_of(entry, "a scope", check_scope, report),
-            "roles" => definition.roles = list_of(entry, "a role", check_name, report),
-            "expires" => definition.expires = date(entry, report),
-            _ if SECRET_KEYS.contains(&name) => {
-                said.insert("sha256");
-                let message = format!("unknown key `{name}` in a token");
-                let problem = Problem::error(Code::UnknownKey, entry.key.span, message);
-                report.add(problem.help(format!("under `sha256`, {DIGEST_HELP}")));
-                report.hide(entry.value.span);
+        Content::Sequence(nodes) => {
+            for node in nodes {
+                put_into(node, audience, values, report);
             }
-            _ => {
-                said.extend(unknown_key(entry, "a token", TOKEN_KEYS, report));
+        }
+        Content::Mapping(entries) => {
+            for entry in entries {
+                let audience = if SECRET_KEYS.contains(&entry.key.text.as_str()) {
+                    Audience::Nobody
+                } else {
+                    audience
+                };
+                keep_literal(entry, values, report);
+                put_into(&mut entry.value, audience, values, report);
             }
         }
     }
-    let place = entries.first().map_or(node.span, |entry| entry.key.span);
-    let missing = [
-        ("sha256", DIGEST_HELP),
-        ("subject", "say whom the token stands for, with `subject`"),
-    ];
-    for (key, help) in missing {
-        if !said.contains(key) {
-            let message = format!("this token has no `{key}`");
-            report.add(Problem::error(Code::Value, place, message).help(help));
-        }
-    }
-    Some(definition)
 }
 
-/// Reports an unknown key and returns the key that was meant. The value is shown only if that is a
-/// key whose values are no secrets.
-fn unknown_key<'a>(
-    entry: &Entry,
-    place: &str,
-    known: &[&'a str],
-    report: &mut Report,
-) -> Option<&'a str> {
-    if may_be_token(&entry.key.text) {
-        let message = format!("unknown key in {place}");
-        let help = "keep the token itself out of this file";
-        report.add(Problem::error(Code::UnknownKey, entry.key.span, message).help(help));
-    } else {
-        reader::unknown_key(entry, place, known, report);
-    }
-    let meant = nearest(&entry.key.text, known.iter().copied());
-    if meant.is_none_or(|key| matches!(key, "sha256" | "tokens")) {
-        report.hide(entry.value.span);
-    }
-    meant
-}
-
-fn digest(entry: &Entry, report: &mut Report) -> Option<(SecretDigest, Span)> {
-    let digest = reader::text(entry, report).and_then(|text| {
-        let digest = SecretDigest::from_hex(&text);
-        if digest.is_none() {
-            let message = "`sha256` must be 64 hexadecimal digits";
-            report.add(Problem::error(Code::Grammar, entry.place(), message).help(DIGEST_HELP));
-        }
-        digest
-    });
-    if digest.is_none() {
-        report.hide(entry.value.span);
-    }
-    Some((digest?, entry.place()))
-}
-
-fn check_digest(digest: &SecretDigest, span: Span, guessable: &Guessable, report: &mut Report) {
-    let Some(word) = guessable.word(digest) else {
+/// Warns of a secret of a client that stands in the file, and shows it nowhere.
+fn keep_literal(entry: &Entry, values: &mut Values<'_>, report: &mut Report) {
+    let scalar = entry.value.scalar().filter(|scalar| !scalar.is_null());
+    let Some(scalar) = scalar.filter(|_| entry.key.text == "client_secret") else {
         return;
     };
-    let message = if word.is_empty() {
-        "this is the digest of no token at all".to_owned()
-    } else {
-        format!("this is the digest of `{word}`, which everybody guesses")
-    };
-    let help = "make a token with `openssl rand -base64 32`, and write its digest";
-    report.add(Problem::error(Code::GuessableToken, span, message).help(help));
+    if reference::find(&scalar.text).is_empty() {
+        let path = "/etc/mcp-serve/introspection.secret";
+        literal::report("`client_secret`", path, entry.place(), report);
+        values.keep(scalar.text.clone());
+    }
 }
 
-/// Reads a subject or tenant.
-fn name_of(entry: &Entry, report: &mut Report) -> Option<String> {
-    let text = reader::text(entry, report)?;
-    match check_name(&text) {
-        Ok(()) => Some(text),
-        Err(rule) => {
-            let message = format!("`{}` {rule}", entry.key.text);
-            report.add(Problem::error(Code::Value, entry.place(), message));
-            None
+impl AuthFile {
+    fn read(&mut self, root: &Node, around: &Surroundings, now: SystemTime, report: &mut Report) {
+        let Some(entries) = root.mapping() else {
+            let message = format!(
+                "the file must be a mapping with `tokens`, not {}",
+                root.kind()
+            );
+            report.hide(root.span);
+            report.add(Problem::error(Code::Value, root.span, message));
+            return;
+        };
+        for entry in entries {
+            match entry.key.text.as_str() {
+                "tokens" => self.tokens = tokens::read(entry, now, report),
+                "jwt" => self.issuers = issuers::read(entry, around, report),
+                "introspection" => {
+                    self.introspection = introspection::read(entry, around, report);
+                }
+                "anonymous" => self.anonymous = anonymous::read(entry, report),
+                _ => drop(fields::unknown_key(entry, "the file", FILE_KEYS, report)),
+            }
+        }
+        if entries.is_empty() {
+            let problem = Problem::without_place(Code::Value, "the file lets nobody in");
+            report.add(problem.help(ADVICE.empty));
         }
     }
 }
 
-/// Reads scopes or roles; `noun` is one of them.
-fn list_of(
-    entry: &Entry,
-    noun: &str,
-    check: fn(&str) -> Result<(), String>,
-    report: &mut Report,
-) -> Vec<String> {
-    let nodes = reader::list(entry, report).unwrap_or_default();
-    if nodes.len() > MAX_ITEMS {
-        let message = format!("`{}` has more than {MAX_ITEMS} items", entry.key.text);
-        report.add(Problem::error(Code::Value, entry.key.span, message));
-    }
-    let mut items = Vec::new();
-    for node in nodes {
-        match &node.content {
-            Content::Scalar(scalar) if !scalar.is_null() => match check(&scalar.text) {
-                Ok(()) => items.push(scalar.text.clone()),
-                Err(rule) => {
-                    let message = format!("{noun} {rule}");
-                    report.add(Problem::error(Code::Value, node.span, message));
+/// Finds the values that are no secrets, whatever they look like.
+fn find_public(node: &Node, found: &mut Vec<Span>) {
+    match &node.content {
+        Content::Scalar(_) => {}
+        Content::Sequence(nodes) => nodes.iter().for_each(|node| find_public(node, found)),
+        Content::Mapping(entries) => {
+            for entry in entries {
+                if PUBLIC_KEYS.contains(&entry.key.text.as_str()) {
+                    found.push(entry.value.span);
+                } else {
+                    find_public(&entry.value, found);
                 }
-            },
-            _ => {
-                let message = format!("{noun} must be a text, not {}", node.kind());
-                report.add(Problem::error(Code::Value, node.span, message));
             }
         }
     }
-    items
-}
-
-/// What names somebody must be one line that looks like itself, in a log and in a variable.
-fn check_name(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() {
-        Err("must not be empty".to_owned())
-    } else if text.chars().any(char::is_control) {
-        Err("cannot hold control characters".to_owned())
-    } else if text.trim() != text {
-        Err("cannot begin or end with a space".to_owned())
-    } else if text.chars().count() > MAX_CHARS {
-        Err(format!("cannot be longer than {MAX_CHARS} characters"))
-    } else {
-        Ok(())
-    }
-}
-
-/// The `scope-token` of RFC 6749, section 3.3.
-fn check_scope(text: &str) -> Result<(), String> {
-    let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    if text.is_empty() {
-        Err("must not be empty".to_owned())
-    } else if !text.bytes().all(allowed) {
-        Err("may hold only visible ASCII characters without `\"` and `\\`, and no space".to_owned())
-    } else if text.len() > MAX_CHARS {
-        Err(format!("cannot be longer than {MAX_CHARS} characters"))
-    } else {
-        Ok(())
-    }
-}
-
-fn date(entry: &Entry, report: &mut Report) -> Option<(SystemTime, Span)> {
-    let text = reader::text(entry, report)?;
-    let Ok(date) = humantime::parse_rfc3339(&text) else {
-        let message = "`expires` is not a date and time";
-        let problem = Problem::error(Code::Grammar, entry.place(), message);
-        report.add(problem.help("write it in UTC, such as `2027-01-01T00:00:00Z`"));
-        return None;
-    };
-    Some((date, entry.place()))
 }
 
 /// Hides every word that could be a token, wherever it stands: after a mistake in the YAML nobody
 /// knows what is a value of which key.
-fn hide_words(report: &mut Report) {
-    let hidden: Vec<Span> = words(&report.sources().root().text)
-        .filter(|(_, word)| may_be_token(word))
-        .map(|(range, _)| Span {
-            start: range.start,
-            end: range.end,
-        })
-        .collect();
-    for span in hidden {
-        report.hide(span);
+fn hide_words(shown: &[Span], report: &mut Report) {
+    let source = Arc::clone(report.sources().root());
+    let references = reference::find(&source.text);
+    let is_within = |range: &Range<usize>, outer: Range<usize>| {
+        outer.start <= range.start && range.end <= outer.end
+    };
+    let hidden = words(&source.text).filter(|(range, word)| {
+        let mut shown = shown.iter().map(|span| span.start..span.end);
+        let mut references = references.iter().map(|found| found.range.clone());
+        may_be_token(word)
+            && !shown.any(|outer| is_within(range, outer))
+            && !references.any(|outer| is_within(range, outer))
+    });
+    for (Range { start, end }, _) in hidden {
+        report.conceal(Span { start, end });
     }
 }
 

@@ -88,6 +88,12 @@ const WORDS: &[&str] = &[
     "your-token-here",
 ];
 
+/// Whether this is one of the words.
+pub(super) fn is_word(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    WORDS.contains(&text.as_str())
+}
+
 /// Digests of words, made once for a whole file.
 #[derive(Debug)]
 pub(super) struct Guessable(HashMap<SecretDigest, &'static str>);

@@ -34,6 +34,8 @@ pub enum Issuer {
     TokenFile,
     /// The auth file.
     AuthFile,
+    /// An authorization server, by its issuer identifier (RFC 8414, section 2).
+    Server(Arc<str>),
 }
 
 impl Issuer {
@@ -42,6 +44,7 @@ impl Issuer {
         match self {
             Self::TokenFile => "token_file",
             Self::AuthFile => "auth_file",
+            Self::Server(issuer) => issuer,
         }
     }
 }

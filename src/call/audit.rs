@@ -38,10 +38,13 @@ pub(crate) struct Trail(Option<Open>);
 impl Trail {
     /// Begins with what the client says, before anything is made of it.
     pub(crate) fn begin(app: &App, context: &Context<'_>, way: Way<'_>, request: &Request) -> Self {
-        let method = Method::named(&request.method);
-        let Some(audit) = app.audit.as_ref().filter(|_| is_audited(method)) else {
+        let Some(audit) = &app.audit else {
             return Self(None);
         };
+        let method = Method::named(&request.method);
+        if !is_audited(method) {
+            return Self(None);
+        }
         let about = About {
             call: app.executor.number(),
             method,
@@ -122,14 +125,20 @@ fn is_audited(method: Method) -> bool {
     matches!(method, CallTool | GetPrompt | ReadResource | Complete)
 }
 
-/// What a request names.
+/// What a request names: no other member, which means nothing and could pass for it.
 fn name(method: Method, params: &Map<String, Value>) -> Option<&str> {
-    let object = match method {
-        Method::Complete => mcp::member(params, "ref")?.as_object()?,
-        _ => params,
-    };
-    let mut names = ["name", "uri"].into_iter();
-    names.find_map(|name| mcp::member(object, name)?.as_str())
+    let text = |object, name| mcp::member(object, name).and_then(Value::as_str);
+    match method {
+        Method::ReadResource => text(params, "uri"),
+        Method::Complete => {
+            let reference = mcp::member(params, "ref")?.as_object()?;
+            match text(reference, "type")? {
+                "ref/prompt" => text(reference, "name"),
+                _ => text(reference, "uri"),
+            }
+        }
+        _ => text(params, "name"),
+    }
 }
 
 /// As the metrics have it: the code says enough, and no text of a client.
@@ -150,12 +159,10 @@ fn why_refused(context: &Context<'_>, request: &Request) -> Ending {
 
 /// Why a call is not run that could not be written down.
 fn unwritable() -> Refusal {
+    const MESSAGE: &str = "The server cannot keep its audit log; nothing was run; try again later";
     Refusal {
         limit: Limit::Audit,
-        message:
-            "The server cannot keep its audit log, and runs nothing without it; nothing was run; \
-                  try again later"
-                .into(),
+        message: MESSAGE.into(),
         retry_after: RETRY_AFTER,
     }
 }
@@ -210,5 +217,32 @@ fn ending(outcome: &Outcome) -> Ending {
         Outcome::Refused(_) => Ending::Refused,
         Outcome::Stopped(_) => Ending::Cancelled,
         Outcome::Lost => Ending::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_names_what_it_is_about_and_nothing_else() {
+        let both = json!({"name": "a", "uri": "x://a"});
+        let reference =
+            |kind: &str| json!({"name": "b", "ref": {"type": kind, "name": "a", "uri": "x://a"}});
+        let cases = [
+            (Method::CallTool, both.clone(), Some("a")),
+            (Method::GetPrompt, both.clone(), Some("a")),
+            (Method::ReadResource, both, Some("x://a")),
+            (Method::Complete, reference("ref/prompt"), Some("a")),
+            (Method::Complete, reference("ref/resource"), Some("x://a")),
+            (Method::Complete, json!({"name": "b"}), None),
+            (Method::CallTool, json!({"name": 7}), None),
+        ];
+        for (method, params, expected) in cases {
+            let found = name(method, params.as_object().unwrap());
+            assert_eq!(found, expected, "{method:?} {params}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::{did_you_mean, nearest};
-use crate::document::yaml::{Content, Entry, Node};
+use crate::document::yaml::{Content, Entry, Key, Node};
 
 /// How an entry is written, for messages.
 const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
@@ -68,6 +68,14 @@ impl Guarded for ResourceTemplate {
 struct Conditions {
     place: Span,
     ways: Vec<Vec<Claim>>,
+}
+
+impl Conditions {
+    /// The ways in that are open to a caller.
+    fn ways_for(&self, caller: &Caller) -> impl Iterator<Item = &[Claim]> {
+        let ways = self.ways.iter().map(Vec::as_slice);
+        ways.filter(|claims| claims.iter().all(|claim| claim.holds(caller)))
+    }
 }
 
 /// Something that a caller has or is.
@@ -135,10 +143,32 @@ impl Allow {
     /// Whether a caller may use it.
     pub fn permits(&self, caller: &Caller) -> bool {
         let Some(conditions) = &self.conditions else {
-            return true;
+            return !caller.is_guest();
         };
-        let mut ways = conditions.ways.iter();
-        ways.any(|claims| claims.iter().all(|claim| claim.holds(caller)))
+        conditions.ways_for(caller).next().is_some()
+    }
+
+    /// Reports that callers without a credential may use what changes something. `subject` is what
+    /// that is.
+    pub(crate) fn check_guest(&self, subject: &Key, grants: &Grants, report: &mut Report) {
+        let way = grants.guest().and_then(|guest| {
+            let conditions = self.conditions.as_ref()?;
+            conditions.ways_for(guest).next()
+        });
+        let Some(claim) = way.and_then(|claims| claims.first()) else {
+            return;
+        };
+        let name = &subject.text;
+        let message = format!(
+            "everybody has the {} `{}` without a credential, and `{name}` is not `effect: read`",
+            claim.kind, claim.value
+        );
+        let problem = Problem::error(Code::AnonymousChange, claim.place, message);
+        let problem = problem.also(subject.span, "may change something");
+        report.add(problem.help(
+            "write `effect: read` if it changes nothing, or name a role that `anonymous` of the auth \
+             file does not have",
+        ));
     }
 
     /// What it is to a caller.
@@ -245,7 +275,9 @@ impl Allow {
                 Grants::Open => {
                     "without `--auth` every caller is anonymous, and has none of what `allow` asks for"
                 }
-                Grants::Static(_) | Grants::Any => "no token has what `allow` asks for",
+                Grants::Static(_) | Grants::Any | Grants::AnyAnd(_) => {
+                    "no token has what `allow` asks for"
+                }
             };
             let problem = Problem::warning(Code::Unreachable, conditions.place, message);
             report.add(problem.help(help));

@@ -15,9 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::definition::{self, ADVICE};
-use super::secrets;
 use crate::document::diagnostic::{Code, Problem, Report, Source, Span};
 use crate::document::reader;
+use crate::document::values::literal;
 use crate::document::yaml::{self, Entry};
 use crate::secret::Permissions;
 use crate::snapshot::Snapshot;
@@ -103,7 +103,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     /// Reads a file and all that it includes; `None` when the rest cannot be judged.
     fn read(&mut self, source: &Source) -> Option<()> {
-        secrets::conceal(source, self.report);
+        literal::conceal(source, self.report);
         let parsed = yaml::parse(source, &mut self.used, &ADVICE, self.report);
         let Some((root, duplicates)) = parsed else {
             self.merger.lacks_a_file();

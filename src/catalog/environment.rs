@@ -4,11 +4,10 @@
 //! few variables that a child may inherit. Taking one snapshot keeps both answers the same for as
 //! long as a catalog lives, and lets tests bring an environment of their own.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 
 use super::grants::Grants;
+use crate::environment::Variables;
 use crate::secret::Permissions;
 
 /// Holds the variables that were set when the snapshot was taken, and who can call.
@@ -22,9 +21,9 @@ use crate::secret::Permissions;
 /// assert_eq!(environment.get("PATH").unwrap(), "/usr/bin");
 /// assert!(environment.get("HOME").is_none());
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
-    variables: HashMap<OsString, OsString>,
+    variables: Variables,
     grants: Grants,
     permissions: Permissions,
     tries_sandboxes: bool,
@@ -32,18 +31,18 @@ pub struct Environment {
 
 impl Environment {
     /// Takes a snapshot of this process's environment.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment for the catalog"
-    )]
     pub fn from_process() -> Self {
-        std::env::vars_os().collect()
+        Variables::from_process().into()
     }
 
     /// Returns the value of a variable, or `None` when it was not set.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        let value = self.variables.get(OsStr::new(name));
-        value.map(OsString::as_os_str)
+        self.variables.get(name)
+    }
+
+    /// Returns all variables.
+    pub fn variables(&self) -> &Variables {
+        &self.variables
     }
 
     /// The same variables on a server where these can call.
@@ -85,36 +84,19 @@ impl Environment {
     pub fn grants(&self) -> &Grants {
         &self.grants
     }
+}
 
-    /// Returns the names of the variables, as far as they are UTF-8, in no order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.variables.keys().filter_map(|name| name.to_str())
-    }
-
-    /// Whether a terminal may be written to in color: `NO_COLOR` is not set, or empty.
-    pub fn allows_color(&self) -> bool {
-        self.get("NO_COLOR").is_none_or(OsStr::is_empty)
+impl From<Variables> for Environment {
+    fn from(variables: Variables) -> Self {
+        Self {
+            variables,
+            ..Self::default()
+        }
     }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        let variables = variables.into_iter();
-        Self {
-            variables: (variables.map(|(name, value)| (name.into(), value.into()))).collect(),
-            grants: Grants::default(),
-            permissions: Permissions::default(),
-            tries_sandboxes: false,
-        }
-    }
-}
-
-/// Prints names only: values may be secret.
-impl fmt::Debug for Environment {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_set()
-            .entries(self.variables.keys())
-            .finish()
+        Variables::from_iter(variables).into()
     }
 }

@@ -17,6 +17,8 @@ pub enum Grants {
     /// Anybody whom an issuer vouches for, or nothing is known of who can call.
     #[default]
     Any,
+    /// The same, and this caller without a credential.
+    AnyAnd(Arc<Caller>),
 }
 
 impl Grants {
@@ -24,6 +26,10 @@ impl Grants {
     pub fn of(authenticator: &Authenticator) -> Self {
         match authenticator.callers() {
             None => Self::Open,
+            Some(mut callers) if authenticator.trusts_others() => {
+                let guest = callers.find(|caller| caller.is_guest());
+                guest.map_or(Self::Any, |guest| Self::AnyAnd(Arc::clone(guest)))
+            }
             Some(callers) => Self::Static(callers.map(Arc::clone).collect()),
         }
     }
@@ -34,8 +40,18 @@ impl Grants {
             // An anonymous caller has nothing that could be asked for.
             Self::Open => false,
             Self::Static(callers) => callers.iter().any(|caller| is_like_this(caller)),
-            Self::Any => true,
+            Self::Any | Self::AnyAnd(_) => true,
         }
+    }
+
+    /// Whom everybody without a credential is, where others need one.
+    pub(crate) fn guest(&self) -> Option<&Caller> {
+        match self {
+            Self::Open | Self::Any => None,
+            Self::Static(callers) => callers.iter().find(|caller| caller.is_guest()),
+            Self::AnyAnd(caller) => Some(caller),
+        }
+        .map(|caller| &**caller)
     }
 
     /// Everything of this kind that somebody has; `None` if there may be more, or the users of one

@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
             (
                 "SIGHUP",
                 "Read the definitions again, as a change of their files does. An auth file is read \
-                 at the start only.",
+                 at the start only. Open the file of the audit log again.",
             ),
         ],
     ),

@@ -81,7 +81,7 @@ fn call(
         let error = missing_capabilities(&missing).message;
         return Err(anyhow!("{}: {error}", tool.name).into());
     }
-    let mut runner = Runner::new(&setup.parsed, setup.environment.allows_color())?;
+    let mut runner = Runner::new(&setup.parsed, setup.environment.variables().allows_color())?;
     let outcome = runner.run(runner::Call {
         tool: Arc::clone(tool),
         arguments,

@@ -22,8 +22,7 @@ pub(super) fn find(
     let Some(subject) = subject else {
         return Ok((None, Grants::Any));
     };
-    let access = &setup.parsed.cli.access;
-    let read = config::authenticator(access);
+    let read = config::authenticator(&setup.parsed.cli, setup.environment.variables());
     let (authenticator, _) = read.map_err(|error| Failure::usage([error]))?;
     let caller = named(subject, &authenticator).map_err(|error| Failure::usage([error]))?;
     Ok((Some(caller), Grants::of(&authenticator)))

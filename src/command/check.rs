@@ -56,12 +56,12 @@ impl Verdict {
             settings: setup.parsed.settings.clone(),
         };
         // Also when something else is wrong with the options.
-        let grants = match config::authenticator(&setup.parsed.cli.access) {
+        let grants = match config::authenticator(&setup.parsed.cli, setup.environment.variables()) {
             Ok((authenticator, _)) => Grants::of(&authenticator),
             Err(_) => Grants::Any,
         };
         let loaded = setup.load(grants);
-        match Config::new(setup.parsed) {
+        match Config::new(setup.parsed, setup.environment.variables()) {
             Ok(config) => {
                 verdict.notes.extend(config.warnings);
                 verdict.diagnostics.extend(config.auth_warnings);

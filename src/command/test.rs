@@ -26,7 +26,7 @@ pub(super) fn run(options: &Test, setup: &Setup) -> Result<u8, Failure> {
     if let (Some(filter), []) = (&options.filter, cases.as_slice()) {
         return Err(Failure::usage([anyhow!("no test holds `{filter}`")]));
     }
-    let mut runner = Runner::new(&setup.parsed, setup.environment.allows_color())?;
+    let mut runner = Runner::new(&setup.parsed, setup.environment.variables().allows_color())?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in cases {
         let verdict = verdict(case, &mut runner)?;

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::fs::FileType;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Surroundings};
 use crate::cli::{Token, TokenOwner};
 use crate::console;
 use crate::failure::Failure;
@@ -33,7 +33,8 @@ pub(super) fn run(command: Token) -> Result<u8, Failure> {
     let entry = entry(&token, &owner, now);
     // What an auth file refuses is refused here.
     let file = Secret::new(format!("{HEADING}{entry}"));
-    let (_, warnings) = Authenticator::auth_file(&file, Path::new("auth.yaml"), now)?;
+    let (_, warnings) =
+        Authenticator::auth_file(&file, Path::new("auth.yaml"), &Surroundings::default(), now)?;
     for warning in warnings {
         console::tell(&format!("warning: {}", warning.message()));
     }

@@ -54,6 +54,12 @@ pub enum Standing {
     Absent,
 }
 
+impl Standing {
+    fn or(self, other: Self) -> Self {
+        if self == Self::Absent { other } else { self }
+    }
+}
+
 impl<'a> Sight<'a> {
     /// Computes the digests of the lists.
     pub fn digests(self) -> Digests {
@@ -99,16 +105,16 @@ impl<'a> Context<'a> {
         match method {
             Method::CallTool => self.tools().standing(name),
             Method::GetPrompt => self.prompts().standing(name),
-            _ => [
-                self.prompts().standing(name),
-                self.resources().standing(name),
-                self.templates().standing_where(|template| {
-                    template.uri.as_str() == name || template.uri.values(name).is_some()
-                }),
-            ]
-            .into_iter()
-            .find(|standing| *standing != Standing::Absent)
-            .unwrap_or(Standing::Absent),
+            Method::ReadResource => {
+                let fits = |template: &ResourceTemplate| template.uri.values(name).is_some();
+                let template = self.templates().standing_where(fits);
+                self.resources().standing(name).or(template)
+            }
+            Method::Complete => {
+                let template = self.templates().standing(name);
+                self.prompts().standing(name).or(template)
+            }
+            _ => Standing::Absent,
         }
     }
 

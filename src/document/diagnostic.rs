@@ -112,6 +112,8 @@ pub enum Code {
     UnknownName,
     /// E062: something that nobody could ever use.
     Unreachable,
+    /// E063: something that changes what it works on, which anonymous callers may use.
+    AnonymousChange,
     /// E070: a sandbox that this machine cannot make.
     Sandbox,
     /// E090: a file that is written for a newer release.
@@ -159,6 +161,7 @@ impl Code {
             Self::OpenCredentials => "E052",
             Self::UnknownName => "E060",
             Self::Unreachable => "E062",
+            Self::AnonymousChange => "E063",
             Self::Sandbox => "E070",
             Self::Version => "E090",
         }

@@ -26,8 +26,17 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, span, message)
+    }
+
+    pub(crate) fn new(
+        severity: Severity,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
-            severity: Severity::Error,
+            severity,
             code,
             message: message.into(),
             span,
@@ -38,10 +47,7 @@ impl Problem {
     }
 
     pub(crate) fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(code, span, message)
-        }
+        Self::new(Severity::Warning, code, span, message)
     }
 
     /// An error about the first file as a whole.
@@ -184,11 +190,13 @@ impl Report {
         self.problems
             .sort_by_key(|problem| (problem.span, problem.code));
         self.problems.dedup();
-        let concealed = self.concealed();
-        for problem in &mut self.problems {
-            for text in [&mut problem.message].into_iter().chain(&mut problem.help) {
-                self.secrets.clean(text);
-                concealed.clean(text);
+        if !self.problems.is_empty() {
+            let concealed = self.concealed();
+            for problem in &mut self.problems {
+                for text in [&mut problem.message].into_iter().chain(&mut problem.help) {
+                    self.secrets.clean(text);
+                    concealed.clean(text);
+                }
             }
         }
         let sources = Arc::new(self.sources.without(&self.hidden));

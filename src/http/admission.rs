@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::public::Public;
 use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::{AuthError, Caller};
+use crate::auth::{AuthError, Caller, Known, Presented};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
@@ -32,6 +32,8 @@ pub(super) enum Admitted<'r> {
     Public(Public<'r>),
     /// Anything else, by this caller.
     Caller(Arc<Caller>),
+    /// Anything else, by somebody of whom nothing is known yet.
+    Stranger(Presented<'r>),
 }
 
 /// Lets a request through, and says who sends it where not everybody may.
@@ -53,17 +55,38 @@ pub(super) fn admit<'r>(
     if let Some(public) = public {
         return Ok(Admitted::Public(public));
     }
-    authenticate(app, request.headers())
-        .map(Admitted::Caller)
-        .map_err(|error| {
-            note(app, error, connection);
-            app.metrics.auth_failure(match error {
-                AuthError::Missing => AuthFailure::Missing,
-                AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
-                AuthError::Expired => AuthFailure::Expired,
-            });
-            challenge::unauthorized(app, request, error)
-        })
+    match look_up(app, request.headers()) {
+        Ok(Known::Caller(caller)) => Ok(Admitted::Caller(caller)),
+        Ok(Known::Nothing(presented)) => Ok(Admitted::Stranger(presented)),
+        Err(error) => Err(unknown(app, connection, request, error)),
+    }
+}
+
+/// Finds out whom a token stands for that nobody knows yet.
+///
+/// # Errors
+///
+/// Why that is nobody.
+pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<Caller>, AuthError> {
+    let authenticator = app.authenticator.whole();
+    authenticator.verify(presented, SystemTime::now()).await
+}
+
+/// Answers a request whose sender nobody knows.
+pub(super) fn unknown(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+    error: AuthError,
+) -> Response {
+    note(app, error, connection);
+    app.metrics.auth_failure(match error {
+        AuthError::Missing => AuthFailure::Missing,
+        AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
+        AuthError::Expired => AuthFailure::Expired,
+        AuthError::Unavailable => AuthFailure::Unavailable,
+    });
+    challenge::unauthorized(app, request, error)
 }
 
 /// Says in the log who has no good credential, and nothing of what it is.
@@ -199,13 +222,13 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
     }
 }
 
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Caller>, AuthError> {
+fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().map(HeaderValue::as_bytes);
     if values.next().is_some() {
         return Err(AuthError::Malformed);
     }
-    app.authenticator.authenticate(value, SystemTime::now())
+    app.authenticator.load().look_up(value, SystemTime::now())
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
 use super::endpoint::{self, Exchange};
-use super::{metadata, reply};
+use super::metadata;
+use super::reply::{self, RetryAfter};
 use crate::app::App;
 use crate::auth::AuthError;
 use crate::dispatch::InsufficientScope;
@@ -24,6 +25,10 @@ pub(super) fn unauthorized(app: &App, request: &Request, error: AuthError) -> Re
 
 fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Response {
     let (status, message, parameters) = match error {
+        AuthError::Unavailable => {
+            let message = "The bearer token cannot be checked at the moment; try again later";
+            return reply::unavailable(None, message, RetryAfter::Full);
+        }
         // Who presents no credential is told of no error (section 3.1).
         AuthError::Missing => (
             StatusCode::UNAUTHORIZED,

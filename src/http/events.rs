@@ -13,12 +13,13 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
 use super::connection::{Cut, Link};
 use crate::app::App;
+use crate::auth::{Caller, Revocation};
 use crate::metrics::{OpenStream, StreamEnd, StreamKind};
 use crate::stream::{Event, EventId, Next, Reader};
 
@@ -93,21 +94,21 @@ impl Drop for Opened {
 }
 
 /// Streams the messages of an exchange as they come, with comments between them, then ends. `keep`
-/// is dropped with the stream. A call whose credential expires is answered all the same; a stream
-/// that was opened to go on with one is not.
+/// is dropped with the stream. A call whose credential ends is answered all the same; a stream that
+/// was opened to go on with one has a `lease`.
 pub(super) fn of_replies<K: Send + 'static>(
     opened: Opened,
     reader: Reader,
     beginning: Option<EventId>,
     timing: Timing,
-    expires: Option<SystemTime>,
+    lease: Option<Lease>,
     keep: K,
 ) -> Body {
     struct Answering<K> {
         opened: Opened,
         reader: Reader,
         heartbeats: Interval,
-        expired: Instant,
+        lease: Option<Lease>,
         keep: K,
     }
     enum State<K> {
@@ -119,7 +120,7 @@ pub(super) fn of_replies<K: Send + 'static>(
         opened,
         reader,
         heartbeats: heartbeats(timing.heartbeat),
-        expired: instant(expires),
+        lease,
         keep,
     };
     let state = State::Beginning(beginning, answering);
@@ -153,7 +154,7 @@ pub(super) fn of_replies<K: Send + 'static>(
                 }
             },
             _ = answering.heartbeats.tick() => COMMENT,
-            () = tokio::time::sleep_until(answering.expired) => {
+            () = over(answering.lease.as_ref()) => {
                 answering.opened.end(StreamEnd::Revoked);
                 return None;
             }
@@ -197,13 +198,40 @@ pub(super) fn of_past<K: Send + 'static>(opened: Opened, events: &[Event], keep:
     }))
 }
 
-/// The time of a clock that never jumps; far away for what does not come.
-fn instant(time: Option<SystemTime>) -> Instant {
-    let left = time.map_or(FAR, |time| {
-        let left = time.duration_since(SystemTime::now());
-        left.unwrap_or_default().min(FAR)
-    });
-    Instant::now() + left
+/// For how long the credential is good that opened a stream.
+#[derive(Debug)]
+pub(super) struct Lease {
+    expires: Instant,
+    revocation: Revocation,
+}
+
+impl Lease {
+    pub(super) fn of(caller: &Caller) -> Self {
+        let left = caller.expires.map_or(FAR, |expires| {
+            let left = expires.duration_since(SystemTime::now());
+            left.unwrap_or_default().min(FAR)
+        });
+        Self {
+            expires: Instant::now() + left,
+            revocation: caller.revocation.clone(),
+        }
+    }
+
+    /// Completes when the credential has expired or is taken back.
+    async fn is_over(&self) {
+        tokio::select! {
+            () = sleep_until(self.expires) => {}
+            () = self.revocation.revoked() => {}
+        }
+    }
+}
+
+/// Completes when a lease is over, if there is one.
+async fn over(lease: Option<&Lease>) {
+    match lease {
+        Some(lease) => lease.is_over().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What ends the stream of a session.
@@ -213,8 +241,8 @@ pub(super) struct Limits {
     /// How long the client is told to wait before it comes back.
     pub(super) retry: Duration,
     pub(super) max_age: Duration,
-    /// When the credential that opened it expires.
-    pub(super) expires: Option<SystemTime>,
+    /// That of the credential which opened it.
+    pub(super) lease: Lease,
     /// Cancelled when the session ends.
     pub(super) ended: CancellationToken,
     /// Cancelled when the server stops.
@@ -237,7 +265,6 @@ pub(super) fn of_session<K: Send + 'static>(
         feed: Feed,
         heartbeats: Interval,
         until: Instant,
-        expired: Instant,
         limits: Limits,
         #[expect(dead_code, reason = "kept for its destructor")]
         keep: K,
@@ -256,7 +283,6 @@ pub(super) fn of_session<K: Send + 'static>(
             feed,
             heartbeats: heartbeats(limits.heartbeat),
             until: now + jittered(limits.max_age),
-            expired: instant(limits.expires),
             limits,
             keep,
         },
@@ -276,7 +302,7 @@ pub(super) fn of_session<K: Send + 'static>(
             // What waits is sent before the server ends the stream.
             biased;
             () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
-            () = tokio::time::sleep_until(listening.expired) => StreamEnd::Revoked,
+            () = listening.limits.lease.is_over() => StreamEnd::Revoked,
             next = listening.feed.next(&mut listening.reader) => match next {
                 Next::Event(next) => {
                     return Some((Ok(event(&next)), State::Going(listening)));
@@ -284,7 +310,7 @@ pub(super) fn of_session<K: Send + 'static>(
                 Next::End | Next::Closed | Next::Replaced => StreamEnd::Takeover,
             },
             () = listening.limits.draining.cancelled() => StreamEnd::Shutdown,
-            () = tokio::time::sleep_until(listening.until) => StreamEnd::MaxAge,
+            () = sleep_until(listening.until) => StreamEnd::MaxAge,
             _ = listening.heartbeats.tick() => {
                 return Some((Ok(COMMENT), State::Going(listening)));
             }

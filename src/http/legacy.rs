@@ -403,7 +403,7 @@ async fn in_batch(
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
                     Ok(()) => return,
-                    Err(refused) => Err(call::legacy::refused(&refused, not_found)),
+                    Err(refused) => Err(call::legacy::refused(refused, not_found)),
                 }
             }
         }
@@ -471,8 +471,8 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         }
         Some(Resumed::Live(reader)) if reader.ends() => {
             let timing = events::Timing::of(app);
-            let expires = exchange.caller.expires;
-            let body = events::of_replies(opened, reader, None, timing, expires, session);
+            let lease = Some(events::Lease::of(&exchange.caller));
+            let body = events::of_replies(opened, reader, None, timing, lease, session);
             return reply::event_stream(body);
         }
         Some(Resumed::Live(reader)) => (reader, None),
@@ -486,7 +486,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         heartbeat: app.options.heartbeat,
         retry: app.options.stream_retry,
         max_age: app.options.stream_max_age,
-        expires: exchange.caller.expires,
+        lease: events::Lease::of(&exchange.caller),
         ended: session.session().ended(),
         draining: app.draining.clone(),
     };

@@ -32,7 +32,7 @@ struct Document<'a> {
 /// Where the document about an endpoint is, if there is one.
 pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
     let public = app.options.public_url.as_ref()?;
-    app.authenticator.authorization_servers().next()?;
+    app.authenticator.load().authorization_servers().next()?;
     let toolset = endpoint.as_deref().filter(|name| is_plain(name));
     Some(public.metadata(toolset))
 }
@@ -40,7 +40,8 @@ pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
 /// The document at a path below the well-known one, if there is one.
 pub(super) fn document(app: &App, below: &str) -> Option<String> {
     let public = app.options.public_url.as_ref()?;
-    let servers: Vec<_> = app.authenticator.authorization_servers().collect();
+    let authenticator = app.authenticator.whole();
+    let servers: Vec<_> = authenticator.authorization_servers().collect();
     if servers.is_empty() {
         return None;
     }

@@ -73,7 +73,7 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
             return Box::pin(subscriptions::listen(exchange, listening)).await;
         }
         Plan::StepUp(needed) => {
-            return challenge::insufficient_scope(&exchange, &request.id, &needed);
+            return challenge::insufficient_scope(exchange, &request.id, &needed);
         }
         Plan::Task(wanted) => task::serve(exchange, method, wanted),
         Plan::Reply(outcome) | Plan::Answered { outcome, .. } => outcome,

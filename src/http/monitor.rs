@@ -57,6 +57,8 @@ pub(super) fn readyz(app: &App) -> Response {
         reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
     } else if app.refusals.go_on(Instant::now()) && is_full(app) {
         reply::text(StatusCode::SERVICE_UNAVAILABLE, "full\n")
+    } else if !app.authenticator.load().is_ready() {
+        reply::text(StatusCode::SERVICE_UNAVAILABLE, "no keys\n")
     } else if app.audit.as_ref().is_some_and(|audit| audit.refuses()) {
         reply::text(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -173,19 +173,23 @@ fn what_is_served_is_valid_for_an_editor() {
     let mut seen = 0;
     let mut names = files("tests/it/tools/valid");
     names.extend(files("examples"));
+    names.extend(files("tests/it/auth/valid"));
     names.extend(["tools.yaml", "src/command/init/tools.yaml"].map(PathBuf::from));
     let read = names.into_iter().map(|name| {
         let text = fs::read_to_string(&name).unwrap();
         (name.display().to_string(), text)
     });
-    let documents = ["README.md", "docs/tools-yaml.md"];
+    let documents = ["README.md", "docs/tools-yaml.md", "docs/auth.md"];
     let shown = documents.into_iter().flat_map(|name| {
         blocks(name)
             .into_iter()
             .map(move |text| (name.to_owned(), text))
     });
     for (name, text) in read.chain(shown) {
-        let of_auth = json_of(&text).get("tokens").is_some();
+        let sections = ["tokens", "jwt", "introspection", "anonymous"];
+        let of_auth = sections
+            .iter()
+            .any(|name| json_of(&text).get(name).is_some());
         assert_valid(if of_auth { &auth } else { &tools }, &name, &text);
         seen += 1;
     }
@@ -274,22 +278,42 @@ fn slips_are_marked_by_an_editor() {
     let cases = [
         "tokens: [{subject: a}]",
         "tokens: [{sha256: 12, subject: a}]",
-        "jwt: []",
+        "jwt: [{audience: a}]",
+        "jwt: [{issuer: a, audience: a, algorithms: [HS256]}]",
+        "introspection: [{url: a, client_id: b}]",
+        "anonymous: {}",
     ];
     for text in cases {
         assert!(!auth.is_valid(&json_of(text)), "{text}");
     }
 }
 
+/// For each object of the auth file a file in which it stands.
+const AUTH_PLACES: &[(&str, &str)] = &[
+    ("auth file", "KEY: 1"),
+    ("token", "tokens: [{KEY: 1}]"),
+    ("issuer", "jwt: [{KEY: 1}]"),
+    ("introspection", "introspection: [{KEY: 1}]"),
+    ("claims", "jwt: [{claims: {KEY: 1}}]"),
+    ("anonymous", "anonymous: {KEY: 1}"),
+];
+
 #[test]
-fn the_keys_of_a_token_are_those_of_the_reader() {
-    let file = crate::secret::Secret::new(format!("tokens: [{{{NOBODYS}: 1}}]"));
-    let path = Path::new("auth.yaml");
-    let read = crate::auth::Authenticator::auth_file(&file, path, SystemTime::now());
-    let error = read.unwrap_err().to_string();
+fn the_keys_of_the_auth_file_are_those_of_the_reader() {
     let schema = auth_schema();
-    let described = schema["$defs"]["token"]["properties"].as_object().unwrap();
-    for name in described.keys() {
-        assert!(error.contains(&format!("`{name}`")), "{name}: {error}");
+    let described = schema["$defs"].as_object().unwrap().iter();
+    let described = described.filter(|(_, object)| object.get("properties").is_some());
+    assert_eq!(described.count(), AUTH_PLACES.len() - 1);
+    for (name, file) in AUTH_PLACES {
+        let file = crate::secret::Secret::new(file.replace("KEY", NOBODYS));
+        let path = Path::new("auth.yaml");
+        let around = crate::auth::Surroundings::default();
+        let now = SystemTime::UNIX_EPOCH;
+        let read = crate::auth::Authenticator::auth_file(&file, path, &around, now);
+        let error = read.unwrap_err().to_string();
+        let object = schema["$defs"].get(name).unwrap_or(&schema);
+        for key in object["properties"].as_object().unwrap().keys() {
+            assert!(error.contains(&format!("`{key}`")), "{name} {key}: {error}");
+        }
     }
 }

@@ -17,9 +17,11 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +29,7 @@ use super::FLUSH_TIMEOUT;
 use super::listener::{Accepted, Listener};
 use super::socket::{self, Socket};
 use crate::http::Connection;
+use crate::tls::Tls;
 
 /// The largest request header, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -41,6 +44,9 @@ const MAX_REFUSALS: usize = 8;
 /// How long a new connection may take to send the whole header of its first request. Clients keep one
 /// that they have used; one that is new is there to be used.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How long a client may take to agree on how to encrypt.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the accept loop rests after an error such as too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -63,6 +69,8 @@ pub(super) struct Connections<S> {
     permits: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     stopping: CancellationToken,
+    /// What encrypts those over TCP.
+    tls: Option<Tls>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -84,8 +92,14 @@ where
             permits: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             stopping,
+            tls: None,
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The same, with connections over TCP encrypted. A Unix socket does not leave the machine.
+    pub(super) fn encrypted(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Accepts until `closing`.
@@ -117,11 +131,12 @@ where
                         peer: Some(peer),
                         ..Connection::default()
                     };
-                    self.spawn(stream, connection).await;
+                    let tls = self.tls.as_ref().map(Tls::config);
+                    self.spawn(stream, connection, tls).await;
                 }
                 Err(error) => tracing::debug!(%error, "a client left before it was served"),
             },
-            Accepted::Unix(stream) => self.spawn(stream, Connection::default()).await,
+            Accepted::Unix(stream) => self.spawn(stream, Connection::default(), None).await,
         }
     }
 
@@ -129,8 +144,13 @@ where
         &self,
         stream: impl AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
         connection: Connection,
+        tls: Option<Arc<ServerConfig>>,
     ) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            // Whoever waits for a handshake could not read an answer.
+            if tls.is_some() {
+                return;
+            }
             let place = Arc::clone(&self.refusals).acquire_owned().await;
             self.tasks.spawn(async move {
                 refuse(stream).await;
@@ -142,9 +162,28 @@ where
         let socket = Socket::new(stream, link, self.timeouts.tcp_user);
         let connections = self.clone();
         self.tasks.spawn(async move {
-            connections.serve(socket, connection).await;
+            match tls {
+                None => connections.serve(socket, connection).await,
+                Some(tls) => Box::pin(connections.serve_encrypted(tls, socket, connection)).await,
+            }
             drop(permit);
         });
+    }
+
+    /// As [`serve`](Self::serve), inside an encrypted stream. A socket is told of bytes that are
+    /// encrypted, and so of what the client took.
+    async fn serve_encrypted(
+        self,
+        tls: Arc<ServerConfig>,
+        socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        connection: Connection,
+    ) {
+        let handshake = TlsAcceptor::from(tls).accept(socket);
+        match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(Ok(stream)) => self.serve(stream, connection).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a client could not agree on encryption"),
+            Err(_) => tracing::debug!("a client did not agree on encryption in time"),
+        }
     }
 
     async fn serve(
@@ -188,7 +227,7 @@ where
 async fn remains_unused(has_asked: &AtomicBool) {
     tokio::time::sleep(FIRST_REQUEST).await;
     if has_asked.load(Ordering::Relaxed) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

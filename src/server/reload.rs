@@ -1,114 +1,54 @@
-//! Serving other definitions, without a stop.
+//! Serving other definitions, and letting in others, without a stop.
+
+mod counts;
+mod credentials;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Unit;
-use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::catalog::{Catalog, Resource};
 use crate::changes::Change;
-use crate::metrics::{Metrics, PREFIX};
+use crate::config::Credentials;
 use crate::reload::{self, Definitions, ReloadError};
 use crate::session::EndReason;
-use crate::snapshot::Snapshot;
 use crate::watch::Files;
 
-/// What is known of the reloads.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Reloads {
-    success: Gauge,
-    loaded: Gauge<f64, AtomicU64>,
-    total: Family<[(&'static str, &'static str); 1], Counter>,
-}
-
-impl Reloads {
-    /// Registers them. The definitions were loaded just now.
-    pub(super) fn register(metrics: &mut Metrics) -> Self {
-        let reloads = Self::default();
-        let ours = metrics.registry().sub_registry_with_prefix(PREFIX);
-        ours.register(
-            "reload_success",
-            "Whether the definitions that were read last are served",
-            reloads.success.clone(),
-        );
-        ours.register_with_unit(
-            "definitions_loaded_timestamp",
-            "When the definitions that are served were loaded, in Unix time",
-            Unit::Seconds,
-            reloads.loaded.clone(),
-        );
-        ours.register(
-            "reloads",
-            "How often the definitions were read again, by outcome",
-            reloads.total.clone(),
-        );
-        for outcome in ["ok", "failed"] {
-            drop(reloads.total.get_or_create(&[("outcome", outcome)]));
-        }
-        reloads.is_loaded();
-        reloads
-    }
-
-    fn is_loaded(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.success.set(1);
-        self.loaded.set(now.unwrap_or_default().as_secs_f64());
-    }
-
-    fn succeeded(&self) {
-        self.total.get_or_create(&[("outcome", "ok")]).inc();
-        self.is_loaded();
-    }
-
-    fn failed(&self) {
-        self.total.get_or_create(&[("outcome", "failed")]).inc();
-        self.success.set(0);
-    }
-}
+pub(super) use counts::Counts;
+use credentials::changed;
 
 /// What a reload changes.
 #[derive(Debug)]
 pub(super) struct Reloading {
     pub(super) app: Arc<App>,
     pub(super) files: Files,
-    pub(super) reloads: Reloads,
+    pub(super) counts: Counts,
     pub(super) definitions: Definitions,
-    /// What says who may call, as it was read at the start.
-    pub(super) credentials: Snapshot,
+    pub(super) credentials: Credentials,
 }
 
 impl Reloading {
-    /// Reads the definitions again when they change and when it is `asked`, until `closing`.
-    pub(super) async fn run(mut self, asked: Arc<Notify>, closing: CancellationToken) {
+    /// Reads what says who may call and the definitions again when they change and when it is
+    /// `asked`, until `closing`.
+    pub(super) async fn run(mut self, mut asked: Receiver<()>, closing: CancellationToken) {
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
-                () = asked.notified() => self.check_credentials().await,
+                // Nobody asks any more when the server ends.
+                Ok(()) = asked.changed() => self.reload_credentials().await,
+                seen = changed(&self.credentials) => {
+                    self.credentials.saw(seen);
+                    self.reload_credentials().await;
+                }
                 () = self.definitions.changed() => {}
             }
+            // They are held against who may call.
             let loaded = self.definitions.reload().await;
             self.take(loaded).await;
-        }
-    }
-
-    /// Warns whoever wants everything read again of what is not.
-    async fn check_credentials(&self) {
-        let seen = self.credentials.clone();
-        let look = tokio::task::spawn_blocking(move || seen.again());
-        // It fails only where the runtime ends.
-        let Ok(now) = look.await else { return };
-        for file in self.credentials.changed(&now) {
-            let file = file.display();
-            tracing::warn!(%file, "the file that says who may call has changed; restart to use it");
         }
     }
 
@@ -118,7 +58,7 @@ impl Reloading {
         match loaded {
             Ok(catalog) => {
                 self.serve(catalog).await;
-                self.reloads.succeeded();
+                self.counts.definitions.succeeded();
                 // Whoever reads this is served by the new definitions.
                 let served = self.app.catalog.whole();
                 tracing::info!(
@@ -142,7 +82,7 @@ impl Reloading {
                     reason,
                     "not reloaded: the definitions from before are served"
                 );
-                self.reloads.failed();
+                self.counts.definitions.failed();
             }
         }
     }

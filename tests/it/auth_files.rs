@@ -6,18 +6,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use mcp_serve::auth::Authenticator;
+use mcp_serve::auth::{Authenticator, Surroundings};
 use mcp_serve::document::{Diagnostic, LoadError};
 use mcp_serve::secret::Secret;
+
+const DIGEST: &str = "7c61d3fbfae1a1bbb6f22ec8ccb5fb3ffd6bb6bcd3be4ff85c1c4d0e0aa1d4d4";
 
 /// The time at which the files are read: the first of January 2026.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(490_896)
 }
 
+/// What the files of the corpora name.
+fn around() -> Surroundings {
+    let variables = [
+        ("DIGEST", DIGEST),
+        ("INTROSPECTION_SECRET", "correct-horse-battery"),
+    ];
+    Surroundings {
+        variables: variables.into_iter().collect(),
+        ..Surroundings::default()
+    }
+}
+
 fn load(file: &Path) -> Result<(Authenticator, Vec<Diagnostic>), LoadError> {
     let text = fs::read_to_string(file).unwrap();
-    Authenticator::auth_file(&Secret::new(text), file, now())
+    Authenticator::auth_file(&Secret::new(text), file, &around(), now())
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -42,7 +56,7 @@ fn valid_files_load() {
             Err(error) => panic!("{}\n{error}", file.display()),
         }
     }
-    assert_eq!(files.len(), 4, "a corpus test checks that it found files");
+    assert_eq!(files.len(), 8, "a corpus test checks that it found files");
 }
 
 #[test]
@@ -55,7 +69,12 @@ fn invalid_files_are_explained() {
             Err(error) => format!("{error}\n"),
         };
         // What could be a token is never drawn.
-        for secret in ["mfZ3b1mXk0Qy7h2Vn5cR8w", "hunter2", "short-pass"] {
+        for secret in [
+            "mfZ3b1mXk0Qy7h2Vn5cR8w",
+            "hunter2",
+            "short-pass",
+            "correct-horse",
+        ] {
             assert!(!found.contains(secret), "{}\n{found}", file.display());
         }
         let expected = file.with_extension("txt");
@@ -66,12 +85,11 @@ fn invalid_files_are_explained() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(files.len(), 19, "a corpus test checks that it found files");
+    assert_eq!(files.len(), 31, "a corpus test checks that it found files");
 }
 
 #[test]
 fn a_token_that_has_expired_is_worth_a_warning() {
-    let digest = "7c61d3fbfae1a1bbb6f22ec8ccb5fb3ffd6bb6bcd3be4ff85c1c4d0e0aa1d4d4";
     let cases = [
         ("2025-12-31T23:59:59Z", 1),
         ("2026-01-01T00:00:00Z", 1),
@@ -79,9 +97,10 @@ fn a_token_that_has_expired_is_worth_a_warning() {
     ];
     for (expires, expected) in cases {
         let text =
-            format!("tokens:\n  - {{sha256: {digest}, subject: alice, expires: {expires}}}\n");
+            format!("tokens:\n  - {{sha256: {DIGEST}, subject: alice, expires: {expires}}}\n");
         let path = Path::new("auth.yaml");
-        let loaded = Authenticator::auth_file(&Secret::new(text), path, now());
+        let loaded =
+            Authenticator::auth_file(&Secret::new(text), path, &Surroundings::default(), now());
         let (_, warnings) = loaded.unwrap();
         assert_eq!(warnings.len(), expected, "{expires}: {warnings:?}");
         for warning in warnings {
@@ -106,6 +125,7 @@ fn thousands_of_tokens_load() {
         .unwrap();
     }
     let path = Path::new("auth.yaml");
-    let loaded = Authenticator::auth_file(&Secret::new(text), path, now());
+    let loaded =
+        Authenticator::auth_file(&Secret::new(text), path, &Surroundings::default(), now());
     assert!(loaded.unwrap().1.is_empty());
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Arg, CommandFactory as _};
-use mcp_serve::auth::Authenticator;
+use mcp_serve::auth::{Authenticator, Surroundings};
 use mcp_serve::catalog::{Catalog, Environment};
 use mcp_serve::cli::Cli;
 use mcp_serve::secret::Secret;
@@ -199,7 +199,12 @@ fn the_auth_files_in_the_documents_load() {
     for file in files {
         // Before any of its tokens expires.
         let now = SystemTime::UNIX_EPOCH;
-        let loaded = Authenticator::auth_file(&Secret::new(file), Path::new("auth.yaml"), now);
+        let loaded = Authenticator::auth_file(
+            &Secret::new(file),
+            Path::new("auth.yaml"),
+            &Surroundings::default(),
+            now,
+        );
         match loaded {
             Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
             Err(error) => panic!("{error}"),
@@ -258,6 +263,7 @@ fn links_inside_the_documents_lead_somewhere() {
     for file in [
         "README.md",
         "ARCHITECTURE.md",
+        "docs/audit.md",
         "docs/clients.md",
         "docs/commands.md",
         "docs/cookbook.md",

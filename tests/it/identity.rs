@@ -4,9 +4,7 @@
 //! with a token, so that no session can be claimed.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
@@ -33,24 +31,13 @@ tools:
     exec: cat /proc/self/environ /proc/self/cmdline
 ";
 
-const ALICE: &str = "alice-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
+pub(crate) const ALICE: &str = "alice-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const ALICE_TOO: &str = "alice-2-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const ALICE_EXPIRED: &str = "alice-3-mfZ3b1mXk0Qy7h2Vn5cR8w";
-const ALICE_ELSEWHERE: &str = "alice-4-mfZ3b1mXk0Qy7h2Vn5cR8w";
-const ALICE_NOWHERE: &str = "alice-5-mfZ3b1mXk0Qy7h2Vn5cR8w";
-const BOB: &str = "bob-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
+pub(crate) const ALICE_ELSEWHERE: &str = "alice-4-mfZ3b1mXk0Qy7h2Vn5cR8w";
+pub(crate) const ALICE_NOWHERE: &str = "alice-5-mfZ3b1mXk0Qy7h2Vn5cR8w";
+pub(crate) const BOB: &str = "bob-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const STRANGER: &str = "nobody-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
-
-/// Everything that could leak.
-const TOKENS: [&str; 7] = [
-    ALICE,
-    ALICE_TOO,
-    ALICE_EXPIRED,
-    ALICE_ELSEWHERE,
-    ALICE_NOWHERE,
-    BOB,
-    STRANGER,
-];
 
 fn auth() -> String {
     let entries = [
@@ -68,16 +55,16 @@ fn auth() -> String {
     format!("tokens:\n{}", lines.concat())
 }
 
-fn serve() -> TestServer {
+pub(crate) fn serve() -> TestServer {
     TestServer::with_auth(TOOLS, &auth(), &[])
 }
 
-fn ping(client: &Client) -> Response {
+pub(crate) fn ping(client: &Client) -> Response {
     client.request("ping", &json!({}))
 }
 
 /// Sends a method for the session of a client: POST pings.
-fn on_session(server: &TestServer, client: &Client, method: &str) -> Response {
+pub(crate) fn on_session(server: &TestServer, client: &Client, method: &str) -> Response {
     let message = client.message(1, "ping", &json!({}));
     let headers = client.headers(&message);
     let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -87,12 +74,6 @@ fn on_session(server: &TestServer, client: &Client, method: &str) -> Response {
         String::new()
     };
     Http::connect(server.address()).request(method, "/mcp", &headers, &body)
-}
-
-/// A response without what differs from one second to the next.
-fn without_date(mut response: Response) -> Response {
-    response.headers.retain(|(name, _)| name != "date");
-    response
 }
 
 /// Session rule E2.
@@ -105,40 +86,6 @@ fn a_session_outlives_a_token_of_its_principal() {
     assert_eq!(ping(&opened).status, 200, "both tokens are good");
     assert_eq!(on_session(&server, &refreshed, "DELETE").status, 204);
     assert_eq!(ping(&opened).status, 404, "it is one session");
-}
-
-/// Session rules E1 and E3.
-#[test]
-fn a_session_of_somebody_else_looks_like_no_session() {
-    let server = serve();
-    let alice = Client::new(&server, Era::Legacy, Some(ALICE));
-    let others = [
-        ("another subject", BOB),
-        ("the same subject in another tenant", ALICE_ELSEWHERE),
-        ("the same subject without a tenant", ALICE_NOWHERE),
-    ];
-    let mut mismatches = 0;
-    for (name, token) in others {
-        let thief = alice.with_token(token);
-        let lost = thief.with_session("00000000-0000-4000-8000-000000000000");
-        for method in ["POST", "GET", "DELETE"] {
-            let stolen = without_date(on_session(&server, &thief, method));
-            let unknown = without_date(on_session(&server, &lost, method));
-            assert_eq!(stolen.status, 404, "{name} {method}: {stolen:?}");
-            assert_eq!(stolen, unknown, "{name} {method}");
-            assert_eq!(ping(&alice).status, 200, "{name} {method}: hers goes on");
-        }
-        // Who asks finds out nothing; the operator does.
-        mismatches += 3;
-        let failed = &server.statistics()["lookups_failed"];
-        assert_eq!(failed["principal_mismatch"], mismatches, "{name}: {failed}");
-        // Its own session is another one.
-        let own = Client::new(&server, Era::Legacy, Some(token));
-        assert_eq!(ping(&own).status, 200, "{name}");
-        assert_eq!(ping(&own.with_token(ALICE)).status, 404, "{name}");
-        mismatches += 1;
-    }
-    assert_eq!(server.statistics()["active_sessions"], 4);
 }
 
 /// Session rule E4.
@@ -284,40 +231,6 @@ fn a_token_expires_while_its_session_lives() {
     assert_expired(&refused.unwrap(), "after its time");
     let other = client.with_token(ALICE_TOO);
     assert_eq!(ping(&other).status, 200, "the session lives");
-}
-
-/// The median time of a request with each of these ids in turn.
-fn median_times(server: &TestServer, client: &Client, ids: [&str; 2]) -> [Duration; 2] {
-    let mut times = [Vec::new(), Vec::new()];
-    let mut http = Http::connect(server.address());
-    for _ in 0..400 {
-        for (id, times) in ids.iter().zip(&mut times) {
-            let client = client.with_session(id);
-            let asked = Instant::now();
-            client.send_on(&mut http, &client.message(1, "ping", &json!({})));
-            assert_eq!(http.read().status, 404);
-            times.push(asked.elapsed());
-        }
-    }
-    times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2]
-    })
-}
-
-/// Session rule E1: nobody learns from the time of an answer that a session is somebody's.
-#[test]
-fn a_session_of_somebody_else_is_refused_as_fast_as_no_session() {
-    let server = serve();
-    let alice = Client::new(&server, Era::Legacy, Some(ALICE));
-    let gone = Client::new(&server, Era::Legacy, Some(ALICE));
-    assert_eq!(on_session(&server, &gone, "DELETE").status, 204);
-    let thief = alice.with_token(BOB);
-    let [foreign, unknown] = median_times(&server, &thief, [alice.session(), gone.session()]);
-    // The same class; the host has its own noise.
-    let noise = Duration::from_micros(200);
-    assert!(foreign < unknown * 2 + noise, "{foreign:?}, {unknown:?}");
-    assert!(unknown < foreign * 2 + noise, "{foreign:?}, {unknown:?}");
 }
 
 /// Opens the stream of a session and reads its first bytes.
@@ -468,50 +381,4 @@ fn nobody_gets_in_without_a_token() {
         assert!(!challenge.contains("error"), "{name}: {challenge}");
     }
     assert_eq!(server.statistics()["active_sessions"], 0);
-}
-
-/// What /proc shows of a process to its user.
-fn shown(pid: u32) -> String {
-    let read = |name: &str| {
-        let file = Path::new("/proc").join(pid.to_string()).join(name);
-        String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
-    };
-    read("cmdline") + &read("environ")
-}
-
-#[test]
-fn a_token_is_seen_by_nobody() {
-    let server = TestServer::with_auth(TOOLS, &auth(), &["--log-level", "trace"]);
-    let mut seen = vec![shown(server.pid())];
-    for era in ERAS {
-        let client = Client::new(&server, era, Some(ALICE));
-        let gate = Gate::new(&server, &format!("{era:?}"));
-        let mut http = client.start_call(1, "caller", &gate.arguments());
-        gate.wait();
-        let children = server.descendants();
-        assert!(!children.is_empty(), "{era:?}");
-        seen.extend(children.into_iter().map(shown));
-        gate.open();
-        seen.push(http.read().text().to_owned());
-        seen.push(client.call_text("environment", &json!({})));
-        for token in TOKENS {
-            seen.push(format!("{:?}", ping(&client.with_token(token))));
-        }
-        // Where a token does not belong, it is not one.
-        let path = format!("/mcp?access_token={ALICE}");
-        let body = json!({"access_token": ALICE}).to_string();
-        let headers = [("Content-Type", "application/json"), ("Cookie", ALICE)];
-        let response = Http::connect(server.address()).request("POST", &path, &headers, &body);
-        assert_eq!(response.status, 401, "{era:?}");
-        seen.push(format!("{response:?}"));
-    }
-    server.wait_for_log("credential refused");
-    seen.extend(server.log());
-    let seen = seen.join("\n");
-    assert!(seen.contains("MCP_CALLER_SUBJECT=alice"), "{seen}");
-    for token in TOKENS {
-        for secret in [token, &sha256(token)] {
-            assert!(!seen.contains(secret), "{secret} is in {seen}");
-        }
-    }
 }

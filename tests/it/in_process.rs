@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 use mcp_serve::Catalog;
 use mcp_serve::app::{App, Listeners, Options, Pace, Refusals};
-use mcp_serve::auth::Authenticator;
+use mcp_serve::auth::{self, Authenticator};
 use mcp_serve::catalog::{Current, Environment};
 use mcp_serve::execute::{self, Executor};
 use mcp_serve::http::{Connection, serve};
@@ -78,7 +78,7 @@ impl InProcess {
                 ask_timeout: PATIENCE,
             }),
             audit: None,
-            authenticator: Authenticator::open(),
+            authenticator: auth::Current::new(Authenticator::open()),
             options: Options {
                 allowed_hosts: vec!["mcp.example.com".parse().unwrap()],
                 allowed_origins: vec!["https://app.example.com".parse().unwrap()],

@@ -13,6 +13,7 @@
     reason = "the tests start the server as a process and wait for it in real time"
 )]
 
+mod issuer;
 mod support;
 mod upstream;
 
@@ -20,6 +21,7 @@ mod access;
 mod allow;
 mod arguments;
 mod ask;
+mod audit;
 mod auth_files;
 mod batch;
 mod by_hand;
@@ -31,8 +33,10 @@ mod cookbook;
 mod creation;
 mod definitions;
 mod documents;
+mod encryption;
 mod execution;
 mod faults;
+mod foreign;
 mod hostile_files;
 mod http_faults;
 mod http_responses;
@@ -41,6 +45,8 @@ mod http_trust;
 mod identity;
 mod in_process;
 mod includes;
+mod introspection;
+mod jwt;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -52,6 +58,7 @@ mod output;
 mod outputs;
 mod overload;
 mod pages;
+mod planted;
 mod prompts;
 mod protocol;
 mod public_url;
@@ -72,6 +79,7 @@ mod streams;
 mod subscriptions;
 mod tasks;
 mod tests_key;
+mod tokens;
 mod tools_files;
 mod toolsets;
 mod turns;

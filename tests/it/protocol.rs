@@ -918,7 +918,8 @@ async fn only_pages_that_may_call_are_served() {
 #[tokio::test]
 async fn foreign_hosts_and_pages_reach_no_route_with_any_method() {
     let server = InProcess::with(|app| {
-        app.authenticator = Authenticator::single_token(&Secret::new(TOKEN)).unwrap();
+        app.authenticator
+            .replace(Authenticator::single_token(&Secret::new(TOKEN)).unwrap());
     });
     let paths = ["/mcp", "/mcp/", "/", "/metrics", "/debug/sessions"];
     for path in paths {
@@ -1388,7 +1389,8 @@ fn failing_headers() -> Vec<(&'static str, Request, Outcome)> {
 #[tokio::test]
 async fn a_failed_initialize_leaves_nothing() {
     let server = InProcess::with(|app| {
-        app.authenticator = Authenticator::single_token(&Secret::new(TOKEN)).unwrap();
+        app.authenticator
+            .replace(Authenticator::single_token(&Secret::new(TOKEN)).unwrap());
     });
     let bearer = format!("Bearer {TOKEN}");
     let failing = failing_messages().into_iter().chain(failing_headers());

@@ -6,7 +6,9 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::json;
 
+use crate::encryption;
 use crate::support::{TOKEN, TestServer};
+use crate::upstream::certificates;
 
 const TOOLS: &str = "
 name: real-client-test
@@ -32,13 +34,22 @@ async fn connect(
     token: Option<&str>,
     mode: ClientLifecycleMode,
 ) -> Result<Client, rmcp::service::ClientInitializeError> {
-    let mut config = StreamableHttpClientTransportConfig::with_uri(server.url());
+    connect_by(reqwest::Client::new, &server.url(), token, mode).await
+}
+
+async fn connect_by(
+    http: impl FnOnce() -> reqwest::Client,
+    url: &str,
+    token: Option<&str>,
+    mode: ClientLifecycleMode,
+) -> Result<Client, rmcp::service::ClientInitializeError> {
+    let mut config = StreamableHttpClientTransportConfig::with_uri(url);
     if let Some(token) = token {
         config = config.auth_header(token);
     }
     // The server brings its own, and the client shares its library for TLS with the server.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let transport = StreamableHttpClientTransport::from_config(config);
+    let transport = StreamableHttpClientTransport::with_client(http(), config);
     serve_client_with_lifecycle((), transport, mode).await
 }
 
@@ -80,9 +91,9 @@ async fn use_every_tool(client: &Client) {
     );
 }
 
-#[tokio::test]
-async fn each_era_is_served_with_and_without_a_token() {
-    let modes = [
+/// How the client begins in each era, and the version that it gets.
+fn modes() -> [(&'static str, ClientLifecycleMode, ProtocolVersion); 2] {
+    [
         (
             "legacy",
             ClientLifecycleMode::Initialize,
@@ -95,19 +106,42 @@ async fn each_era_is_served_with_and_without_a_token() {
             },
             ProtocolVersion::V_2026_07_28,
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn each_era_is_served_with_and_without_a_token() {
     for token in [None, Some(TOKEN)] {
         let server = match token {
             None => TestServer::start(TOOLS, &[]),
             Some(_) => TestServer::with_token(TOOLS, &[]),
         };
-        for (name, mode, version) in &modes {
-            let client = connect(&server, token, mode.clone()).await.unwrap();
+        for (name, mode, version) in modes() {
+            let client = connect(&server, token, mode).await.unwrap();
             let info = client.peer_info().unwrap();
-            assert_eq!(&info.protocol_version, version, "{name}");
+            assert_eq!(info.protocol_version, version, "{name}");
             use_every_tool(&client).await;
             client.cancel().await.unwrap();
         }
+    }
+}
+
+#[tokio::test]
+async fn each_era_is_served_over_tls() {
+    let server = encryption::serve(TOOLS, &[]);
+    let url = server.url().replace("http:", "https:");
+    let ca = std::fs::read(certificates().join("ca.pem")).unwrap();
+    let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+    let http = || {
+        let client = reqwest::Client::builder().tls_certs_only([ca.clone()]);
+        client.build().unwrap()
+    };
+    for (name, mode, version) in modes() {
+        let client = connect_by(http, &url, None, mode).await.unwrap();
+        let info = client.peer_info().unwrap();
+        assert_eq!(info.protocol_version, version, "{name}");
+        use_every_tool(&client).await;
+        client.cancel().await.unwrap();
     }
 }
 

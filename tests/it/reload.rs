@@ -521,23 +521,6 @@ fn a_tool_that_is_gone_is_heard_by_everybody() {
     assert_eq!(call.read().status, 200);
 }
 
-#[test]
-fn who_asks_for_a_reload_is_told_what_is_not_read_again() {
-    let auth = |subject: &str| {
-        let token = sha256(DBA);
-        format!("tokens:\n  - {{sha256: {token}, subject: {subject}}}\n")
-    };
-    let server = TestServer::with_auth(&tools(&["one"]), &auth("ann"), &[]);
-    let warning = "the file that says who may call has changed";
-    server.signal("HUP");
-    server.wait_for_log("\"message\":\"reloaded\"");
-    assert!(!server.log().iter().any(|line| line.contains(warning)));
-    fs::write(server.folder().join("auth.yaml"), auth("bob")).unwrap();
-    server.signal("HUP");
-    let line = server.wait_for_log(warning);
-    assert!(line.contains("auth.yaml"), "{line}");
-}
-
 /// How many reloads must fail in [`hundreds_of_broken_reloads_fail_no_call`]: those of some ten seconds.
 const RELOADS: f64 = 400.0;
 

@@ -332,7 +332,7 @@ async fn so_many_may_listen_from_one_address() {
 }
 
 /// Opens a stream over a socket. The acknowledgement is read.
-fn listen_over(server: &TestServer, client: &Client, filter: &Value) -> (Sse, Value) {
+pub(crate) fn listen_over(server: &TestServer, client: &Client, filter: &Value) -> (Sse, Value) {
     let params = json!({"notifications": filter});
     let mut http = Http::connect(server.address());
     let message = client.message(9, "subscriptions/listen", &params);

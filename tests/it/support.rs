@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -99,13 +99,17 @@ impl TestServer {
         fs::write(&file, tools).unwrap();
         let mut command = command();
         command
-            .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--listen", "127.0.0.1:0"])
             .arg("--tools")
             .arg(file)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        let logs_text = options.contains(&"--log-format=text");
+        if !logs_text {
+            command.arg("--log-format=json");
+        }
         change(&mut Prepare {
             command: &mut command,
             folder: folder.path(),
@@ -129,9 +133,14 @@ impl TestServer {
             address: String::new(),
             log,
         };
-        let listening = server.wait_for_log("\"message\":\"listening\"");
-        let listening: Value = serde_json::from_str(&listening).unwrap();
-        server.address = text(&listening["address"]);
+        server.address = if logs_text {
+            let listening = server.wait_for_log(" INFO listening url=");
+            listening.rsplit('=').next().unwrap().to_owned()
+        } else {
+            let listening = server.wait_for_log("\"message\":\"listening\"");
+            let listening: Value = serde_json::from_str(&listening).unwrap();
+            text(&listening["address"])
+        };
         server
     }
 
@@ -373,8 +382,8 @@ impl Response {
 
 /// One HTTP/1.1 connection, on which the test decides about every byte.
 #[derive(Debug)]
-pub(crate) struct Http {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Http<S = TcpStream> {
+    stream: BufReader<S>,
     host: String,
 }
 
@@ -396,15 +405,27 @@ impl Http {
     pub(crate) fn over(stream: TcpStream, address: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::inside(stream, address)
+    }
+
+    /// The socket.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl<S: io::Read + io::Write> Http<S> {
+    /// Talks to this address inside a stream.
+    pub(crate) fn inside(stream: S, address: &str) -> Self {
         Self {
             stream: BufReader::new(stream),
             host: address.to_owned(),
         }
     }
 
-    /// The socket.
-    pub(crate) fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+    /// The stream.
+    pub(crate) fn stream(&mut self) -> &mut S {
+        self.stream.get_mut()
     }
 
     /// Writes bytes as they are.
@@ -651,7 +672,7 @@ impl Client {
     }
 
     /// Sends a message on a connection, without reading its response.
-    pub(crate) fn send_on(&self, http: &mut Http, message: &Value) {
+    pub(crate) fn send_on<S: io::Read + io::Write>(&self, http: &mut Http<S>, message: &Value) {
         let headers = self.headers(message);
         let headers: Vec<_> = headers
             .iter()

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use mcp_serve::auth::Authenticator;
+use mcp_serve::auth::{Authenticator, Surroundings};
 use mcp_serve::catalog::{Catalog, Environment, Grants};
 use mcp_serve::secret::Secret;
 
@@ -101,7 +101,7 @@ fn environment(test: &str) -> Environment {
 fn grants() -> Grants {
     let path = Path::new("tests/it/tools/auth.yaml");
     let text = Secret::new(fs::read_to_string(path).expect("the auth file exists"));
-    let loaded = Authenticator::auth_file(&text, path, SystemTime::now());
+    let loaded = Authenticator::auth_file(&text, path, &Surroundings::default(), SystemTime::now());
     Grants::of(&loaded.expect("the auth file is valid").0)
 }
 

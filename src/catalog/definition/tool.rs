@@ -41,6 +41,10 @@ pub(super) fn read(
     let definition = read_definition(key, entries, report);
     let about = definition.about;
     let mut tool = definition.action.build(key, defaults, context, report)?;
+    if tool.annotations.read_only != Some(true) {
+        tool.allow
+            .check_guest(key, context.environment.grants(), report);
+    }
     if definition.task == Some(Task::Required) {
         tool.needs.insert(Capability::Tasks);
     }

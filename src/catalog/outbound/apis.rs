@@ -19,10 +19,11 @@ use super::encode;
 use super::header::{self, Header};
 use super::path::check_no_placeholder;
 use crate::catalog::definition::Context;
-use crate::catalog::{ToolDigest, file, secrets};
+use crate::catalog::{ToolDigest, file};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::did_you_mean;
+use crate::document::values::secret;
 use crate::document::yaml::{Content, Entry, Node};
 
 const KEYS: &[&str] = &[
@@ -419,20 +420,6 @@ fn member<'a>(entry: &'a Entry, key: &str, report: &mut Report) -> Option<&'a En
     entry.value.mapping()?;
     let place = format!("`{}`", entry.key.text);
     required(&entry.value, entry.key.span, &place, key, report)
-}
-
-/// A text that no message shows.
-fn secret(entry: &Entry, report: &mut Report) -> Option<String> {
-    match entry.value.scalar() {
-        Some(scalar) => secrets::hide(scalar, report),
-        None => report.hide(entry.value.span),
-    }
-    let text = reader::text(entry, report)?;
-    if text.trim().is_empty() {
-        reader::wrong_value(entry, "a secret", report);
-        return None;
-    }
-    Some(text)
 }
 
 /// A header that is made of a secret.

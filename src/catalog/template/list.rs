@@ -2,8 +2,8 @@
 
 use super::{Group, Item, Slot, Template, Word, segments};
 use crate::catalog::interpreter;
-use crate::catalog::secrets::in_word;
 use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::values::unexpanded::in_word;
 use crate::document::yaml::{Content, Entry, Node, Scalar};
 
 /// Reads the list form; what is wrong with it is reported, and the rest is read.

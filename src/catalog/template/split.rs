@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::{CallerFact, Group, Item, Segment, Slot, Template, Word, is_parameter_name};
 use crate::catalog::exec::{FILE_PREFIX, is_file_name};
 use crate::catalog::interpreter;
-use crate::catalog::secrets::in_word;
 use crate::document::diagnostic::{Code, Problem, Report, Span};
+use crate::document::values::unexpanded::in_word;
 use crate::document::yaml::Scalar;
 
 /// Splits a synopsis; what is wrong with it is reported, and the rest is split as well as it goes.

@@ -14,8 +14,8 @@ pub struct Audit {
     #[arg(long, env = "MCP_SERVE_AUDIT", value_name = "FILE|stderr|journald")]
     pub audit: Option<AuditTarget>,
 
-    /// What happens when the audit log cannot be written: with best_effort calls go on, and what is
-    /// lost is counted; with required no call begins whose first line is not on the disk, and new
+    /// What happens when the audit log cannot be written: with `best_effort` calls go on, and what
+    /// is lost is counted; with `required` no call begins whose first line is not on the disk, and new
     /// ones get 503 until it can be written again.
     #[arg(
         long,
@@ -25,8 +25,8 @@ pub struct Audit {
     )]
     pub audit_mode: AuditMode,
 
-    /// What the audit log says of the arguments of a call: their SHA-256 digest, redacted for the
-    /// arguments without the secrets of the definitions, or none.
+    /// What the audit log says of the arguments of a call: the `digest` (SHA-256) of them, `redacted`
+    /// for the arguments without the secrets of the definitions, or `none`.
     #[arg(
         long,
         env = "MCP_SERVE_AUDIT_ARGUMENTS",

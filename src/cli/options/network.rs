@@ -1,7 +1,10 @@
 //! How clients reach the server.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
+use super::path;
 use crate::host::PublicUrl;
 
 /// How clients reach the server.
@@ -14,4 +17,17 @@ pub struct Network {
     /// an issuer.
     #[arg(long, env = "MCP_SERVE_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
+
+    /// File with the certificate of the server, in PEM form, and behind it those of the issuers that
+    /// clients may not know. With it every TCP address speaks TLS 1.2 or 1.3 and nothing else. It is read
+    /// again when it changes, and by SIGHUP.
+    #[arg(long, env = "MCP_SERVE_TLS_CERT", value_name = "FILE", value_parser = path())]
+    #[arg(requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the private key of that certificate, in PEM form and not encrypted. The same is asked of
+    /// the file as of a token file.
+    #[arg(long, env = "MCP_SERVE_TLS_KEY", value_name = "FILE", value_parser = path())]
+    #[arg(requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }

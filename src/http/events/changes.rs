@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokio::time::{Instant, Interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMENT, Opened, event, heartbeats, instant, jittered};
+use super::{COMMENT, Lease, Opened, event, heartbeats, jittered};
 use crate::call::changes::{kind, notification};
 use crate::changes::Listener;
 use crate::dispatch::Listening;
@@ -61,7 +61,7 @@ pub(in crate::http) fn of_changes<K: Send + 'static>(
         listening: Listening,
         heartbeats: Interval,
         until: Instant,
-        expired: Instant,
+        lease: Lease,
         draining: CancellationToken,
         #[expect(dead_code, reason = "kept for its destructor")]
         keep: K,
@@ -78,7 +78,7 @@ pub(in crate::http) fn of_changes<K: Send + 'static>(
         listening,
         heartbeats: heartbeats(options.heartbeat),
         until: Instant::now() + jittered(options.stream_max_age),
-        expired: instant(exchange.caller.expires),
+        lease: Lease::of(&exchange.caller),
         draining: exchange.app.draining.clone(),
         keep,
     });
@@ -93,7 +93,7 @@ pub(in crate::http) fn of_changes<K: Send + 'static>(
         };
         let end = tokio::select! {
             biased;
-            () = sleep_until(telling.expired) => StreamEnd::Revoked,
+            () = telling.lease.is_over() => StreamEnd::Revoked,
             change = telling.listener.next() => {
                 let chunk = message(notification(&change, Some(&telling.listening.id)));
                 return Some((Ok(chunk), State::Going(telling)));

@@ -128,19 +128,26 @@ impl SessionStore {
         ended.count()
     }
 
-    /// As [`SessionStore::end_where`], but sessions in which something runs live on.
+    /// As [`SessionStore::end_where`], but sessions in which something runs live on. Returns how many
+    /// these are.
     pub fn end_resting_where(
         &self,
         reason: EndReason,
         matches: impl Fn(&SessionInfo) -> bool,
     ) -> usize {
-        let mut sessions = Vec::new();
+        let (mut resting, mut busy) = (Vec::new(), 0);
         self.shards.for_each(|session| {
-            if session.activity.view().work == 0 && matches(&session.info) {
-                sessions.push(Arc::clone(session));
+            if matches(&session.info) {
+                if session.activity.view().work == 0 {
+                    resting.push(Arc::clone(session));
+                } else {
+                    busy += 1;
+                }
             }
         });
-        let ended = sessions.iter().filter(|session| self.end(session, reason));
-        ended.count()
+        for session in resting {
+            self.end(&session, reason);
+        }
+        busy
     }
 }

@@ -11,7 +11,7 @@ const HOME: &str = "HOME";
 const OF_SHELLS: &[&str] = &[HOME, "PATH", "PWD", "TMPDIR", "USER"];
 
 /// A warning of the first such place of a value.
-pub(super) fn in_value(scalar: &Scalar, report: &Report) -> Option<Problem> {
+pub(crate) fn in_value(scalar: &Scalar, report: &Report) -> Option<Problem> {
     let text = scalar.written();
     let (range, name) = find(text)?;
     let written = text.get(range.clone())?;
@@ -26,7 +26,7 @@ pub(crate) fn in_word(text: &str, place: impl Fn(Range<usize>) -> Span) -> Optio
 }
 
 /// The name in a value that is `${NAME}` and nothing else.
-pub(super) fn whole(text: &str) -> Option<&str> {
+pub(crate) fn whole(text: &str) -> Option<&str> {
     let (range, name) = find(text)?;
     (range == (0..text.len()) && text.starts_with("${")).then_some(name)
 }

@@ -61,13 +61,13 @@ const SECRET_NAMES: &[&str] = &[
 const USER_NAMES: &[&str] = &["login", "user", "user_name", "username"];
 
 /// Reports what looks like a secret in a text that stands under a key.
-pub(super) fn check(key: &str, scalar: &Scalar, report: &mut Report) {
+pub(crate) fn check(key: &str, scalar: &Scalar, report: &mut Report) {
     let help = "move it into a file of its own, and write `${file:/path/of/it}`";
     report_suspects(key, scalar, help, report);
 }
 
 /// Reports what looks like a secret in a script, where no `${…}` is replaced.
-pub(super) fn check_script(key: &str, scalar: &Scalar, report: &mut Report) {
+pub(crate) fn check_script(key: &str, scalar: &Scalar, report: &mut Report) {
     let help = "move it into a file of its own, write `NAME: ${file:/path/of/it}` under `env`, and \
                 `$NAME` here";
     report_suspects(key, scalar, help, report);
@@ -247,7 +247,7 @@ fn random(text: &str, word: &Range<usize>) -> Option<Range<usize>> {
 
 /// Reports a parameter that holds a secret and that a header repeats: what stands between client and
 /// server reads headers, and writes them into logs.
-pub(super) fn check_header(entry: &Entry, report: &mut Report) {
+pub(crate) fn check_header(entry: &Entry, report: &mut Report) {
     let Some(header) = entry.value.get("x-mcp-header") else {
         return;
     };
@@ -259,21 +259,21 @@ pub(super) fn check_header(entry: &Entry, report: &mut Report) {
     }
 }
 
-/// Reports an entry of `secrets` that holds its value itself.
-pub(super) fn report(name: &str, place: Span, report: &mut Report) {
+/// Reports a secret that stands in the file itself; `path` is where it could be.
+pub(crate) fn report(subject: &str, path: &str, place: Span, report: &mut Report) {
     report.hide(place);
-    let message = format!("the secret `{name}` stands in the file");
-    let help = format!("move it into a file of its own, and write `${{file:/run/secrets/{name}}}`");
+    let message = format!("{subject} stands in the file");
+    let help = format!("move it into a file of its own, and write `${{file:{path}}}`");
     report.add(Problem::warning(Code::LiteralSecret, place, message).help(help));
 }
 
 /// Whether what has this name is a secret, by its looks.
-pub(super) fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     ends_with_any(name, SECRET_NAMES)
 }
 
 /// Whether what has this name is the name of a user, by its looks.
-pub(super) fn is_user_name(name: &str) -> bool {
+pub(crate) fn is_user_name(name: &str) -> bool {
     ends_with_any(name, USER_NAMES)
 }
 

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 /// A `${…}` in a text, with its place there.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found<'a> {
-    pub(super) range: Range<usize>,
-    pub(super) form: Form<'a>,
+pub(crate) struct Found<'a> {
+    pub(crate) range: Range<usize>,
+    pub(crate) form: Form<'a>,
 }
 
 /// What a `${…}` stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Form<'a> {
+pub(crate) enum Form<'a> {
     /// `${env:X}` and `${env:X:-d}`.
     Env {
         name: &'a str,
@@ -29,7 +29,7 @@ pub(super) enum Form<'a> {
 
 /// Finds each `${env:…}`, `${file:…}` and `${secret:…}` of a text. Whatever else `$` means to whom,
 /// it means still.
-pub(super) fn find(text: &str) -> Vec<Found<'_>> {
+pub(crate) fn find(text: &str) -> Vec<Found<'_>> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find("${")) {

@@ -1,0 +1,203 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::secret::{Secret, SecretDigest};
+
+const TOKEN: &str = "mfZ3b1mXk0Qy7h2Vn5cR8w";
+
+/// Whom a header stands for that needs nobody else to say so.
+fn authenticate(
+    authenticator: &Authenticator,
+    header: Option<&[u8]>,
+    now: SystemTime,
+) -> Result<Arc<Caller>, AuthError> {
+    match authenticator.look_up(header, now)? {
+        Known::Caller(caller) => Ok(caller),
+        Known::Nothing(_) => Err(AuthError::Unavailable),
+    }
+}
+
+type Case = (&'static str, Option<&'static [u8]>, Option<AuthError>);
+
+#[test]
+fn only_the_token_is_let_in() {
+    let authenticator = Authenticator::single_token(&Secret::new(format!("{TOKEN}\n"))).unwrap();
+    let cases: [Case; 14] = [
+        ("right", Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w"), None),
+        (
+            "lower-case scheme",
+            Some(b"bearer mfZ3b1mXk0Qy7h2Vn5cR8w"),
+            None,
+        ),
+        ("none", None, Some(AuthError::Missing)),
+        (
+            "other scheme",
+            Some(b"Basic dXNlcjpwYXNz"),
+            Some(AuthError::Missing),
+        ),
+        ("empty", Some(b""), Some(AuthError::Missing)),
+        ("scheme alone", Some(b"Bearer"), Some(AuthError::Malformed)),
+        (
+            "scheme and space",
+            Some(b"Bearer "),
+            Some(AuthError::Malformed),
+        ),
+        (
+            "two spaces",
+            Some(b"Bearer  mfZ3b1mXk0Qy7h2Vn5cR8w"),
+            Some(AuthError::Malformed),
+        ),
+        (
+            "space after",
+            Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w "),
+            Some(AuthError::Malformed),
+        ),
+        (
+            "two tokens",
+            Some(b"Bearer a, Bearer b"),
+            Some(AuthError::Malformed),
+        ),
+        (
+            "not UTF-8",
+            Some(b"Bearer \xff\xfe"),
+            Some(AuthError::Malformed),
+        ),
+        ("wrong", Some(b"Bearer wrong"), Some(AuthError::Invalid)),
+        (
+            "prefix",
+            Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8"),
+            Some(AuthError::Invalid),
+        ),
+        (
+            "longer",
+            Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w="),
+            Some(AuthError::Invalid),
+        ),
+    ];
+    for (name, header, expected) in cases {
+        let outcome = authenticate(&authenticator, header, SystemTime::UNIX_EPOCH);
+        assert_eq!(outcome.err(), expected, "{name}");
+    }
+    let caller = authenticate(
+        &authenticator,
+        Some(b"Bearer mfZ3b1mXk0Qy7h2Vn5cR8w"),
+        SystemTime::UNIX_EPOCH,
+    )
+    .unwrap();
+    assert_eq!(caller.principal.to_string(), "default");
+    assert!(caller.principal.is_shared());
+}
+
+#[test]
+fn an_open_server_knows_one_anonymous_caller() {
+    let authenticator = Authenticator::open();
+    let now = SystemTime::UNIX_EPOCH;
+    let first = authenticate(&authenticator, None, now).unwrap();
+    let second = authenticate(&authenticator, Some(b"Bearer x"), now).unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    assert!(authenticator.may_return(&Principal::Anonymous, now));
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_token_without_claims_has_those_of_its_entry() {
+    let cases = [
+        (Principal::Anonymous, vec![], json!({})),
+        (
+            Principal::user(Issuer::AuthFile, "alice", None),
+            vec![],
+            json!({"sub": "alice"}),
+        ),
+        (
+            Principal::user(Issuer::AuthFile, "bob", Some("acme".to_owned())),
+            vec!["read".to_owned(), "write".to_owned()],
+            json!({"sub": "bob", "tenant": "acme", "scope": "read write"}),
+        ),
+    ];
+    for (principal, scopes, expected) in cases {
+        let caller = Caller::new(principal).with_scopes(scopes);
+        assert_eq!(Value::Object(caller.claims), expected);
+    }
+}
+
+fn token(token: &str, subject: &str, expires: Option<u64>) -> (SecretDigest, Caller) {
+    let caller = Caller {
+        expires: expires.map(at),
+        ..Caller::new(Principal::user(Issuer::AuthFile, subject, None))
+    };
+    (SecretDigest::of(token.as_bytes()), caller)
+}
+
+#[test]
+fn tokens_are_told_apart_and_end() {
+    let authenticator = Authenticator::tokens([
+        token("a1", "alice", Some(10)),
+        token("a2", "alice", Some(20)),
+        token("b1", "bob", Some(10)),
+        token("b2", "bob", None),
+    ]);
+    let cases: [(&[u8], u64, Result<&str, AuthError>); 7] = [
+        (b"Bearer a1", 9, Ok("alice")),
+        (b"Bearer a1", 10, Err(AuthError::Expired)),
+        (b"Bearer a2", 10, Ok("alice")),
+        (b"Bearer a2", 20, Err(AuthError::Expired)),
+        (b"Bearer b1", 11, Err(AuthError::Expired)),
+        (b"Bearer b2", u64::from(u32::MAX), Ok("bob")),
+        (b"Bearer b3", 0, Err(AuthError::Invalid)),
+    ];
+    for (header, now, expected) in cases {
+        let outcome = authenticate(&authenticator, Some(header), at(now));
+        let subject = outcome.map(|caller| caller.principal.to_string());
+        assert_eq!(subject, expected.map(str::to_owned), "{header:?} at {now}");
+    }
+    let lasting = [
+        ("alice", 9, true),
+        ("alice", 19, true),
+        ("alice", 20, false),
+        ("bob", u64::from(u32::MAX), true),
+        ("carol", 0, false),
+    ];
+    for (subject, now, expected) in lasting {
+        let principal = Principal::user(Issuer::AuthFile, subject, None);
+        let may_return = authenticator.may_return(&principal, at(now));
+        assert_eq!(may_return, expected, "{subject} at {now}");
+    }
+}
+
+#[test]
+fn no_tokens_let_nobody_in() {
+    let authenticator = Authenticator::tokens([]);
+    let now = SystemTime::UNIX_EPOCH;
+    assert_eq!(
+        authenticate(&authenticator, Some(b"Bearer x"), now),
+        Err(AuthError::Invalid)
+    );
+    assert_eq!(
+        authenticate(&authenticator, None, now),
+        Err(AuthError::Missing)
+    );
+}
+
+#[test]
+fn weak_tokens_are_refused() {
+    let cases = [
+        ("", TokenError::TooShort(0)),
+        ("changeme", TokenError::TooShort(8)),
+        ("mfZ3b1mXk0Qy7h2Vn5cR8", TokenError::TooShort(21)),
+        ("two words of many characters", TokenError::NotAToken),
+        (
+            "mfZ3b1mXk0Qy7h2Vn5cR8w\nmfZ3b1mXk0Qy7h2Vn5cR8w",
+            TokenError::NotAToken,
+        ),
+    ];
+    for (token, expected) in cases {
+        let error = Authenticator::single_token(&Secret::new(token)).unwrap_err();
+        assert_eq!(error, expected, "{token}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Using another certificate, without a stop.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::watch::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{Metrics, PREFIX};
+use crate::tls::Tls;
+use crate::watch;
+
+/// Reads the certificate again when it changes.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    tls: Tls,
+    success: Gauge,
+    total: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Renewal {
+    /// Registers what is known of it. The certificate was read just now.
+    pub(super) fn register(metrics: &mut Metrics, tls: Tls) -> Self {
+        let renewal = Self {
+            tls,
+            success: Gauge::default(),
+            total: Family::default(),
+        };
+        let ours = metrics.registry().sub_registry_with_prefix(PREFIX);
+        ours.register(
+            "certificate_reload_success",
+            "Whether the certificate that was read last is used",
+            renewal.success.clone(),
+        );
+        ours.register(
+            "certificate_reloads",
+            "How often the certificate was read again, by outcome",
+            renewal.total.clone(),
+        );
+        for outcome in ["ok", "failed"] {
+            drop(renewal.total.get_or_create(&[("outcome", outcome)]));
+        }
+        renewal.success.set(1);
+        renewal
+    }
+
+    /// What it renews.
+    pub(super) fn tls(&self) -> Tls {
+        self.tls.clone()
+    }
+
+    /// Reads it again when it changes and when that is `asked`, until `closing`.
+    pub(super) async fn run(mut self, mut asked: Receiver<()>, closing: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                // Nobody asks any more when the server ends.
+                Ok(()) = asked.changed() => {}
+                _ = watch::changed(self.tls.seen()) => {}
+            }
+            self.renew().await;
+        }
+    }
+
+    async fn renew(&mut self) {
+        let mut tls = self.tls.clone();
+        let renewing = tokio::task::spawn_blocking(move || {
+            let renewed = tls.reload();
+            (tls, renewed)
+        });
+        // It fails only where the runtime ends.
+        let Ok((tls, renewed)) = renewing.await else {
+            return;
+        };
+        self.tls = tls;
+        let file = self.tls.certificate().display();
+        match renewed {
+            Ok(()) => {
+                tracing::info!(%file, "certificate reloaded");
+                self.success.set(1);
+                self.total.get_or_create(&[("outcome", "ok")]).inc();
+            }
+            Err(error) => {
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(reason, "not reloaded: the certificate from before is used");
+                self.success.set(0);
+                self.total.get_or_create(&[("outcome", "failed")]).inc();
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Secrets are planted wherever one can be, and then looked for wherever one could come out.
+
+use std::fmt::Debug;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::metrics::monitor_of;
+use crate::support::{Client, ERAS, Gate, Http, TestServer, command, run, sha256};
+use crate::upstream::{Received, Upstream, respond};
+
+/// What callers present. None of it is seen anywhere, and no digest of it.
+const TOKEN: &str = "planted-token-of-alice-mfZ3b1mXk0Qy7h2V";
+const EXPIRED: &str = "planted-token-that-expired-mfZ3b1mXk0Qy7h2V";
+const UNKNOWN: &str = "planted-token-of-nobody-mfZ3b1mXk0Qy7h2V";
+/// Where a token does not belong.
+const IN_QUERY: &str = "planted-token-in-a-query-mfZ3b1mXk0Qy7h2V";
+const IN_COOKIE: &str = "planted-token-in-a-cookie-mfZ3b1mXk0Qy7h2V";
+const IN_BODY: &str = "planted-token-in-a-body-mfZ3b1mXk0Qy7h2V";
+const IN_BASIC: &str = "planted-token-of-another-scheme-mfZ3b1mXk0Qy7h2V";
+const IN_HEADER: &str = "planted-token-in-a-header-mfZ3b1mXk0Qy7h2V";
+
+const PRESENTED: [&str; 8] = [
+    TOKEN, EXPIRED, UNKNOWN, IN_QUERY, IN_COOKIE, IN_BODY, IN_BASIC, IN_HEADER,
+];
+
+/// What definitions name. A tool gets what it names, and nobody else does.
+const FROM_FILE: &str = "planted-secret-in-a-file-0815";
+const FROM_ENVIRONMENT: &str = "planted-secret-in-the-environment-4711";
+const OF_API: &str = "planted-secret-of-an-api-1234";
+
+const NAMED: [&str; 3] = [FROM_FILE, FROM_ENVIRONMENT, OF_API];
+
+/// Other files that hold secrets, by their options.
+const STATE_KEY: &str = "planted0key0of0the0state0mfZ3b1mXk0Qy7h2V00=";
+
+fn tools(upstream: &Upstream) -> String {
+    let url = upstream.url();
+    format!(
+        r#"
+apis:
+  api: {{base_url: '{url}/', auth: {{bearer: "${{file:api.secret}}"}}}}
+tools:
+  waits:
+    description: Waits for its gate.
+    exec:
+      - sh
+      - -c
+      - 'touch "$1.started"; until [ -e "$1.open" ] || [ ! -e "$1.started" ]; do sleep 0.02; done'
+      - sh
+      - '{{path}}'
+    params: {{path: string}}
+    env: {{A: "${{file:a.secret}}", B: "x${{env:B_SECRET}}y"}}
+  prints:
+    description: Prints all that it was given.
+    exec: cat /proc/self/environ /proc/self/cmdline
+    env: {{A: "${{file:a.secret}}", B: "x${{env:B_SECRET}}y"}}
+  fails:
+    description: Fails with all that it was given.
+    exec: sh -c 'env >&2; exit 3'
+    env: {{A: "${{file:a.secret}}", B: "x${{env:B_SECRET}}y"}}
+  hidden: {{description: d, exec: /bin/true, allow: [role:staff]}}
+  locked: {{description: d, exec: /bin/true, allow: ["scope:more"], step_up: true}}
+  sends:
+    description: Sends a request.
+    http: {{api: api, POST: /x, headers: {{X-Who: "{{caller.subject}}"}}, json: {{note: "{{note}}"}}}}
+    params: {{note: string}}
+"#
+    )
+}
+
+fn auth() -> String {
+    let (token, expired) = (sha256(TOKEN), sha256(EXPIRED));
+    format!(
+        "tokens:\n  - {{sha256: {token}, subject: alice, scopes: [r], roles: [clerk]}}\n  \
+         - {{sha256: {expired}, subject: alice, scopes: [more], roles: [staff], expires: 2020-01-01T00:00:00Z}}\n"
+    )
+}
+
+fn write_secret(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn serve(upstream: &Upstream, logs_text: bool) -> TestServer {
+    let options = [
+        "--log-level=trace",
+        "--metrics-listen=127.0.0.1:0",
+        "--debug-sessions",
+        "--log-format=text",
+    ];
+    let options = options.get(..3 + usize::from(logs_text)).unwrap();
+    TestServer::start_with(&tools(upstream), options, |prepare| {
+        prepare.serve_with_auth(&auth());
+        let folder = prepare.folder;
+        write_secret(folder, "a.secret", FROM_FILE);
+        write_secret(folder, "api.secret", OF_API);
+        write_secret(folder, "state.key", STATE_KEY);
+        let key = folder.join("state.key");
+        prepare.command.arg("--state-key-file").arg(key);
+        prepare.command.env("B_SECRET", FROM_ENVIRONMENT);
+    })
+}
+
+/// What came out, and where.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Where nothing may be: what clients, operators and others of this machine see.
+    outside: Vec<(String, String)>,
+    /// Where the secrets of definitions are used: what tools and other servers are given.
+    inside: Vec<(String, String)>,
+}
+
+impl Seen {
+    fn outside(&mut self, place: &str, text: impl Debug) {
+        self.outside.push((place.to_owned(), format!("{text:?}")));
+    }
+
+    fn inside(&mut self, place: &str, text: impl Debug) {
+        self.inside.push((place.to_owned(), format!("{text:?}")));
+    }
+
+    /// Both halves of what /proc shows of a process: others see its command line.
+    fn process(&mut self, place: &str, pid: u32) {
+        let read = |name: &str| {
+            let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        self.outside(&format!("the command line of {place}"), read("cmdline"));
+        self.inside(&format!("the environment of {place}"), read("environ"));
+    }
+
+    /// Checks that what was looked at is what it should be: this stands in it.
+    fn check_found(&self, place: &str, text: &str) {
+        let all = self.outside.iter().chain(&self.inside);
+        let mut at_place = all.filter(|(at, _)| at.starts_with(place));
+        let is_found = at_place.any(|(_, seen)| seen.contains(text));
+        assert!(is_found, "no {text:?} in {place}: {self:#?}");
+    }
+
+    fn check_clean(&self) {
+        let digests = PRESENTED.map(sha256);
+        let presented = PRESENTED
+            .into_iter()
+            .chain(digests.iter().map(String::as_str));
+        let never: Vec<_> = presented.chain([STATE_KEY]).collect();
+        for (place, text) in self.outside.iter().chain(&self.inside) {
+            for secret in &never {
+                assert!(!text.contains(secret), "{secret} is in {place}: {text}");
+            }
+        }
+        for (place, text) in &self.outside {
+            for secret in NAMED {
+                assert!(!text.contains(secret), "{secret} is in {place}: {text}");
+            }
+        }
+    }
+}
+
+/// What a client is answered, whatever it presents and asks for.
+fn ask(server: &TestServer, seen: &mut Seen) {
+    for era in ERAS {
+        let client = Client::new(server, era, Some(TOKEN));
+        let calls = [
+            ("prints", json!({})),
+            ("fails", json!({})),
+            ("sends", json!({"note": "n"})),
+            ("sends", json!({"nope": "n"})),
+            ("hidden", json!({})),
+            ("locked", json!({})),
+        ];
+        for (name, arguments) in calls {
+            let response = client.start_call(1, name, &arguments).read();
+            seen.outside(&format!("an answer of {name}"), response);
+        }
+        for method in ["tools/list", "server/discover", "no/such", "tools/call"] {
+            let response = client.request(method, &json!({"access_token": IN_BODY}));
+            seen.outside(&format!("an answer to {method}"), response);
+        }
+        for token in [EXPIRED, UNKNOWN] {
+            let response = client.with_token(token).request("tools/list", &json!({}));
+            assert_eq!(response.status, 401);
+            seen.outside("a refusal", response);
+        }
+        let gate = Gate::new(server, &format!("{era:?}"));
+        let mut waiting = client.start_call(1, "waits", &gate.arguments());
+        gate.wait();
+        for child in server.descendants() {
+            seen.process("a tool", child);
+        }
+        gate.open();
+        seen.outside("an answer of waits", waiting.read());
+    }
+    for (name, value) in misplaced() {
+        for method in ["POST", "GET", "DELETE", "OPTIONS"] {
+            let headers = [("Content-Type", "application/json"), (name, &value)];
+            let path = format!("/mcp?access_token={IN_QUERY}");
+            let body = json!({"access_token": IN_BODY}).to_string();
+            let response = Http::connect(server.address()).request(method, &path, &headers, &body);
+            assert!(response.status >= 400, "{name} {method}: {response:?}");
+            seen.outside(&format!("a refusal of {name}"), response);
+        }
+    }
+}
+
+/// Headers with a token that is none there.
+fn misplaced() -> Vec<(&'static str, String)> {
+    vec![
+        ("Cookie", format!("token={IN_COOKIE}")),
+        ("Authorization", format!("Basic {IN_BASIC}")),
+        ("Authorization", format!("Bearer  {IN_BASIC}")),
+        ("Authorization", IN_BASIC.to_owned()),
+        ("X-Api-Key", IN_HEADER.to_owned()),
+        ("Mcp-Session-Id", IN_HEADER.to_owned()),
+    ]
+}
+
+/// What operators see.
+fn operate(server: &TestServer, monitor: Option<&str>, seen: &mut Seen) {
+    if let Some(address) = monitor {
+        for path in ["/metrics", "/debug/sessions", "/healthz", "/no-such"] {
+            let page = Http::connect(address).request("GET", path, &[], "");
+            seen.outside(&format!("the page {path}"), page);
+        }
+    }
+    let arguments: [&[&str]; 6] = [
+        &["check", "--verbose"],
+        &["check", "--format=json"],
+        &["list"],
+        &["list", "--as=alice", "--format=json"],
+        &["call", "prints", "--dry-run"],
+        &["call", "sends", "note=n", "--dry-run", "--json"],
+    ];
+    for arguments in arguments {
+        let mut command = command();
+        command
+            .env("B_SECRET", FROM_ENVIRONMENT)
+            .current_dir(server.folder());
+        command
+            .args(arguments)
+            .args(["--auth=auth.yaml", "--state-key-file=state.key"]);
+        let said = run(&mut command);
+        assert_eq!(said.code, Some(0), "{arguments:?}: {said:?}");
+        seen.outside(&format!("the command {}", arguments.join(" ")), said);
+    }
+    // Definitions that cannot be read, in a file that holds secrets.
+    server.replace(
+        "tools.yaml",
+        &format!("tools: {{t: {{API_TOKEN: '{OF_API}'\n"),
+    );
+    server.signal("HUP");
+    server.wait_for_log("E0");
+    server.signal("USR1");
+    server.wait_for_log("session statistics");
+    seen.outside("the log", server.log());
+}
+
+#[test]
+fn what_is_secret_comes_out_nowhere() {
+    for logs_text in [false, true] {
+        let upstream = Upstream::start(|request: &Received, to| {
+            // An upstream that says what it was told.
+            let body = json!({"headers": format!("{:?}", request.headers)}).to_string();
+            respond(
+                to,
+                "200 OK",
+                &["Content-Type: application/json"],
+                body.as_bytes(),
+            )
+        });
+        let server = serve(&upstream, logs_text);
+        let monitor = (!logs_text).then(|| monitor_of(&server));
+        let mut seen = Seen::default();
+        seen.process("the server", server.pid());
+        ask(&server, &mut seen);
+        operate(&server, monitor.as_deref(), &mut seen);
+        for request in upstream.received() {
+            seen.inside("a request of a tool", request);
+        }
+        check(&seen, monitor.is_some());
+    }
+}
+
+/// Checks that each place was looked at, and then that it is clean.
+fn check(seen: &Seen, has_pages: bool) {
+    let found = [
+        ("the environment of the server", FROM_ENVIRONMENT),
+        ("the environment of a tool", FROM_FILE),
+        ("the environment of a tool", "MCP_CALLER_SUBJECT=alice"),
+        ("the command line of a tool", "waits"),
+        ("the command line of the server", "--auth"),
+        ("an answer of prints", "***"),
+        ("an answer of fails", "***"),
+        ("an answer of sends", "***"),
+        ("an answer of locked", "insufficient_scope"),
+        ("a request of a tool", OF_API),
+        ("a refusal", "invalid_token"),
+        ("the command check --verbose", "token"),
+        ("the command call prints --dry-run", "***"),
+        ("the command call sends", "***"),
+        ("the log", "credential refused"),
+        ("the log", "E0"),
+        ("the log", "TRACE"),
+    ];
+    for (place, text) in found {
+        seen.check_found(place, text);
+    }
+    if has_pages {
+        seen.check_found("the page /metrics", "auth_failures_total");
+        seen.check_found("the page /debug/sessions", "active_sessions");
+    }
+    seen.check_clean();
+}
