@@ -364,16 +364,16 @@ impl Executor {
                     Err(outcome) => (outcome, None),
                 }
             };
-            let (outcome, spare) = Box::pin(run).await;
+            let (outcome, folder) = Box::pin(run).await;
             let (number, tool, caller) = (call.number, call.tool, call.caller);
             // A client that calls again at once finds its share free.
             drop(call.share);
-            let (took, how) = (started.elapsed(), report::label(&outcome).to_owned());
+            let (duration, how) = (started.elapsed(), report::label(&outcome).to_owned());
             listener.done(outcome);
             // Whoever sends the outcome is woken, and runs before this task goes on.
             tokio::task::yield_now().await;
-            log((number, &tool, &caller), took, &how);
-            if let Some(folder) = spare {
+            log((number, &tool, &caller), duration, &how);
+            if let Some(folder) = folder {
                 folder.leave();
             }
         });
@@ -454,13 +454,13 @@ impl Load {
 }
 
 /// Says in the log what came of a call: `outcome` in a few words.
-pub fn log((number, tool, caller): (u64, &Tool, &Caller), took: Duration, outcome: &str) {
+pub fn log((number, tool, caller): (u64, &Tool, &Caller), duration: Duration, outcome: &str) {
     tracing::info!(
         call = number,
         tool = tool.name,
         principal = %caller.principal,
         outcome,
-        duration_seconds = took.as_secs_f64(),
+        duration_seconds = duration.as_secs_f64(),
         "call"
     );
 }

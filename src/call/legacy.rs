@@ -24,7 +24,7 @@ pub(crate) const CROWDED: &str = "Too many requests of this session are open; tr
 
 /// The error of a call that its session refuses, where that has no status of its own; `gone` if the
 /// session ended meanwhile.
-pub(crate) fn refused(refused: &Refused, gone: impl FnOnce() -> ErrorObject) -> ErrorObject {
+pub(crate) fn refused(refused: Refused, gone: impl FnOnce() -> ErrorObject) -> ErrorObject {
     match refused {
         Refused::Crowded => ErrorObject::new(INTERNAL_ERROR, CROWDED),
         Refused::NotFound => gone(),

@@ -403,7 +403,7 @@ async fn in_batch(
                 let in_flight = Arc::clone(&waiting.in_flight);
                 match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
                     Ok(()) => return,
-                    Err(refused) => Err(call::legacy::refused(&refused, not_found)),
+                    Err(refused) => Err(call::legacy::refused(refused, not_found)),
                 }
             }
         }

@@ -227,7 +227,7 @@ where
 async fn remains_unused(has_asked: &AtomicBool) {
     tokio::time::sleep(FIRST_REQUEST).await;
     if has_asked.load(Ordering::Relaxed) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

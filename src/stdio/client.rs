@@ -316,7 +316,7 @@ impl Client {
         let keep = (self.work.token(), in_flight);
         match peer.run(id, (call, trail), Arc::clone(&to.outbox), keep) {
             Ok(()) => None,
-            Err(refused) => Some(Err(call::legacy::refused(&refused, call::stopping_error))),
+            Err(refused) => Some(Err(call::legacy::refused(refused, call::stopping_error))),
         }
     }
 
