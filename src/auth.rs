@@ -27,7 +27,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented};
+pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented, WayIn};
 pub use current::Current;
 pub use fetch::key_fetches;
 pub use file::Surroundings;

@@ -1,5 +1,7 @@
 //! Decides who a request comes from.
 
+mod ways;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use crate::document::{Diagnostic, LoadError};
 use crate::redact::Redactor;
 use crate::secret::{Secret, SecretDigest};
 use crate::snapshot::Snapshot;
+pub use ways::WayIn;
 
 /// The shortest token, in characters: 128 bits need 22 characters of Base64.
 pub const MIN_TOKEN_CHARS: usize = 22;

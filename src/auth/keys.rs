@@ -4,6 +4,7 @@ mod discovery;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,17 @@ pub(super) enum Source {
     Url(Url),
     /// Where the metadata of the issuer says.
     Discovery,
+}
+
+/// For those who run the server.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(_) => f.write_str("a file"),
+            Self::Url(url) => url.fmt(f),
+            Self::Discovery => f.write_str("where its metadata says"),
+        }
+    }
 }
 
 /// A JSON Web Key Set, as it was read.

@@ -14,12 +14,14 @@ use crate::document::yaml::{Content, Entry, Key, Node};
 /// How an entry is written, for messages.
 const FORM: &str = "write `role:x`, `scope:x`, `sub:x` or `tenant:x`";
 
-/// Who may use something; without conditions it is every caller that was let in.
+/// Who may use something; without conditions it is every caller but a guest.
 #[derive(Clone, Debug, Default)]
 pub struct Allow {
     conditions: Option<Conditions>,
     /// Who lacks nothing but scopes is told so.
     step_up: bool,
+    /// A credential is needed, whatever `allow` says.
+    needs_credential: bool,
 }
 
 /// What something is to a caller.
@@ -145,7 +147,18 @@ impl Allow {
         let Some(conditions) = &self.conditions else {
             return !caller.is_guest();
         };
-        conditions.ways_for(caller).next().is_some()
+        !(self.needs_credential && caller.is_guest())
+            && conditions.ways_for(caller).next().is_some()
+    }
+
+    /// The same, for callers with a credential where others need one. A reload of the auth file does
+    /// not judge the definitions again.
+    #[must_use]
+    pub(crate) fn with_credential(self) -> Self {
+        Self {
+            needs_credential: true,
+            ..self
+        }
     }
 
     /// Reports that callers without a credential may use what changes something. `subject` is what
@@ -254,6 +267,7 @@ impl Allow {
         (report.errors() == errors).then_some(Self {
             conditions: Some(conditions),
             step_up: false,
+            needs_credential: false,
         })
     }
 
@@ -430,6 +444,24 @@ mod tests {
         }
         let granted = allow("[scope:read]").with_step_up(true);
         assert_eq!(granted.access(&ann), Access::Granted);
+    }
+
+    #[test]
+    fn a_guest_uses_what_is_granted_to_its_roles_and_nothing_else() {
+        let guest = Caller {
+            roles: vec!["guest".to_owned()],
+            ..Caller::new(Principal::Anonymous)
+        };
+        assert!(!Allow::default().permits(&guest));
+        for (text, expected) in [
+            ("[role:guest]", true),
+            ("[role:staff]", false),
+            ("[[role:guest, scope:read]]", false),
+        ] {
+            assert_eq!(allow(text).permits(&guest), expected, "{text}");
+        }
+        let scopes = allow("[[role:guest, scope:read]]").with_step_up(true);
+        assert_eq!(scopes.access(&guest), Access::Hidden);
     }
 
     #[test]

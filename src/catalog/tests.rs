@@ -3,6 +3,7 @@
 
 mod arguments;
 mod guard;
+mod guests;
 pub(in crate::catalog) mod hostile;
 mod properties;
 mod rules;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Setup, table};
+use crate::auth::WayIn;
 use crate::catalog::{Catalog, Grants, Loaded};
 use crate::cli::{self, Check, CheckFormat, Source};
 use crate::config::{self, Config};
@@ -28,6 +29,9 @@ pub(super) fn run(options: &Check, setup: Setup) -> Result<u8, Failure> {
     })
 }
 
+/// How many ways to be let in are shown to people: an auth file may have thousands.
+const MAX_WAYS_IN: usize = 100;
+
 /// What was found.
 struct Verdict {
     file: PathBuf,
@@ -41,6 +45,8 @@ struct Verdict {
     diagnostics: Vec<Diagnostic>,
     /// What would be served, unless the definitions have errors.
     catalog: Option<Catalog>,
+    /// How callers are let in, unless that cannot be read.
+    ways_in: Vec<WayIn>,
     settings: cli::Settings,
 }
 
@@ -53,11 +59,15 @@ impl Verdict {
             notes: Vec::new(),
             diagnostics: Vec::new(),
             catalog: None,
+            ways_in: Vec::new(),
             settings: setup.parsed.settings.clone(),
         };
         // Also when something else is wrong with the options.
         let grants = match config::authenticator(&setup.parsed.cli, setup.environment.variables()) {
-            Ok((authenticator, _)) => Grants::of(&authenticator),
+            Ok((authenticator, _)) => {
+                verdict.ways_in = authenticator.ways_in();
+                Grants::of(&authenticator)
+            }
             Err(_) => Grants::Any,
         };
         let loaded = setup.load(grants);
@@ -125,13 +135,19 @@ impl Verdict {
         for note in &self.notes {
             console::tell(&format!("note: {note}"));
         }
-        let rows = self.rows(is_verbose);
-        let configuration = if rows.is_empty() {
-            String::new()
-        } else {
-            format!("configuration:\n{}\n", table::lines(&rows, "  "))
-        };
-        console::print(format!("{configuration}{}\n", self.summary()))
+        let configuration = titled("configuration", &self.rows(is_verbose));
+        let callers = titled("callers", &self.callers());
+        console::print(format!("{configuration}{callers}{}\n", self.summary()))
+    }
+
+    /// How callers are let in, the first of many.
+    fn callers(&self) -> Vec<[String; 3]> {
+        let ways_in = self.ways_in.iter().take(MAX_WAYS_IN);
+        let rows = ways_in.map(|way| [way.kind.to_owned(), way.name.clone(), way.about.join("; ")]);
+        let left_out = self.ways_in.len().saturating_sub(MAX_WAYS_IN);
+        let more =
+            (left_out > 0).then(|| [format!("and {left_out} more"), String::new(), String::new()]);
+        rows.chain(more).collect()
     }
 
     fn summary(&self) -> String {
@@ -222,9 +238,18 @@ impl Verdict {
                 .iter()
                 .map(Configured::of_option)
                 .collect(),
+            callers: self.ways_in.iter().map(Admitted::of_way).collect(),
         };
         report.encoded()
     }
+}
+
+/// Rows with a title, unless there are none.
+fn titled(title: &str, rows: &[[String; 3]]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("{title}:\n{}\n", table::lines(rows, "  "))
 }
 
 fn counted(count: usize, noun: &str) -> Option<String> {
@@ -245,6 +270,7 @@ pub(super) fn unreadable(error: &str) -> String {
         served: BTreeMap::new(),
         diagnostics: vec![Problem::unplaced("error", error.to_owned())],
         configuration: Vec::new(),
+        callers: Vec::new(),
     }
     .encoded()
 }
@@ -259,6 +285,7 @@ struct Report<'a> {
     served: BTreeMap<String, usize>,
     diagnostics: Vec<Problem<'a>>,
     configuration: Vec<Configured>,
+    callers: Vec<Admitted<'a>>,
 }
 
 impl Report<'_> {
@@ -368,6 +395,24 @@ impl Configured {
                 Source::Environment => "environment",
                 Source::CommandLine => "command line",
             },
+        }
+    }
+}
+
+/// A way to be let in.
+#[derive(Serialize)]
+struct Admitted<'a> {
+    kind: &'static str,
+    name: &'a str,
+    about: &'a [String],
+}
+
+impl<'a> Admitted<'a> {
+    fn of_way(way: &'a WayIn) -> Self {
+        Self {
+            kind: way.kind,
+            name: &way.name,
+            about: &way.about,
         }
     }
 }

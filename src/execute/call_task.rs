@@ -155,30 +155,6 @@ impl CallTask {
         Ok(outcome)
     }
 
-    /// Renders what the call does, once it is its turn.
-    async fn work_in_turn(
-        &self,
-        arguments: &Arguments,
-        permit: Option<OwnedSemaphorePermit>,
-        deadline: &Deadline,
-        reporter: &mut Reporter<'_>,
-    ) -> Result<(Work, Turn), Outcome> {
-        let looks_up = self.tool.looks_up_paths();
-        // What cannot run anyway need not wait. But nothing is looked up without a permit.
-        let (work, permit) = if looks_up && permit.is_none() {
-            (None, permit)
-        } else {
-            let (work, permit) = self.work(arguments, deadline, permit).await?;
-            (Some(work), permit)
-        };
-        let turn = self.turn(arguments, permit, deadline, reporter).await?;
-        match work {
-            // What a path led to before the wait may be something else now.
-            Some(work) if !(looks_up && turn.has_waited) => Ok((work, turn)),
-            _ => self.work(arguments, deadline, turn).await,
-        }
-    }
-
     /// Asks what the definition wants to know. A user takes long: while somebody is asked, the permit is
     /// given back.
     async fn ask<'a>(

@@ -56,7 +56,9 @@ impl Folder {
         if command.workdir.is_some() {
             return Ok(None);
         }
+        // Somebody may have tidied up meanwhile.
         let spare = spares.take(principal);
+        let spare = spare.filter(|spare| spare.path.is_dir());
         let mut folder = spare.map_or_else(|| Self::new(&parent), Ok)?;
         folder.spares = Some((Arc::clone(spares), principal.clone()));
         Ok(Some(folder))

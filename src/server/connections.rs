@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -43,6 +44,10 @@ const MAX_REFUSALS: usize = 8;
 /// How long a client may take to agree on how to encrypt.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a new connection may take to send the whole header of its first request. Clients keep one
+/// that they have used; one that is new is there to be used.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
 /// How long the accept loop rests after an error such as too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -50,7 +55,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     /// How long a connection may take to send the whole header of its next request. It bounds idle
-    /// connections too.
+    /// connections too. For the first request see [`FIRST_REQUEST`].
     pub(super) keep_alive: Duration,
     /// How long a client may take nothing of what is sent to it.
     pub(super) tcp_user: Duration,
@@ -187,7 +192,9 @@ where
         connection: Connection,
     ) {
         let stopping = self.stopping;
+        let has_asked = AtomicBool::new(false);
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
             (self.serve)(connection.clone(), request.map(Body::new))
         });
         let served = http1::Builder::new()
@@ -202,6 +209,9 @@ where
         let already = stopping.is_cancelled();
         let ended = tokio::select! {
             ended = served.as_mut() => ended,
+            () = remains_unused(&has_asked) => {
+                return tracing::debug!("a connection sent no request in time");
+            }
             () = stopping.cancelled(), if !already => {
                 served.as_mut().graceful_shutdown();
                 served.await
@@ -210,6 +220,14 @@ where
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
+    }
+}
+
+/// Completes if a new connection has not asked for anything in time.
+async fn remains_unused(has_asked: &AtomicBool) {
+    tokio::time::sleep(FIRST_REQUEST).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

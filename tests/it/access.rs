@@ -66,6 +66,13 @@ struct Somebody {
     claims: BTreeSet<String>,
 }
 
+impl Somebody {
+    /// It has no credential where others need one.
+    fn is_guest(&self) -> bool {
+        self.caller.principal == Principal::Anonymous && !self.claims.is_empty()
+    }
+}
+
 impl Object {
     /// By which a request names it.
     fn key(&self) -> String {
@@ -101,7 +108,7 @@ impl Object {
         };
         let lacks: Vec<_> = self.ways.iter().map(lacking).collect();
         let is_scope = |claim: &&str| claim.starts_with("scope:");
-        if !self.is_of(endpoint) {
+        if !self.is_of(endpoint) || (somebody.is_guest() && self.ways.is_empty()) {
             Verdict::Absent
         } else if lacks.is_empty() || lacks.iter().any(Vec::is_empty) {
             Verdict::Granted
@@ -202,12 +209,17 @@ fn catalog(objects: &[Object]) -> Current {
     Current::new(loaded.unwrap_or_else(|error| panic!("{error}")).catalog)
 }
 
-/// Everybody who can make some of the claims, and who can make none.
+/// Everybody who can make some of the claims, and who can make none; anonymous callers with roles are
+/// guests where others have a credential.
 fn everybody() -> Vec<Somebody> {
-    let mut everybody = vec![Somebody {
-        caller: Arc::new(Caller::new(Principal::Anonymous)),
-        claims: BTreeSet::new(),
-    }];
+    let anonymous = |roles: &[&str]| Somebody {
+        caller: Arc::new(Caller {
+            roles: roles.iter().map(ToString::to_string).collect(),
+            ..Caller::new(Principal::Anonymous)
+        }),
+        claims: roles.iter().map(|role| format!("role:{role}")).collect(),
+    };
+    let mut everybody = vec![anonymous(&[]), anonymous(&["a"]), anonymous(&["guest"])];
     for choice in 0_u32..1 << CLAIMS.len() {
         let claims = CLAIMS.into_iter().enumerate();
         let claims = claims.filter(|(at, _)| choice & (1 << at) != 0);
@@ -447,10 +459,9 @@ impl Seat<'_> {
             self.somebody.claims, self.endpoint
         );
         if self.era == Era::Modern {
-            let scope = match self.somebody.caller.principal {
-                Principal::Anonymous => "public",
-                Principal::User(_) => "private",
-            };
+            // Where nobody has a credential, all see the same.
+            let is_open = self.somebody.caller.as_ref() == &Caller::new(Principal::Anonymous);
+            let scope = if is_open { "public" } else { "private" };
             assert_eq!(result["cacheScope"], scope, "{method:?}");
         }
     }
@@ -472,7 +483,11 @@ fn for_each_seat(current: &Current, check: impl Fn(&Seat<'_>)) -> usize {
     for somebody in everybody() {
         for endpoint in &endpoints {
             let catalog = current.at(endpoint, &somebody.caller);
-            let may = endpoint.as_deref() != Some("closed") || somebody.claims.contains("role:a");
+            let may = match endpoint.as_deref() {
+                None => true,
+                Some("part") => !somebody.is_guest(),
+                Some(_) => somebody.claims.contains("role:a"),
+            };
             assert_eq!(catalog.is_some(), may, "{:?} {endpoint:?}", somebody.claims);
             let Some(catalog) = catalog else { continue };
             for era in ERAS {

@@ -228,3 +228,86 @@ fn colors_are_for_terminals() {
     let said = run_in(folder.path(), &["check"]);
     assert!(!said.stderr.contains('\u{1b}'), "{}", said.stderr);
 }
+
+/// A folder with definitions and an auth file that only its owner can read.
+fn folder_with_auth(tools: &str, auth: &str) -> tempfile::TempDir {
+    let folder = folder_with(tools);
+    let path = folder.path().join("auth.yaml");
+    fs::write(&path, auth).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
+#[test]
+fn who_is_let_in_is_shown_without_any_secret() {
+    let auth = "\
+tokens:
+  - {sha256: c78acef0790c2b42439ad384e838b82679c6827d203ab0c4fc04789fe13acff5, subject: alice, tenant: acme,
+     roles: [dba], expires: 2099-01-01T00:00:00Z, metadata: {key: hunter2hunter2}}
+jwt: [{issuer: 'https://id.example.com', audience: mcp}]
+introspection:
+  - {url: 'https://id.example.com/introspect', client_id: me, client_secret: '${env:PLANTED}', audience: [a, b]}
+anonymous: {roles: [guest]}
+";
+    let folder = folder_with_auth("tools:\n  x: {description: X., content: hi}\n", auth);
+    let check = |arguments: &[&str]| {
+        let mut command = command();
+        command.env("PLANTED", "correct-horse-battery");
+        command.current_dir(folder.path());
+        let said = run(command.args(["check", "--auth=auth.yaml"]).args(arguments));
+        let said = assert_code(said, 0, "check");
+        for secret in ["correct-horse", "hunter2", "c78acef0"] {
+            let is_shown = said.stdout.contains(secret) || said.stderr.contains(secret);
+            assert!(!is_shown, "{secret}: {said:?}");
+        }
+        said.stdout
+    };
+    let expected = "
+callers:
+  token          alice (acme)                       roles dba; until 2099-01-01T00:00:00Z
+  issuer         https://id.example.com             for mcp; keys from where its metadata says
+  introspection  https://id.example.com/introspect  for a or b
+  anonymous      everybody                          roles guest
+";
+    let said = check(&[]);
+    assert!(said.contains(expected), "{said}");
+    let report: Value = serde_json::from_str(&check(&["--format=json"])).unwrap();
+    let anonymous = json!({"kind": "anonymous", "name": "everybody", "about": ["roles guest"]});
+    assert_eq!(report["callers"][3], anonymous);
+}
+
+#[test]
+fn nothing_that_may_change_something_is_for_callers_without_a_credential() {
+    let tools = "\
+defaults: {allow: [role:staff, role:guest]}
+tools:
+  write: {description: X., exec: /bin/true, effect: write}
+  unsaid: {description: X., exec: /bin/true, allow: [[role:guest]]}
+  read: {description: X., exec: /bin/true, effect: read}
+  staff: {description: X., exec: /bin/true, allow: [[role:guest, role:staff]]}
+prompts: {p: {description: X., text: hi}}
+";
+    let token = "tokens: [{sha256: c78acef0790c2b42439ad384e838b82679c6827d203ab0c4fc04789fe13acff5, subject: a, roles: [staff, guest]}]";
+    let issuer = "jwt: [{issuer: 'https://id.example.com', audience: mcp}]";
+    let anonymous = "anonymous: {roles: [guest]}";
+    for others in [token, issuer] {
+        let folder = folder_with_auth(tools, &format!("{others}\n{anonymous}\n"));
+        let auth = ["--auth=auth.yaml", "--listen=127.0.0.1:0"];
+        for arguments in [vec!["check"], vec![]] {
+            let said = run_in(folder.path(), &[arguments, auth.to_vec()].concat());
+            let said = assert_code(said, 2, others);
+            let said = format!("{}{}", said.stdout, said.stderr);
+            assert_eq!(said.matches("error[E063]").count(), 2, "{others}: {said}");
+            for expected in [
+                "tools.yaml:1:32",
+                "tools.yaml:4:55",
+                "everybody has the role `guest` without a credential, and `write` is not `effect: read`",
+            ] {
+                assert!(said.contains(expected), "{expected}: {said}");
+            }
+        }
+        let folder = folder_with_auth(tools, others);
+        let said = run_in(folder.path(), &["check", "--auth=auth.yaml"]);
+        assert_code(said, 0, others);
+    }
+}

@@ -132,7 +132,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 fn the_default_file_and_the_examples_load_anywhere() {
     let mut names = files("examples", "yaml");
     names.retain(|name| !name.ends_with("auth.yaml"));
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 9, "{names:?}");
     names.push("tools.yaml".into());
     // A machine that has none of their programs still loads them.
     let bare: Environment = [("PATH", "/does/not/exist")].into_iter().collect();
@@ -171,7 +171,8 @@ pub(crate) fn blocks(file: &str, language: &str) -> Vec<String> {
 
 /// Whether a YAML block says who may call, and not what is served.
 fn is_auth_file(block: &str) -> bool {
-    block.starts_with("tokens:")
+    let sections = ["tokens:", "jwt:", "introspection:", "anonymous:"];
+    sections.iter().any(|section| block.starts_with(section))
 }
 
 #[test]
@@ -194,8 +195,9 @@ fn the_definitions_in_the_documents_load() {
 fn the_auth_files_in_the_documents_load() {
     let mut files = vec![fs::read_to_string("examples/auth.yaml").unwrap()];
     files.extend(blocks("README.md", "yaml"));
+    files.extend(blocks("docs/auth.md", "yaml"));
     files.retain(|file| file.contains("\ntokens:") || is_auth_file(file));
-    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(files.len(), 3, "{files:?}");
     for file in files {
         // Before any of its tokens expires.
         let now = SystemTime::UNIX_EPOCH;

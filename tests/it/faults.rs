@@ -1,6 +1,6 @@
 //! Programs, clients and machines that fail, and what must hold after each failure: a good call is as
 //! quick as ever, descriptors, permits and memory are back, no process is left, each call has one line
-//! in the log and one answer.
+//! in the log, a beginning and an end in the audit log, and one answer.
 
 mod children;
 mod clients;
@@ -21,8 +21,12 @@ use std::time::{Duration, Instant};
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
+use crate::audit;
 use crate::metrics::{descriptors, memory, monitor_of, scrape, value};
 use crate::support::{ALLOWANCE, Client, ERAS, Http, Prepare, Response, TestServer, eventually};
+
+/// Where each server writes down its calls.
+const AUDIT_LOG: &str = "audit.log";
 
 /// How much more memory than before may be in use, in KiB: what allocators keep for a while.
 const MEMORY: u64 = 16 * 1024;
@@ -87,7 +91,11 @@ impl Watched {
         let good = tool("good", "echo {text}", "    params: {text: string}\n");
         let tools = format!("defaults: {{effect: read}}\ntools:\n{good}{tools}");
         let all = ["--metrics-listen", "127.0.0.1:0"];
-        let server = TestServer::start_with(&tools, &[&all, options].concat(), change);
+        let server = TestServer::start_with(&tools, &[&all, options].concat(), |prepare| {
+            let log = prepare.folder.join(AUDIT_LOG);
+            prepare.command.arg("--audit").arg(log);
+            change(prepare);
+        });
         let monitor = monitor_of(&server);
         let mut watched = Self {
             server,
@@ -178,6 +186,13 @@ impl Watched {
         let calls = self.calls.get();
         eventually(|| (self.logged() >= calls).then_some(()));
         assert_eq!(self.logged(), calls, "{case}: lines in the log");
+        let audited = || {
+            let records = audit::read(&self.file(AUDIT_LOG));
+            let ends = audit::of_event(&records, "end").len();
+            (ends >= calls).then_some(records)
+        };
+        let records = eventually(audited).unwrap_or_else(|| panic!("{case}: ends are missing"));
+        audit::check(&records);
     }
 
     /// How many calls are in the log.

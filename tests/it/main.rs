@@ -81,6 +81,7 @@ mod step_up;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod team;
 mod tests_key;
 mod tokens;
 mod tools_files;

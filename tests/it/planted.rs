@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::metrics::monitor_of;
-use crate::support::{Client, ERAS, Gate, Http, TestServer, command, run, sha256};
+use crate::support::{Client, ERAS, Gate, Http, Response, TestServer, command, run, sha256};
 use crate::upstream::{Received, Upstream, respond};
 
 /// What callers present. None of it is seen anywhere, and no digest of it.
@@ -101,6 +101,9 @@ fn serve(upstream: &Upstream, logs_text: bool) -> TestServer {
         write_secret(folder, "state.key", STATE_KEY);
         let key = folder.join("state.key");
         prepare.command.arg("--state-key-file").arg(key);
+        let audit = folder.join("audit.log");
+        prepare.command.arg("--audit").arg(audit);
+        prepare.command.arg("--audit-arguments=redacted");
         prepare.command.env("B_SECRET", FROM_ENVIRONMENT);
     })
 }
@@ -117,6 +120,14 @@ struct Seen {
 impl Seen {
     fn outside(&mut self, place: &str, text: impl Debug) {
         self.outside.push((place.to_owned(), format!("{text:?}")));
+    }
+
+    /// A response is its head and its body, which is bytes to others.
+    fn response(&mut self, place: &str, response: &Response) {
+        let Response {
+            status, headers, ..
+        } = response;
+        self.outside(place, (status, headers, response.text()));
     }
 
     fn inside(&mut self, place: &str, text: impl Debug) {
@@ -174,16 +185,16 @@ fn ask(server: &TestServer, seen: &mut Seen) {
         ];
         for (name, arguments) in calls {
             let response = client.start_call(1, name, &arguments).read();
-            seen.outside(&format!("an answer of {name}"), response);
+            seen.response(&format!("an answer of {name}"), &response);
         }
         for method in ["tools/list", "server/discover", "no/such", "tools/call"] {
             let response = client.request(method, &json!({"access_token": IN_BODY}));
-            seen.outside(&format!("an answer to {method}"), response);
+            seen.response(&format!("an answer to {method}"), &response);
         }
         for token in [EXPIRED, UNKNOWN] {
             let response = client.with_token(token).request("tools/list", &json!({}));
             assert_eq!(response.status, 401);
-            seen.outside("a refusal", response);
+            seen.response("a refusal", &response);
         }
         let gate = Gate::new(server, &format!("{era:?}"));
         let mut waiting = client.start_call(1, "waits", &gate.arguments());
@@ -192,7 +203,7 @@ fn ask(server: &TestServer, seen: &mut Seen) {
             seen.process("a tool", child);
         }
         gate.open();
-        seen.outside("an answer of waits", waiting.read());
+        seen.response("an answer of waits", &waiting.read());
     }
     for (name, value) in misplaced() {
         for method in ["POST", "GET", "DELETE", "OPTIONS"] {
@@ -201,7 +212,7 @@ fn ask(server: &TestServer, seen: &mut Seen) {
             let body = json!({"access_token": IN_BODY}).to_string();
             let response = Http::connect(server.address()).request(method, &path, &headers, &body);
             assert!(response.status >= 400, "{name} {method}: {response:?}");
-            seen.outside(&format!("a refusal of {name}"), response);
+            seen.response(&format!("a refusal of {name}"), &response);
         }
     }
 }
@@ -223,14 +234,14 @@ fn operate(server: &TestServer, monitor: Option<&str>, seen: &mut Seen) {
     if let Some(address) = monitor {
         for path in ["/metrics", "/debug/sessions", "/healthz", "/no-such"] {
             let page = Http::connect(address).request("GET", path, &[], "");
-            seen.outside(&format!("the page {path}"), page);
+            seen.response(&format!("the page {path}"), &page);
         }
     }
     let arguments: [&[&str]; 6] = [
         &["check", "--verbose"],
         &["check", "--format=json"],
         &["list"],
-        &["list", "--as=alice", "--format=json"],
+        &["list", "--as=alice"],
         &["call", "prints", "--dry-run"],
         &["call", "sends", "note=n", "--dry-run", "--json"],
     ];
@@ -256,6 +267,8 @@ fn operate(server: &TestServer, monitor: Option<&str>, seen: &mut Seen) {
     server.signal("USR1");
     server.wait_for_log("session statistics");
     seen.outside("the log", server.log());
+    let audit = fs::read_to_string(server.folder().join("audit.log")).unwrap();
+    seen.outside("the audit log", audit);
 }
 
 #[test]
@@ -290,7 +303,7 @@ fn check(seen: &Seen, has_pages: bool) {
         ("the environment of the server", FROM_ENVIRONMENT),
         ("the environment of a tool", FROM_FILE),
         ("the environment of a tool", "MCP_CALLER_SUBJECT=alice"),
-        ("the command line of a tool", "waits"),
+        ("the command line of a tool", "until ["),
         ("the command line of the server", "--auth"),
         ("an answer of prints", "***"),
         ("an answer of fails", "***"),
@@ -299,11 +312,13 @@ fn check(seen: &Seen, has_pages: bool) {
         ("a request of a tool", OF_API),
         ("a refusal", "invalid_token"),
         ("the command check --verbose", "token"),
-        ("the command call prints --dry-run", "***"),
-        ("the command call sends", "***"),
+        ("the command call prints", "/proc/self/environ"),
+        ("the command call sends", "POST"),
         ("the log", "credential refused"),
         ("the log", "E0"),
         ("the log", "TRACE"),
+        ("the audit log", "alice"),
+        ("the audit log", "insufficient_scope"),
     ];
     for (place, text) in found {
         seen.check_found(place, text);

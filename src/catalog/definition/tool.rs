@@ -42,8 +42,9 @@ pub(super) fn read(
     let about = definition.about;
     let mut tool = definition.action.build(key, defaults, context, report)?;
     if tool.annotations.read_only != Some(true) {
-        tool.allow
-            .check_guest(key, context.environment.grants(), report);
+        let grants = context.environment.grants();
+        tool.allow.check_guest(key, grants, report);
+        tool.allow = tool.allow.with_credential();
     }
     if definition.task == Some(Task::Required) {
         tool.needs.insert(Capability::Tasks);

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::CallTask;
-use crate::catalog::Arguments;
+use crate::catalog::{Arguments, Work};
 use crate::execute::deadline::Deadline;
 use crate::execute::gate::{Entered, Key, Place};
 use crate::execute::reporter::Reporter;
@@ -24,9 +24,33 @@ pub(super) struct Turn {
 }
 
 impl CallTask {
+    /// Renders what the call does, once it is its turn.
+    pub(super) async fn work_in_turn(
+        &self,
+        arguments: &Arguments,
+        permit: Option<OwnedSemaphorePermit>,
+        deadline: &Deadline,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(Work, Turn), Outcome> {
+        let looks_up = self.tool.looks_up_paths();
+        // What cannot run anyway need not wait. But nothing is looked up without a permit.
+        let (work, permit) = if looks_up && permit.is_none() {
+            (None, permit)
+        } else {
+            let (work, permit) = self.work(arguments, deadline, permit).await?;
+            (Some(work), permit)
+        };
+        let turn = self.turn(arguments, permit, deadline, reporter).await?;
+        match work {
+            // What a path led to before the wait may be something else now.
+            Some(work) if !(looks_up && turn.has_waited) => Ok((work, turn)),
+            _ => self.work(arguments, deadline, turn).await,
+        }
+    }
+
     /// Waits until the call may run, if it has to. Its time goes by meanwhile, but it keeps nobody
     /// else from running: it gives its permit back, and takes another when it is its turn.
-    pub(super) async fn turn(
+    async fn turn(
         &self,
         arguments: &Arguments,
         permit: Option<OwnedSemaphorePermit>,

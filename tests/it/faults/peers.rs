@@ -9,7 +9,7 @@ use mcp_serve::protocol::version::Era;
 use rustix::net::sockopt;
 
 use super::{ALLOWANCE, Watched};
-use crate::support::{ERAS, PATIENCE};
+use crate::support::{ERAS, Http, PATIENCE};
 
 #[test]
 fn headers_that_come_byte_by_byte_gain_no_time() {
@@ -53,6 +53,32 @@ fn headers_that_come_byte_by_byte_gain_no_time() {
         assert!(took < LIMIT + ALLOWANCE * 2, "{took:?}");
     });
     watched.check("slow headers");
+}
+
+/// Cases H01 and H02, as far as a connection was never used.
+#[test]
+fn a_connection_that_asks_for_nothing_is_closed_long_before_an_idle_one() {
+    const FIRST_REQUEST: Duration = Duration::from_secs(10);
+    let watched = Watched::start("", &["--keep-alive", "10m"]);
+    let opened = Instant::now();
+    let silent = ["", "GET /healthz HTTP/1.1\r\nHo"].map(|sent| {
+        let mut stream = TcpStream::connect(watched.server.address()).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    });
+    let mut used = Http::connect(watched.server.address());
+    let health = |used: &mut Http| used.request("GET", "/healthz", &[], "").status;
+    assert_eq!(health(&mut used), 200);
+    for mut stream in silent {
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
+        let took = opened.elapsed();
+        assert!(took > FIRST_REQUEST * 9 / 10, "{took:?}");
+        assert!(took < FIRST_REQUEST + ALLOWANCE, "{took:?}");
+    }
+    assert_eq!(health(&mut used), 200);
+    drop(used);
+    watched.check("silent connections");
 }
 
 #[test]
