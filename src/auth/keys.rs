@@ -246,13 +246,12 @@ impl Keys {
         let known = self.current.load_full();
         // The same keys stay the same, and what was checked by them stays checked.
         let known = known.filter(|known| known.document.bytes == bytes);
-        let document = match known {
-            Some(known) => known.document.clone(),
-            None => {
-                let document = Document::read(bytes)?;
-                tracing::info!(issuer = &*self.issuer, "the issuer has new keys");
-                document
-            }
+        let document = if let Some(known) = known {
+            known.document.clone()
+        } else {
+            let document = Document::read(bytes)?;
+            tracing::info!(issuer = &*self.issuer, "the issuer has new keys");
+            document
         };
         self.current.store(Some(Arc::new(Fetched {
             document,

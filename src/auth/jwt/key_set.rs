@@ -31,7 +31,7 @@ pub(in crate::auth) struct KeySet {
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 /// Why there is no set of keys in a document.
@@ -98,7 +98,7 @@ impl KeySet {
         let keys = self.keys.iter();
         keys.filter(move |key| id.is_none() || key.id.as_deref() == id)
             .filter(move |key| key.algorithms.contains(&algorithm))
-            .map(|key| &key.key)
+            .map(|key| &key.public)
     }
 }
 
@@ -142,7 +142,7 @@ impl Key {
         Ok(Self {
             id: jwk.common.key_id,
             algorithms,
-            key: key?,
+            public: key?,
         })
     }
 }

@@ -110,7 +110,7 @@ fn rules() -> Rules {
         typ: None,
         required: Map::new(),
         leeway: Duration::from_secs(30),
-        max_lifetime: Duration::from_secs(24 * 60 * 60),
+        max_lifetime: Duration::from_hours(24),
         names: ClaimNames::default(),
     }
 }
@@ -303,22 +303,31 @@ fn a_key_without_a_name_is_found_by_its_kind() {
     );
 }
 
-#[test]
-fn claims_must_say_what_the_issuer_promises() {
-    const DAY: u64 = 24 * 60 * 60;
+/// Checks what is said of tokens with these claims.
+fn check_claims(cases: Vec<(&str, Value, Option<String>)>) {
     let signer = Signer::ec();
     let keys = key_set(&[signer.jwk("one")]);
+    for (what, claims, expected) in cases {
+        let token = signer.sign(&header(), &claims);
+        assert_eq!(verify(&token, &rules(), &keys).err(), expected, "{what}");
+    }
+}
+
+fn set(name: &str, value: Value) -> Value {
+    with(claims(), name, value)
+}
+
+/// What is said of a claim that is not there, or is something else.
+fn kind(name: &str) -> String {
+    format!("its claim `{name}` is missing or not of the kind that it must be")
+}
+
+#[test]
+fn claims_must_say_what_the_issuer_promises() {
     let no_audience = "it is for somebody else: its `aud` names none of the audiences";
-    let kind =
-        |name: &str| format!("its claim `{name}` is missing or not of the kind that it must be");
     let value =
         |name: &str| format!("its claim `{name}` does not have the value that it must have");
-    let set = |name: &str, value: Value| with(claims(), name, value);
-    let (over, long) = (
-        "it has expired".to_owned(),
-        "it lasts for longer than tokens may".to_owned(),
-    );
-    let cases: Vec<(&str, Value, Option<String>)> = vec![
+    check_claims(vec![
         ("as it is", claims(), None),
         ("no audience", without(claims(), "aud"), Some(kind("aud"))),
         (
@@ -362,6 +371,17 @@ fn claims_must_say_what_the_issuer_promises() {
             without(claims(), "sub"),
             Some("claim `sub` is missing".into()),
         ),
+    ]);
+}
+
+#[test]
+fn a_token_is_good_for_its_time() {
+    const DAY: u64 = 24 * 60 * 60;
+    let (over, long) = (
+        "it has expired".to_owned(),
+        "it lasts for longer than tokens may".to_owned(),
+    );
+    check_claims(vec![
         ("no end", without(claims(), "exp"), Some(kind("exp"))),
         ("ended in the leeway", set("exp", json!(NOW - 29)), None),
         (
@@ -411,11 +431,7 @@ fn claims_must_say_what_the_issuer_promises() {
             Some("it is not good yet".into()),
         ),
         ("good in words", set("nbf", json!("now")), Some(kind("nbf"))),
-    ];
-    for (what, claims, expected) in cases {
-        let token = signer.sign(&header(), &claims);
-        assert_eq!(verify(&token, &rules(), &keys).err(), expected, "{what}");
-    }
+    ]);
 }
 
 #[test]
