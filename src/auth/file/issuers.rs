@@ -18,7 +18,7 @@ use crate::auth::keys::Source;
 use crate::auth::settings::IssuerSettings;
 use crate::document::diagnostic::{Code, Problem, Report};
 use crate::document::reader;
-use crate::document::yaml::{Entry, Node};
+use crate::document::yaml::{Entry, Node, Scalar};
 
 const KEYS: &[&str] = &[
     "issuer",
@@ -219,9 +219,10 @@ fn required_claims(entry: &Entry, report: &mut Report) -> Map<String, Value> {
             continue;
         }
         let value = entry.value.scalar().filter(|scalar| !scalar.is_null());
-        match value.and_then(|scalar| scalar.json()) {
-            Some(value) => drop(claims.insert(name.clone(), value)),
-            None => reader::wrong_value(entry, "the one value that tokens must have", report),
+        if let Some(value) = value.and_then(Scalar::json) {
+            claims.insert(name.clone(), value);
+        } else {
+            reader::wrong_value(entry, "the one value that tokens must have", report);
         }
     }
     claims

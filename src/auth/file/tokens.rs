@@ -196,13 +196,12 @@ fn metadata(entry: &Entry, report: &mut Report) -> Map<String, Value> {
             report.add(problem.help(format!("write it under `{key}` of the token, or rename it")));
             continue;
         }
-        match entry.value.json() {
-            Some(value) => drop(claims.insert(name.clone(), value)),
-            None => {
-                let message = "a number here is one that JSON cannot hold";
-                let problem = Problem::error(Code::Value, entry.place(), message);
-                report.add(problem.help("quote it to make it a text"));
-            }
+        if let Some(value) = entry.value.json() {
+            claims.insert(name.clone(), value);
+        } else {
+            let message = "a number here is one that JSON cannot hold";
+            let problem = Problem::error(Code::Value, entry.place(), message);
+            report.add(problem.help("quote it to make it a text"));
         }
     }
     claims
