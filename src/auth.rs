@@ -31,6 +31,7 @@ pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented, WayIn}
 pub use current::Current;
 pub use fetch::key_fetches;
 pub use file::Surroundings;
+pub(crate) use names::check_scope;
 pub use permission::Permission;
 pub use principal::{Identity, Issuer, Principal};
 pub use revocation::Revocation;

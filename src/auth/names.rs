@@ -23,7 +23,7 @@ pub(super) fn check_name(text: &str) -> Result<(), String> {
 }
 
 /// The `scope-token` of RFC 6749, section 3.3.
-pub(super) fn check_scope(text: &str) -> Result<(), String> {
+pub(crate) fn check_scope(text: &str) -> Result<(), String> {
     let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     if text.is_empty() {
         Err("must not be empty".to_owned())

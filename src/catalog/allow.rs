@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::grants::Grants;
 use super::{Prompt, Resource, ResourceTemplate, Tool};
-use crate::auth::Caller;
+use crate::auth::{Caller, check_scope};
 use crate::document::diagnostic::{Code, Problem, Report, Span};
 use crate::document::reader;
 use crate::document::suggest::{did_you_mean, nearest};
@@ -337,6 +337,12 @@ fn claim(node: &Node, report: &mut Report) -> Option<Claim> {
         report.add(Problem::error(Code::Value, node.span, message).help(help));
         return None;
     };
+    // A challenge names it in a header.
+    if let (ClaimKind::Scope, Err(reason)) = (kind, check_scope(value)) {
+        let message = format!("a scope {reason}");
+        report.add(Problem::error(Code::Value, node.span, message));
+        return None;
+    }
     Some(Claim {
         kind: *kind,
         value: value.to_owned(),
