@@ -1,6 +1,7 @@
 //! What it costs to know who calls: a tool with a fixed text, for callers without a credential, with
 //! a static token, and with a JWT that was checked before.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -135,8 +136,10 @@ fn report(what: &str, servers: &[Guarded], rates: &mut [&mut Vec<f64>]) {
 /// A thousand tokens, ours among them.
 fn static_tokens() -> String {
     let entry = |token: &str| {
-        let digest = Sha256::digest(token.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::new();
+        for byte in Sha256::digest(token.as_bytes()) {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         format!("  - {{sha256: {hex}, subject: bench}}\n")
     };
     let others = (1..1000).map(|number| entry(&format!("{TOKEN}-{number}")));
@@ -150,7 +153,7 @@ fn jwt(folder: &Path) -> (String, String) {
     let x = encode(pair.public_key());
     let keys = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"bench","x":"{x}"}}]}}"#);
     fs::write(folder.join("keys.json"), keys).unwrap();
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let exp = (SystemTime::now() + hour)
         .duration_since(UNIX_EPOCH)
         .unwrap()

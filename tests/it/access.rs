@@ -114,9 +114,7 @@ impl Object {
             Verdict::Granted
         } else if self.step_up
             && somebody.caller.principal != Principal::Anonymous
-            && lacks
-                .iter()
-                .any(|lacks| lacks.iter().all(|claim| is_scope(&claim)))
+            && lacks.iter().any(|lacks| lacks.iter().all(is_scope))
         {
             Verdict::Challenged
         } else {
@@ -537,14 +535,13 @@ fn lists_show_what_the_policy_grants_or_challenges() {
     let current = catalog(&objects);
     for_each_seat(&current, |seat| {
         for method in Method::ALL {
-            match list_of(*method) {
-                Some((kind, member)) => seat.check_list(*method, kind, member, &objects),
+            if let Some((kind, member)) = list_of(*method) {
+                seat.check_list(*method, kind, member, &objects);
+            } else {
                 // What lists nothing tells of nothing that was not asked for.
-                None => {
-                    let said = seat.noticed(*method, &json!({}), ABSENT);
-                    let told = objects.iter().find(|object| said.contains(&object.id));
-                    assert!(told.is_none(), "{method:?}: {said}");
-                }
+                let said = seat.noticed(*method, &json!({}), ABSENT);
+                let told = objects.iter().find(|object| said.contains(&object.id));
+                assert!(told.is_none(), "{method:?}: {said}");
             }
         }
     });

@@ -18,9 +18,11 @@ const OTHERS: [(&str, &str); 3] = [
     ("the same subject without a tenant", ALICE_NOWHERE),
 ];
 
-/// Each kind of request that can name a session, by its HTTP method, further headers and body. An
-/// `initialize` opens another one.
-fn verbs() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, String)> {
+/// A request by its HTTP method, further headers and body.
+type Verb = (&'static str, Vec<(&'static str, &'static str)>, String);
+
+/// Each kind of request that can name a session. An `initialize` opens another one.
+fn verbs() -> Vec<Verb> {
     let message = |body: Value| ("POST", vec![], body.to_string());
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "environment"}});
     let mut verbs = vec![
@@ -44,7 +46,7 @@ fn verbs() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, String)> {
 
 /// Sends a request for the session of a client, and reads the answer without what differs from one second
 /// to the next.
-fn send(client: &Client, (method, headers, body): &(&str, Vec<(&str, &str)>, String)) -> Response {
+fn send(client: &Client, (method, headers, body): &Verb) -> Response {
     let of_client = client.headers(&Value::Null);
     let of_client = of_client
         .iter()

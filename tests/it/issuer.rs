@@ -102,7 +102,7 @@ fn answer(mood: &Mood, stream: &mut dyn Stream) -> bool {
             let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n";
             let mut written = stream.write_all(head);
             while written.is_ok() {
-                written = stream.write_all(&[b' '; 1 << 16]);
+                written = stream.write_all(&[b' '; 1 << 12]);
             }
             false
         }

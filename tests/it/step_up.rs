@@ -146,23 +146,24 @@ fn assert_challenged(response: &Response, scope: &str, case: &str) {
 }
 
 /// How often a credential was refused for its scopes.
-fn refused_for_scope(monitor: &str) -> f64 {
+fn refused_for_scope(monitor: &str) -> u32 {
     let samples = scrape(monitor);
-    value(&samples, "auth_failures_total{reason=\"scope\"}")
+    let value = value(&samples, "auth_failures_total{reason=\"scope\"}");
+    value.to_string().parse().unwrap()
 }
 
 #[test]
 fn who_lacks_nothing_but_scopes_gets_them_all_in_one_challenge() {
     let server = serve();
     let monitor = monitor_of(&server);
-    let mut challenged = 0.0;
+    let mut challenged = 0;
     for era in ERAS {
         for path in ["/mcp", "/mcp/all"] {
             let reader = Client::at(&server, path, era, Some(READER));
             for (method, params) in requests(era, "locked") {
                 let response = reader.request(method, &params);
                 assert_challenged(&response, SCOPE, &format!("{era:?} {path} {method}"));
-                challenged += 1.0;
+                challenged += 1;
             }
         }
     }
@@ -235,7 +236,7 @@ fn who_lacks_more_than_scopes_is_told_of_nothing() {
             );
         }
     }
-    assert_eq!(refused_for_scope(&monitor), 0.0);
+    assert_eq!(refused_for_scope(&monitor), 0);
 }
 
 #[test]
