@@ -47,7 +47,7 @@ impl Throttle {
             return true;
         };
         let free = slot.map_or(now, |free| free.max(now));
-        let may = free < now + INTERVAL * BURST;
+        let may = free + INTERVAL <= now + INTERVAL * BURST;
         if may {
             *slot = Some(free + INTERVAL);
         }

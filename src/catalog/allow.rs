@@ -376,7 +376,9 @@ mod tests {
     use super::{Access, Allow};
 
     fn allow(text: &str) -> Allow {
-        let file = format!("tools: {{t: {{description: d, exec: /bin/true, allow: {text}}}}}");
+        let file = format!(
+            "tools: {{t: {{description: d, exec: /bin/true, effect: read, allow: {text}}}}}"
+        );
         let loaded = Catalog::parse(&file, Path::new("tools.yaml"), &Environment::default());
         let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
         loaded.catalog.tool("t").unwrap().allow.clone()
@@ -468,6 +470,8 @@ mod tests {
         }
         let scopes = allow("[[role:guest, scope:read]]").with_step_up(true);
         assert_eq!(scopes.access(&guest), Access::Hidden);
+        let changes = allow("[role:guest]").with_credential();
+        assert!(!changes.permits(&guest));
     }
 
     #[test]
