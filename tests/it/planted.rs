@@ -15,6 +15,8 @@ use crate::upstream::{Received, Upstream, respond};
 const TOKEN: &str = "planted-token-of-alice-mfZ3b1mXk0Qy7h2V";
 const EXPIRED: &str = "planted-token-that-expired-mfZ3b1mXk0Qy7h2V";
 const UNKNOWN: &str = "planted-token-of-nobody-mfZ3b1mXk0Qy7h2V";
+/// One that its authorization server knows.
+const OPAQUE: &str = "planted-token-to-ask-about-mfZ3b1mXk0Qy7h2V";
 /// Where a token does not belong.
 const IN_QUERY: &str = "planted-token-in-a-query-mfZ3b1mXk0Qy7h2V";
 const IN_COOKIE: &str = "planted-token-in-a-cookie-mfZ3b1mXk0Qy7h2V";
@@ -22,8 +24,8 @@ const IN_BODY: &str = "planted-token-in-a-body-mfZ3b1mXk0Qy7h2V";
 const IN_BASIC: &str = "planted-token-of-another-scheme-mfZ3b1mXk0Qy7h2V";
 const IN_HEADER: &str = "planted-token-in-a-header-mfZ3b1mXk0Qy7h2V";
 
-const PRESENTED: [&str; 8] = [
-    TOKEN, EXPIRED, UNKNOWN, IN_QUERY, IN_COOKIE, IN_BODY, IN_BASIC, IN_HEADER,
+const PRESENTED: [&str; 9] = [
+    TOKEN, EXPIRED, UNKNOWN, OPAQUE, IN_QUERY, IN_COOKIE, IN_BODY, IN_BASIC, IN_HEADER,
 ];
 
 /// What definitions name. A tool gets what it names, and nobody else does.
@@ -33,7 +35,8 @@ const OF_API: &str = "planted-secret-of-an-api-1234";
 
 const NAMED: [&str; 3] = [FROM_FILE, FROM_ENVIRONMENT, OF_API];
 
-/// Other files that hold secrets, by their options.
+/// What the server keeps to itself.
+const OF_CLIENT: &str = "planted-secret-of-the-client-mfZ3b1mXk0Qy7h2V";
 const STATE_KEY: &str = "planted0key0of0the0state0mfZ3b1mXk0Qy7h2V00=";
 
 fn tools(upstream: &Upstream) -> String {
@@ -71,11 +74,24 @@ tools:
     )
 }
 
-fn auth() -> String {
+/// An authorization server that knows one token.
+fn authority() -> Upstream {
+    Upstream::start(|request, to| {
+        let active = request.body.contains(OPAQUE);
+        let body = json!({"active": active, "sub": "carol", "aud": "https://mcp.example.com"});
+        let headers = ["Content-Type: application/json"];
+        respond(to, "200 OK", &headers, body.to_string().as_bytes())
+    })
+}
+
+fn auth(authority: &Upstream) -> String {
+    let url = authority.url();
     let (token, expired) = (sha256(TOKEN), sha256(EXPIRED));
     format!(
         "tokens:\n  - {{sha256: {token}, subject: alice, scopes: [r], roles: [clerk]}}\n  \
-         - {{sha256: {expired}, subject: alice, scopes: [more], roles: [staff], expires: 2020-01-01T00:00:00Z}}\n"
+         - {{sha256: {expired}, subject: alice, scopes: [more], roles: [staff], expires: 2020-01-01T00:00:00Z}}\nintrospection:\n  \
+         - {{url: '{url}/introspect', client_id: mcp, client_secret: '${{file:client.secret}}', \
+         audience: 'https://mcp.example.com'}}\n"
     )
 }
 
@@ -85,7 +101,7 @@ fn write_secret(folder: &Path, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn serve(upstream: &Upstream, logs_text: bool) -> TestServer {
+fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServer {
     let options = [
         "--log-level=trace",
         "--metrics-listen=127.0.0.1:0",
@@ -94,11 +110,12 @@ fn serve(upstream: &Upstream, logs_text: bool) -> TestServer {
     ];
     let options = options.get(..3 + usize::from(logs_text)).unwrap();
     TestServer::start_with(&tools(upstream), options, |prepare| {
-        prepare.serve_with_auth(&auth());
+        prepare.serve_with_auth(&auth(authority));
         let folder = prepare.folder;
         write_secret(folder, "a.secret", FROM_FILE);
         write_secret(folder, "api.secret", OF_API);
         write_secret(folder, "state.key", STATE_KEY);
+        write_secret(folder, "client.secret", OF_CLIENT);
         let key = folder.join("state.key");
         prepare.command.arg("--state-key-file").arg(key);
         let audit = folder.join("audit.log");
@@ -157,7 +174,7 @@ impl Seen {
         let presented = PRESENTED
             .into_iter()
             .chain(digests.iter().map(String::as_str));
-        let never: Vec<_> = presented.chain([STATE_KEY]).collect();
+        let never: Vec<_> = presented.chain([STATE_KEY, OF_CLIENT]).collect();
         for (place, text) in self.outside.iter().chain(&self.inside) {
             for secret in &never {
                 assert!(!text.contains(secret), "{secret} is in {place}: {text}");
@@ -196,6 +213,9 @@ fn ask(server: &TestServer, seen: &mut Seen) {
             assert_eq!(response.status, 401);
             seen.response("a refusal", &response);
         }
+        let carol = Client::new(server, era, Some(OPAQUE));
+        let response = carol.start_call(1, "prints", &json!({})).read();
+        seen.response("an answer to carol", &response);
         let gate = Gate::new(server, &format!("{era:?}"));
         let mut waiting = client.start_call(1, "waits", &gate.arguments());
         gate.wait();
@@ -284,7 +304,8 @@ fn what_is_secret_comes_out_nowhere() {
                 body.as_bytes(),
             )
         });
-        let server = serve(&upstream, logs_text);
+        let authority = authority();
+        let server = serve(&upstream, &authority, logs_text);
         let monitor = (!logs_text).then(|| monitor_of(&server));
         let mut seen = Seen::default();
         seen.process("the server", server.pid());
@@ -306,6 +327,7 @@ fn check(seen: &Seen, has_pages: bool) {
         ("the command line of a tool", "until ["),
         ("the command line of the server", "--auth"),
         ("an answer of prints", "***"),
+        ("an answer to carol", "MCP_CALLER_SUBJECT=carol"),
         ("an answer of fails", "***"),
         ("an answer of sends", "***"),
         ("an answer of locked", "insufficient_scope"),
