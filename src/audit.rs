@@ -137,8 +137,8 @@ impl Audit {
 
     /// Says that the server ends, and waits for the last lines, but not for long.
     pub async fn close(&self) {
-        let closed = self.queue.close(&record::closed(&self.run));
-        if !self.queue.is_through(closed, MAX_FLUSH).await {
+        self.queue.close(&record::closed(&self.run));
+        if !self.queue.is_finished(MAX_FLUSH).await {
             tracing::error!("the end of the audit log could not be written");
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct AuditFile {
     path: PathBuf,
     permissions: Permissions,
     file: File,
+    /// The last line is not whole: a line break comes before the next.
+    is_torn: bool,
 }
 
 impl AuditFile {
@@ -56,6 +58,7 @@ impl AuditFile {
             path,
             permissions,
             file,
+            is_torn: past.is_torn,
         };
         Ok((file, past))
     }
@@ -63,6 +66,10 @@ impl AuditFile {
 
 impl Target for AuditFile {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
         self.file.write(lines)
     }
 
@@ -80,8 +87,9 @@ impl Target for AuditFile {
         if at_path == Some(identity(self.file.metadata()?)) {
             return Ok(false);
         }
-        let (file, _) = open(&self.path, self.permissions).map_err(io::Error::other)?;
+        let (file, past) = open(&self.path, self.permissions).map_err(io::Error::other)?;
         self.file = file;
+        self.is_torn = past.is_torn;
         Ok(true)
     }
 }
@@ -89,7 +97,7 @@ impl Target for AuditFile {
 fn open(path: &Path, permissions: Permissions) -> Result<(File, Past), OpenError> {
     // Without waiting, should it be a pipe.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut file = File::options()
+    let file = File::options()
         .read(true)
         .append(true)
         .create(true)
@@ -115,9 +123,6 @@ fn open(path: &Path, permissions: Permissions) -> Result<(File, Past), OpenError
         }
     })?;
     let past = tail::read(&file, metadata.len())?.ok_or(OpenError::Foreign)?;
-    if past.is_torn {
-        file.write_all(b"\n")?;
-    }
     if metadata.len() == 0 {
         // That there is such a file outlives the machine, too.
         let folder = path.parent().unwrap_or(path);

@@ -50,6 +50,8 @@ struct Progress {
     /// The last line that is written, and in mode `required` on the disk.
     through: u64,
     is_failing: bool,
+    /// It writes nothing any more.
+    has_ended: bool,
 }
 
 /// What is to be done next.
@@ -98,6 +100,7 @@ impl Queue {
             progress: watch::Sender::new(Progress {
                 through: next.saturating_sub(1),
                 is_failing: false,
+                has_ended: false,
             }),
             is_required,
         }
@@ -135,6 +138,13 @@ impl Queue {
         decided.is_ok_and(|now| now.is_ok_and(|now| now.through >= number))
     }
 
+    /// Waits for the thread to end; returns whether it wrote all there was.
+    pub(super) async fn is_finished(&self, most: Duration) -> bool {
+        let mut progress = self.progress.subscribe();
+        let ended = timeout(most, progress.wait_for(|now| now.has_ended)).await;
+        ended.is_ok_and(|now| now.is_ok_and(|now| !now.is_failing))
+    }
+
     /// Whether nothing can be written now.
     pub(super) fn is_failing(&self) -> bool {
         self.is_stuck(&self.state.lock())
@@ -163,14 +173,18 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Puts in the last line and returns its number.
-    pub(super) fn close(&self, line: &str) -> u64 {
+    /// Puts in the last line.
+    pub(super) fn close(&self, line: &str) {
         let mut state = self.state.lock();
-        let number = state.push(line);
+        state.push(line);
         state.is_closed = true;
         drop(state);
         self.wake.notify_all();
-        number
+    }
+
+    /// Whether the server has ended: what cannot be written now never will be.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
     }
 
     /// Lets the thread end when it has written what is there.
@@ -209,6 +223,7 @@ impl Queue {
         self.progress.send_replace(Progress {
             through: lines.last,
             is_failing: false,
+            has_ended: false,
         });
     }
 
@@ -218,18 +233,24 @@ impl Queue {
             .send_modify(|progress| progress.is_failing = true);
     }
 
-    /// Waits before the next attempt; `None` if there is to be none. Returns whether the file was moved.
-    pub(super) fn pause(&self) -> Option<bool> {
+    /// Waits before the next attempt. Returns whether the file was moved.
+    pub(super) fn pause(&self) -> bool {
         let mut state = self.state.lock();
         let is_quiet = |state: &mut State| !state.is_closed && !state.is_moved;
         self.wake.wait_while_for(&mut state, is_quiet, RETRY);
-        let is_moved = std::mem::take(&mut state.is_moved);
-        (!state.is_closed).then_some(is_moved)
+        std::mem::take(&mut state.is_moved)
     }
 
-    /// Gives up what could not be written.
+    /// Gives up these lines, which could not be written, and those that wait behind them.
     pub(super) fn give_up(&self, lines: &Lines) {
-        self.state.lock().lost += lines.records;
+        let mut state = self.state.lock();
+        state.lost += lines.records + state.take().records;
+    }
+
+    /// The thread has ended.
+    pub(super) fn ended(&self) {
+        self.progress
+            .send_modify(|progress| progress.has_ended = true);
     }
 }
 

@@ -66,7 +66,7 @@ fn past(tail: &[u8], is_whole: bool) -> Option<Past> {
         let Some(number) = line.get("seq").and_then(Value::as_u64) else {
             continue;
         };
-        past.next = past.next.max(number + 1);
+        past.next = past.next.max(number.checked_add(1)?);
         let text = |name| line.get(name).and_then(Value::as_str);
         let call = line.get("call").and_then(Value::as_u64);
         let (Some(run), Some(call)) = (text("run"), call) else {
@@ -160,6 +160,7 @@ mod tests {
             "{\"a\":1}\n",
             "{a",
             "root:x:0:0\n{\"seq\":1}\n",
+            "{\"seq\":18446744073709551615}\n",
         ] {
             assert_eq!(past(text.as_bytes(), true), None, "{text}");
         }

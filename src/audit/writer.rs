@@ -14,64 +14,107 @@ struct Batch<'a> {
     written: usize,
 }
 
+/// Where lines come from, and where they go.
+#[derive(Debug)]
+struct Writer<'a> {
+    queue: &'a Queue,
+    target: Box<dyn Target>,
+    run: &'a str,
+}
+
 /// Writes what is in the queue, to its end.
-pub(super) fn run(queue: &Queue, mut target: Box<dyn Target>, run: &str) {
+pub(super) fn run(queue: &Queue, target: Box<dyn Target>, run: &str) {
+    let mut writer = Writer { queue, target, run };
     let lost = |records: u64| {
         tracing::warn!(records, "the audit log has lost records");
         record::lost(run, records)
     };
     while let Some(work) = queue.next(lost) {
         match work {
-            Work::Lines(lines) => write(queue, &mut *target, &lines),
             Work::Reopen => {
-                if reopen(&mut *target) {
-                    queue.push(&record::opened(run));
+                writer.reopen();
+            }
+            Work::Lines(lines) => {
+                if !writer.write(&lines) {
+                    // A later line would be glued to half of one.
+                    queue.give_up(&lines);
+                    break;
                 }
             }
         }
     }
+    queue.ended();
 }
 
-/// Writes lines, however long that takes.
-fn write(queue: &Queue, target: &mut dyn Target, lines: &Lines) {
-    let mut batch = Batch { lines, written: 0 };
-    let mut has_failed = false;
-    while let Err(error) = batch.write(target, queue.is_required()) {
-        queue.failed();
-        if !has_failed {
-            tracing::error!(%error, "the audit log cannot be written");
+impl Writer<'_> {
+    /// Writes lines, however long that takes. Returns false if they cannot be written at the end of the
+    /// server.
+    fn write(&mut self, lines: &Lines) -> bool {
+        let mut batch = Batch { lines, written: 0 };
+        let mut has_failed = false;
+        loop {
+            let is_last = self.queue.is_closed();
+            let Err(error) = self.try_write(&mut batch) else {
+                break;
+            };
+            self.queue.failed();
+            if !has_failed {
+                tracing::error!(%error, "the audit log cannot be written");
+            }
+            has_failed = true;
+            if is_last {
+                return false;
+            }
+            if self.queue.pause() && self.reopen() {
+                batch.begin_line();
+            }
         }
-        has_failed = true;
-        match queue.pause() {
-            Some(true) if reopen(target) => batch.begin_line(),
-            Some(_) => {}
-            None => return queue.give_up(lines),
+        if has_failed {
+            tracing::warn!("the audit log can be written again");
         }
+        self.queue.wrote(lines);
+        true
     }
-    if has_failed {
-        tracing::warn!("the audit log can be written again");
-    }
-    queue.wrote(lines);
-}
 
-/// Goes on with what is at the same place now, or if that fails with what there was. Returns whether it
-/// is another file.
-fn reopen(target: &mut dyn Target) -> bool {
-    let reopened = target.reopen();
-    match &reopened {
-        Ok(_) => tracing::info!("the audit log was opened again"),
-        Err(error) => {
-            tracing::error!(%error, "the audit log cannot be opened again; it goes on where it was");
+    fn try_write(&mut self, batch: &mut Batch<'_>) -> io::Result<()> {
+        if self.target.is_gone() && self.target.reopen()? {
+            self.opened();
+            batch.begin_line();
+        }
+        batch.write(&mut *self.target)?;
+        if self.queue.is_required() {
+            self.target.sync()
+        } else {
+            Ok(())
         }
     }
-    reopened.unwrap_or(false)
+
+    /// Goes on with what is at the same place now, or if that fails with what there was. Returns whether
+    /// it is another file.
+    fn reopen(&mut self) -> bool {
+        match self.target.reopen() {
+            Ok(is_other) => {
+                tracing::info!("the audit log was opened again");
+                if is_other {
+                    self.opened();
+                }
+                is_other
+            }
+            Err(error) => {
+                tracing::error!(%error, "the audit log cannot be opened again; it goes on where it was");
+                false
+            }
+        }
+    }
+
+    /// Says that there is another file, behind the lines that have a number already.
+    fn opened(&self) {
+        self.queue.push(&record::opened(self.run));
+    }
 }
 
 impl Batch<'_> {
-    fn write(&mut self, target: &mut dyn Target, is_safe: bool) -> io::Result<()> {
-        if target.is_gone() && target.reopen()? {
-            self.begin_line();
-        }
+    fn write(&mut self, target: &mut dyn Target) -> io::Result<()> {
         while let Some(rest) = self.rest() {
             match target.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -80,7 +123,7 @@ impl Batch<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if is_safe { target.sync() } else { Ok(()) }
+        Ok(())
     }
 
     fn rest(&self) -> Option<&[u8]> {
@@ -273,7 +316,8 @@ mod tests {
             let files = log.close();
             assert_eq!(files.len(), 2);
             let all: Vec<_> = files.concat();
-            assert_eq!(numbers(&all), (1..=5).collect::<Vec<_>>());
+            assert_eq!(numbers(&all), (1..=6).collect::<Vec<_>>());
+            assert_eq!(files[1].iter().filter(|line| line.1 == "open").count(), 1);
             assert!(!files[0].is_empty() && files[1].len() > 1, "{files:?}");
         }
     }
@@ -357,13 +401,31 @@ mod tests {
         log.close();
     }
 
-    #[test]
-    fn the_end_gives_up_what_cannot_be_written() {
-        let log = Log::new(false, 0);
+    #[tokio::test]
+    async fn the_end_gives_up_what_cannot_be_written_and_all_that_is_behind_it() {
+        let log = Log::new(false, 10);
         log.queue.push(START);
         until(|| log.queue.is_failing());
-        let queue = Arc::clone(&log.queue);
+        log.queue.push(END);
+        let (queue, disk) = (Arc::clone(&log.queue), log.disk.clone());
         assert_eq!(log.close(), [vec![]]);
-        assert!(queue.statistics().lost > 0);
+        assert!(!queue.is_finished(PATIENCE).await);
+        let statistics = queue.statistics();
+        assert_eq!((statistics.written, statistics.lost), (0, 3));
+        assert_eq!(disk.0.lock().room, 0, "half a line, and nothing behind it");
+    }
+
+    #[tokio::test]
+    async fn the_end_tries_once_more_what_could_not_be_written() {
+        let log = Log::new(false, 10);
+        log.queue.push(START);
+        until(|| log.queue.is_failing());
+        log.queue.push(END);
+        log.disk.change(|state| state.room = 1 << 20);
+        let queue = Arc::clone(&log.queue);
+        let files = log.close();
+        assert_eq!(numbers(&files[0]), [1, 2, 3]);
+        assert!(queue.is_finished(PATIENCE).await);
+        assert_eq!(queue.statistics().lost, 0);
     }
 }

@@ -65,13 +65,15 @@ pub(super) struct CallTask {
 }
 
 impl CallTask {
-    /// Waits until the call may begin.
+    /// Waits until the call may begin, at most as long as it may take.
     pub(super) async fn admitted(&self, admission: Option<Admission>) -> Result<(), Outcome> {
         let Some(Admission(admitted)) = admission else {
             return Ok(());
         };
+        let deadline = self.deadline();
         tokio::select! {
             admitted = admitted => admitted.map_err(Outcome::Refused),
+            () = deadline.passed() => Err(report::timed_out(self.deadline)),
             stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
         }
     }

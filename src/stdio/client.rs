@@ -198,9 +198,6 @@ impl Client {
             let text = "Invalid request: a request of 2026-07-28 cannot be part of a batch";
             return Some(Err(ErrorObject::new(INVALID_REQUEST, text)));
         }
-        if let Err(error) = check_meta(&request.params) {
-            return Some(Err(error));
-        }
         let started = Instant::now();
         let in_flight = self.app.metrics.request_started(RequestEra::Stateless);
         let catalog = self.app.catalog.whole();
@@ -212,6 +209,10 @@ impl Client {
                 .context(ProtocolVersion::V2026_07_28, &self.caller, &catalog)
         };
         let trail = Trail::begin(&self.app, &context, Way::default(), &request);
+        if let Err(error) = check_meta(&request.params) {
+            trail.malformed(&error);
+            return Some(Err(error));
+        }
         let plan = dispatch::plan(&context, &mut request);
         let method = Method::named(&request.method);
         call::note((&self.app, started), method, &context, (&plan, &trail));

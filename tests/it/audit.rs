@@ -407,9 +407,14 @@ fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
         call(2, "fails", None),
         call(3, "nothing", None)
     ]);
+    let mut half = modern_meta();
+    half.as_object_mut()
+        .unwrap()
+        .remove("io.modelcontextprotocol/clientCapabilities");
     let modern = [
         call(4, "fixed", Some(modern_meta())),
         call(5, "fails", Some(modern_meta())),
+        call(6, "fixed", Some(half)),
     ];
     let lines = [initialize("2025-03-26"), batch].into_iter().chain(modern);
     let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
@@ -425,7 +430,7 @@ fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let records = wait_for_ends(&log, 5);
+    let records = wait_for_ends(&log, 6);
     check(&records);
     let ends = of_event(&records, "end");
     let mut outcomes: Vec<_> = ends
@@ -433,7 +438,8 @@ fn calls_of_a_batch_and_over_standard_input_are_written_down_too() {
         .map(|end| end["outcome"].as_str().unwrap())
         .collect();
     outcomes.sort_unstable();
-    assert_eq!(outcomes, ["error", "error", "not_found", "ok", "ok"]);
+    let expected = ["error", "error", "invalid", "not_found", "ok", "ok"];
+    assert_eq!(outcomes, expected);
     assert!(
         ends.iter()
             .all(|end| end["client"].is_null() && end["subject"].is_null())

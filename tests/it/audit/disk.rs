@@ -1,15 +1,16 @@
 //! A disk that takes nothing any more (F08), for which a limit of the size of files stands.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use mcp_serve::protocol::version::Era;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use super::{OPS, auth, check, of_event, read};
+use super::{OPS, auth, check, of_event, read, wait_for_ends};
 use crate::metrics::{monitor_of, scrape, value};
-use crate::support::{Client, ERAS, Http, Response, TestServer, eventually};
+use crate::support::{Client, ERAS, Http, Response, Run, TestServer, eventually, run};
 
 const TOOLS: &str = "
 tools:
@@ -142,37 +143,49 @@ fn at_best_effort_calls_go_on_and_what_waits_is_written_when_there_is_room() {
     assert!(!text.ends_with('\n'), "half a line: {text}");
     limit(&server, None);
     wait_for_failing(&monitor, false);
-    let records = read(&log);
-    check(&records);
-    assert_eq!(of_event(&records, "end").len(), 3);
+    check(&wait_for_ends(&log, 3));
+}
+
+/// Runs a server that can write no file.
+fn run_on_full_disk(log: &Path, way: &[&str], mode: &str) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = folder.path().join("tools.yaml");
+    fs::write(&tools, TOOLS).unwrap();
+    let mut shell = std::process::Command::new("sh");
+    run(shell
+        .args(["-c", "ulimit -f 0; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_mcp-serve"))
+        .args(way)
+        .args(["--audit-mode", mode, "--tools"])
+        .arg(tools)
+        .arg("--audit")
+        .arg(log))
 }
 
 #[test]
 fn a_full_disk_at_the_start_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.log");
-    let tools = folder.path().join("tools.yaml");
-    fs::write(&tools, TOOLS).unwrap();
-    let mut shell = std::process::Command::new("sh");
-    let ended = crate::support::run(
-        shell
-            .args(["-c", "ulimit -f 0; exec \"$@\"", "sh"])
-            .arg(env!("CARGO_BIN_EXE_mcp-serve"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--audit-mode",
-                "required",
-                "--tools",
-            ])
-            .arg(tools)
-            .arg("--audit")
-            .arg(&log),
-    );
+    let ended = run_on_full_disk(&log, &["--listen", "127.0.0.1:0"], "required");
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let expected = "it cannot be written, which --audit-mode required asks for";
     assert!(ended.stderr.contains(expected), "{ended:?}");
     assert_eq!(fs::read_to_string(&log).unwrap(), "");
+}
+
+#[test]
+fn half_a_line_on_a_full_disk_keeps_no_server_of_best_effort_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let text = "{\"seq\":1}\n{\"se";
+    fs::write(&log, text).unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
+    // Its input is at its end.
+    let ended = run_on_full_disk(&log, &["--stdio"], "best_effort");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let expected = "the audit log cannot be written";
+    assert!(ended.stderr.contains(expected), "{ended:?}");
+    assert_eq!(fs::read_to_string(&log).unwrap(), text);
 }
 
 #[test]
