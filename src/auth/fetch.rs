@@ -16,6 +16,8 @@ use url::{Host, Url};
 
 /// How long an answer may take, with its connection.
 const MAX_TIME: Duration = Duration::from_secs(5);
+/// How many connections to a server are kept when nothing is asked.
+const MAX_IDLE: usize = 2;
 /// How large an answer may be, in bytes.
 pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
 
@@ -106,6 +108,7 @@ fn client() -> reqwest::Result<Client> {
         // An answer from elsewhere is not the answer of who was asked.
         .redirect(Policy::none())
         .tcp_nodelay(true)
+        .pool_max_idle_per_host(MAX_IDLE)
         .timeout(MAX_TIME)
         .build()
 }

@@ -151,8 +151,8 @@ impl Allow {
             && conditions.ways_for(caller).next().is_some()
     }
 
-    /// The same, for callers with a credential where others need one. A reload of the auth file does
-    /// not judge the definitions again.
+    /// The same, for callers with a credential where others need one. The definitions are judged again
+    /// after a reload of the auth file, but where that fails the old ones meet new guests.
     #[must_use]
     pub(crate) fn with_credential(self) -> Self {
         Self {

@@ -7,6 +7,7 @@ mod guests;
 pub(in crate::catalog) mod hostile;
 mod properties;
 mod rules;
+mod scopes;
 mod words;
 
 use std::path::Path;

@@ -16,11 +16,22 @@ use crate::protocol::jsonrpc::RequestId;
 /// A challenge without parameters of its own: what a client needs is a token.
 const CHALLENGE: &str = "Bearer realm=\"mcp-serve\"";
 
+/// The longest list of scopes that a challenge names, in bytes: clients and proxies bound their headers,
+/// and all the scopes are in the metadata too.
+const MAX_SCOPE: usize = 1024;
+
 /// Answers a request that was not let in.
 pub(super) fn unauthorized(app: &App, request: &Request, error: AuthError) -> Response {
     let endpoint = endpoint::at(&app.options.path, request.uri().path()).flatten();
     let metadata = metadata::url(app, &endpoint);
-    refused(error, request.headers(), metadata.as_deref())
+    // Who is told of nobody who grants scopes cannot ask for any.
+    let scope = metadata.as_ref().map(|_| metadata::scope(app));
+    refused(
+        error,
+        request.headers(),
+        &scope.unwrap_or_default(),
+        metadata.as_deref(),
+    )
 }
 
 /// Answers a client that was wrong about its credential too often.
@@ -31,7 +42,7 @@ pub(super) fn throttled() -> Response {
     response
 }
 
-fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Response {
+fn refused(error: AuthError, headers: &HeaderMap, scope: &str, metadata: Option<&str>) -> Response {
     let (status, message, parameters) = match error {
         AuthError::Unavailable => {
             let message = "The bearer token cannot be checked at the moment; try again later";
@@ -59,9 +70,16 @@ fn refused(error: AuthError, headers: &HeaderMap, metadata: Option<&str>) -> Res
             ", error=\"invalid_token\", error_description=\"The access token expired\"",
         ),
     };
+    // Whose header is malformed needs no other token.
+    let has_scope = status == StatusCode::UNAUTHORIZED && (1..=MAX_SCOPE).contains(&scope.len());
+    let scope = if has_scope {
+        format!(", scope=\"{scope}\"")
+    } else {
+        String::new()
+    };
     challenged(
         reply::refusal(status, headers, message),
-        parameters,
+        &format!("{parameters}{scope}"),
         metadata,
     )
 }
@@ -115,7 +133,7 @@ mod tests {
             ),
         ];
         for (error, status, parameters) in cases {
-            let response = refused(error, &HeaderMap::new(), None);
+            let response = refused(error, &HeaderMap::new(), "", None);
             assert_eq!(response.status(), status, "{error:?}");
             let expected = format!("Bearer realm=\"mcp-serve\"{parameters}");
             assert_eq!(challenge(&response), expected, "{error:?}");
@@ -125,8 +143,27 @@ mod tests {
     #[test]
     fn a_challenge_says_where_to_get_a_token() {
         let url = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
-        let response = refused(AuthError::Missing, &HeaderMap::new(), Some(url));
+        let response = refused(AuthError::Missing, &HeaderMap::new(), "", Some(url));
         let expected = format!("Bearer realm=\"mcp-serve\", resource_metadata=\"{url}\"");
         assert_eq!(challenge(&response), expected);
+    }
+
+    #[test]
+    fn a_challenge_names_what_to_ask_for_unless_that_is_too_much() {
+        let longest = "s".repeat(MAX_SCOPE);
+        let too_long = "s".repeat(MAX_SCOPE + 1);
+        let cases = [
+            (AuthError::Missing, "list read", true),
+            (AuthError::Expired, "list", true),
+            (AuthError::Malformed, "list", false),
+            (AuthError::Missing, "", false),
+            (AuthError::Invalid, &longest, true),
+            (AuthError::Invalid, &too_long, false),
+        ];
+        for (error, scope, expected) in cases {
+            let response = refused(error, &HeaderMap::new(), scope, None);
+            let named = challenge(&response).ends_with(&format!(", scope=\"{scope}\""));
+            assert_eq!(named, expected, "{error:?} {scope}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{endpoint, reply};
 use crate::app::App;
-use crate::catalog::Endpoint;
+use crate::catalog::{Catalog, Endpoint};
 use crate::host::PublicUrl;
 
 /// What a client must not be told to ask for: how long its access lasts is between it and the
@@ -50,8 +50,21 @@ pub(super) fn document(app: &App, below: &str) -> Option<String> {
         public,
         &endpoint_at(public, below)?,
         servers,
-        catalog.first_scopes(),
+        first_scopes(&catalog),
     )
+}
+
+/// What a client should ask for, as a challenge names it: the scopes of the document, with spaces between.
+pub(super) fn scope(app: &App) -> String {
+    let catalog = app.catalog.whole();
+    let scopes: Vec<_> = first_scopes(&catalog).into_iter().collect();
+    scopes.join(" ")
+}
+
+fn first_scopes(catalog: &Catalog) -> BTreeSet<&str> {
+    let mut scopes = catalog.first_scopes();
+    scopes.remove(OFFLINE_ACCESS);
+    scopes
 }
 
 /// The answer with a document.
@@ -78,13 +91,12 @@ fn write(
     public: &PublicUrl,
     endpoint: &Endpoint,
     authorization_servers: Vec<&str>,
-    mut scopes: BTreeSet<&str>,
+    scopes_supported: BTreeSet<&str>,
 ) -> Option<String> {
-    scopes.remove(OFFLINE_ACCESS);
     let document = Document {
         resource: public.resource(endpoint.as_deref()),
         authorization_servers,
-        scopes_supported: scopes,
+        scopes_supported,
         bearer_methods_supported: ["header"],
     };
     let written = serde_json::to_string(&document);
@@ -109,7 +121,7 @@ mod tests {
     fn a_document_says_where_tokens_come_from() {
         let url = public("https://mcp.example.com/mcp");
         let issuers = vec!["https://auth.example.com", "https://other.example.com/a"];
-        let scopes = BTreeSet::from(["offline_access", "issues:write", "issues:read"]);
+        let scopes = BTreeSet::from(["issues:write", "issues:read"]);
         let text = write(&url, &None, issuers.clone(), scopes).unwrap();
         let expected = json!({
             "resource": "https://mcp.example.com/mcp",

@@ -20,6 +20,8 @@ pub(crate) const AUDIENCE: &str = "https://mcp.example.com/mcp";
 pub(crate) enum Mood {
     /// With this JSON.
     Json(Value),
+    /// With the JSON at these paths, and with 404 elsewhere.
+    Paths(Vec<(&'static str, Value)>),
     /// With this status and nothing else.
     Status(&'static str),
     /// With a redirection.
@@ -41,9 +43,9 @@ impl Issuer {
     pub(crate) fn start(mood: Mood) -> Self {
         let mood = Arc::new(Mutex::new(mood));
         let answering = Arc::clone(&mood);
-        let upstream = Upstream::start(move |_, stream| {
+        let upstream = Upstream::start(move |request, stream| {
             let mood = answering.lock().unwrap().clone();
-            answer(&mood, stream)
+            answer(&mood, request, stream)
         });
         Self { upstream, mood }
     }
@@ -85,8 +87,16 @@ impl Issuer {
     }
 }
 
-fn answer(mood: &Mood, stream: &mut dyn Stream) -> bool {
+fn answer(mood: &Mood, request: &Received, stream: &mut dyn Stream) -> bool {
     match mood {
+        Mood::Paths(paths) => {
+            let asked = request.line.strip_prefix("GET ");
+            let mood = match paths.iter().find(|(path, _)| Some(*path) == asked) {
+                Some((_, json)) => Mood::Json(json.clone()),
+                None => Mood::Status("404 Not Found"),
+            };
+            answer(&mood, request, stream)
+        }
         Mood::Json(json) => {
             let body = json.to_string();
             respond(

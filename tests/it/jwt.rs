@@ -386,6 +386,36 @@ fn the_issuer_says_where_its_keys_are() {
 }
 
 #[test]
+fn an_issuer_is_asked_on_where_something_else_is() {
+    let key = Key::new("one");
+    let first = "/.well-known/oauth-authorization-server";
+    let second = "/.well-known/openid-configuration";
+    for other in [
+        json!("<html>"),
+        json!({"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"}),
+    ] {
+        let issuer = Issuer::start(Mood::Silent);
+        let url = issuer.url();
+        let metadata = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
+        issuer.is_now(Mood::Paths(vec![
+            (first, other.clone()),
+            (second, metadata),
+            ("/keys", key_set(&[&key])),
+        ]));
+        let server = serve(&format!(
+            "jwt:\n  - {{issuer: '{url}', audience: '{AUDIENCE}'}}\n"
+        ));
+        let token = key.token(&issuer.claims("alice"));
+        assert_eq!(ask(&server, &token).status, 200, "{other}");
+        let asked: Vec<_> = (issuer.asked().into_iter())
+            .map(|request| request.line)
+            .collect();
+        let expected = [first, second, "/keys"].map(|path| format!("GET {path}"));
+        assert_eq!(asked, expected, "{other}");
+    }
+}
+
+#[test]
 fn keys_in_a_file_are_read_again_when_it_changes() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let server = TestServer::start_with(TOOLS, &OPTIONS, |prepare| {

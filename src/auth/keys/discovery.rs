@@ -13,13 +13,18 @@ struct Metadata {
     jwks_uri: String,
 }
 
-/// Asks an issuer where its keys are.
+/// Asks an issuer where its keys are. What is at one of the places may be for somebody else, such as a page
+/// for browsers, so the next one is asked too.
 pub(super) async fn keys_of(issuer: &str, fetcher: &Fetcher) -> Result<Url, Failed> {
     let mut failed = Failed::Metadata("its identifier is no URL");
     for url in metadata_urls(issuer) {
-        match fetcher.get(&url).await {
-            Ok(document) => return read(&document, issuer),
-            Err(error) => failed = error.into(),
+        let found = match fetcher.get(&url).await {
+            Ok(document) => read(&document, issuer),
+            Err(error) => Err(error.into()),
+        };
+        match found {
+            Ok(keys) => return Ok(keys),
+            Err(error) => failed = error,
         }
     }
     Err(failed)

@@ -19,8 +19,8 @@ pub struct Network {
     pub public_url: Option<PublicUrl>,
 
     /// File with the certificate of the server, in PEM form, and behind it those of the issuers that
-    /// clients may not know. With it every TCP address speaks TLS 1.2 or 1.3 and nothing else. It is read
-    /// again when it changes, and by SIGHUP.
+    /// clients may not know. With it every TCP address of --listen speaks TLS 1.2 or 1.3 and nothing else.
+    /// It is read again when it changes, and by SIGHUP.
     #[arg(long, env = "MCP_SERVE_TLS_CERT", value_name = "FILE", value_parser = path())]
     #[arg(requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
