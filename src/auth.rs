@@ -131,6 +131,8 @@ pub enum AuthError {
     Expired,
     /// Nobody can say now whether the token is good.
     Unavailable,
+    /// Nor whether there is the key that the token names: anybody can make one up.
+    UnknownKey,
 }
 
 impl AuthError {
@@ -142,6 +144,7 @@ impl AuthError {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::Unavailable => "unavailable",
+            Self::UnknownKey => "unknown_key",
         }
     }
 }

@@ -40,19 +40,34 @@ impl Throttle {
     /// Notes that the client at an address failed; false if it has done so too often. A client of a Unix
     /// socket has no address.
     pub fn fails(&self, client: Option<IpAddr>, now: Instant) -> bool {
-        let hash = self.hasher.hash_one(client);
+        let number = self.slot(client);
         let mut slots = self.slots.lock();
-        let number = usize::try_from(hash % SLOTS as u64).unwrap_or_default();
         let Some(slot) = slots.get_mut(number) else {
             return true;
         };
-        let free = slot.map_or(now, |free| free.max(now));
-        let may = free + INTERVAL <= now + INTERVAL * BURST;
-        if may {
-            *slot = Some(free + INTERVAL);
+        let made_up = made_up_after_failure(*slot, now);
+        if made_up.is_some() {
+            *slot = made_up;
         }
-        may
+        made_up.is_some()
     }
+
+    /// Whether the client at an address may fail once more. Nothing is counted.
+    pub fn may_fail(&self, client: Option<IpAddr>, now: Instant) -> bool {
+        let slot = self.slots.lock().get(self.slot(client)).copied();
+        slot.is_none_or(|slot| made_up_after_failure(slot, now).is_some())
+    }
+
+    fn slot(&self, client: Option<IpAddr>) -> usize {
+        let hash = self.hasher.hash_one(client);
+        usize::try_from(hash % SLOTS as u64).unwrap_or_default()
+    }
+}
+
+/// When one more failure is made up for; `None` if it is one too many.
+fn made_up_after_failure(slot: Option<Instant>, now: Instant) -> Option<Instant> {
+    let made_up = slot.map_or(now, |made_up| made_up.max(now)) + INTERVAL;
+    (made_up <= now + INTERVAL * BURST).then_some(made_up)
 }
 
 #[cfg(test)]
@@ -66,7 +81,12 @@ mod tests {
         let start = Instant::now();
         let failing = |millis: u64, times: usize| {
             let now = start + Duration::from_millis(millis);
-            (0..times).filter(|_| throttle.fails(client, now)).count()
+            let fails = |_: &usize| {
+                let may = throttle.may_fail(client, now);
+                assert_eq!(throttle.fails(client, now), may);
+                may
+            };
+            (0..times).filter(fails).count()
         };
         assert_eq!(failing(0, 1000), 50);
         assert_eq!(failing(99, 10), 0);

@@ -7,11 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
 use super::fetch::Fetcher;
 use super::file::{self, AuthFile, Surroundings};
 use super::introspection::Introspection;
 use super::issuer::TrustedIssuer;
-use super::jwt::{MAX_TOKEN_BYTES, Unverified};
+use super::jwt::{self, MAX_TOKEN_BYTES};
 use super::tokens::Tokens;
 use super::{AuthError, Caller, Issuer, Principal, TokenError, bearer};
 use crate::document::{Diagnostic, LoadError};
@@ -331,22 +334,24 @@ impl Credentials {
         })
     }
 
-    /// A JWT is for its issuer alone, if that is trusted; who can read other tokens is asked.
+    /// A token that names an issuer which is trusted is for that alone, good or not. All who can read
+    /// other tokens are asked at once, so that none waits for one that does not answer.
     async fn verify(
         &self,
         presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Arc<Caller>, AuthError> {
-        if let Ok(token) = Unverified::read(presented.token) {
-            let mut issuers = self.issuers.iter();
-            let issuer = issuers.find(|issuer| **issuer.issuer() == *token.issuer());
-            if let Some(issuer) = issuer {
-                return issuer.verify(presented.digest, &token, now).await;
-            }
+        let named = jwt::issuer_of(presented.token);
+        let mut issuers = self.issuers.iter();
+        if let Some(issuer) = issuers.find(|issuer| named.as_deref() == Some(&**issuer.issuer())) {
+            return issuer.verify(presented, now).await;
         }
+        let servers = self.introspection.iter();
+        let mut answers: FuturesUnordered<_> =
+            servers.map(|server| server.ask(&presented, now)).collect();
         let mut refused = AuthError::Invalid;
-        for server in &self.introspection {
-            match server.ask(&presented, now).await {
+        while let Some(answer) = answers.next().await {
+            match answer {
                 Ok(Some(caller)) => return Ok(caller),
                 Ok(None) => {}
                 // Another one may know it.

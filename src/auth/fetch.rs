@@ -20,6 +20,8 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 const MAX_IDLE: usize = 2;
 /// How large an answer may be, in bytes.
 pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
+/// How large an answer about one token may be, in bytes: thousands of them are remembered.
+const MAX_TOKEN_ANSWER: usize = 16 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +30,8 @@ pub(super) enum FetchError {
     NoAnswer(String, String),
     #[error("{0} answers {1}")]
     Status(String, StatusCode),
-    #[error("{0} answers with more than {kib} KiB", kib = MAX_DOCUMENT / 1024)]
-    TooLarge(String),
+    #[error("{0} answers with more than {kib} KiB", kib = .1 / 1024)]
+    TooLarge(String, usize),
     #[error("nobody can be asked: {0}")]
     NoClient(#[from] reqwest::Error),
     #[error("nobody can be asked: {0}")]
@@ -75,10 +77,10 @@ impl Fetcher {
     /// Gets a document.
     pub(super) async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
         let request = self.client().await?.get(url.clone());
-        send(request, url).await
+        send(request, url, MAX_DOCUMENT).await
     }
 
-    /// Posts a form, with the value of an `Authorization` header.
+    /// Posts a form about a token, with the value of an `Authorization` header.
     pub(super) async fn post(
         &self,
         url: &Url,
@@ -89,7 +91,7 @@ impl Fetcher {
             .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        send(request, url).await
+        send(request, url, MAX_TOKEN_ANSWER).await
     }
 
     async fn client(&self) -> Result<&Client, FetchError> {
@@ -113,8 +115,8 @@ fn client() -> reqwest::Result<Client> {
         .build()
 }
 
-/// The body of a good answer.
-async fn send(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, FetchError> {
+/// The body of a good answer, of this many bytes at most.
+async fn send(request: RequestBuilder, url: &Url, most: usize) -> Result<Vec<u8>, FetchError> {
     let from = url.origin().ascii_serialization();
     let failed = |error| FetchError::NoAnswer(from.clone(), cause(&error));
     let request = request.header(ACCEPT, "application/json");
@@ -124,8 +126,8 @@ async fn send(request: RequestBuilder, url: &Url) -> Result<Vec<u8>, FetchError>
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > MAX_DOCUMENT {
-            return Err(FetchError::TooLarge(from));
+        if body.len() + chunk.len() > most {
+            return Err(FetchError::TooLarge(from, most));
         }
         body.extend_from_slice(&chunk);
     }

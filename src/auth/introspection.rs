@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::authenticator::Presented;
 use super::claims::BadClaim;
@@ -104,8 +104,26 @@ impl Introspection {
         presented: &Presented<'_>,
         now: SystemTime,
     ) -> Result<Option<Arc<Caller>>, Unanswered> {
-        let asked = timeout(ANSWER_TIME, self.in_turn(presented, now)).await;
-        let answer = asked.unwrap_or_else(|_| Err(Unanswered::Late(self.server())));
+        let digest = &presented.digest;
+        // Who repeats a guess takes no turn from others.
+        if self.is_bad(digest) {
+            return Ok(None);
+        }
+        let late = |_| Unanswered::Late(self.server());
+        let end = Instant::now() + ANSWER_TIME;
+        // It is never closed.
+        let _turn = timeout_at(end, self.questions.acquire())
+            .await
+            .map_err(late)?;
+        // Somebody may have asked meanwhile.
+        if self.is_bad(digest) {
+            return Ok(None);
+        }
+        if let Some(caller) = self.known(digest, now) {
+            return Ok(Some(caller));
+        }
+        let answer = timeout_at(end, self.find_out(presented, now)).await;
+        let answer = answer.map_err(late).flatten();
         self.note(answer.as_ref().err());
         answer
     }
@@ -124,30 +142,25 @@ impl Introspection {
         }
     }
 
-    async fn in_turn(
+    /// Asks the server, and remembers what it says.
+    async fn find_out(
         &self,
-        presented: &Presented<'_>,
+        Presented { token, digest }: &Presented<'_>,
         now: SystemTime,
     ) -> Result<Option<Arc<Caller>>, Unanswered> {
-        // It is never closed.
-        let _turn = self.questions.acquire().await;
-        let digest = &presented.digest;
-        // Somebody may have asked meanwhile.
-        if self.is_bad(digest) {
-            return Ok(None);
-        }
-        if let Some(caller) = self.known(digest, now) {
-            return Ok(Some(caller));
-        }
         let asked = Instant::now();
-        let answer = self.answer(presented.token).await?;
+        let answer = self.answer(token).await?;
         let caller = self.read(&answer, now)?.map(Arc::new);
         match &caller {
             Some(caller) => {
                 let (caller, until) = (Arc::clone(caller), asked + GOOD_TIME);
-                self.good.put(digest.clone(), Good { caller, until });
+                let is_over = |good: &Good| good.until <= asked;
+                (self.good).put(digest.clone(), Good { caller, until }, is_over);
             }
-            None => self.bad.put(digest.clone(), asked + BAD_TIME),
+            None => {
+                let is_over = |until: &Instant| *until <= asked;
+                (self.bad).put(digest.clone(), asked + BAD_TIME, is_over);
+            }
         }
         Ok(caller)
     }
@@ -181,11 +194,12 @@ impl Introspection {
         let IntrospectionSettings {
             audiences, names, ..
         } = &self.settings;
-        if !audiences.is_empty() && !jwt::is_for(audiences, &claims) {
+        if !jwt::is_for(audiences, &claims) {
             return Err(Unfit::Audience);
         }
         let expires = claims
             .get("exp")
+            .filter(|exp| !exp.is_null())
             .map(|exp| jwt::numeric_date(exp).ok_or(Unfit::Expiry));
         let expires = expires.transpose()?;
         if expires.is_some_and(|expires| expires <= now) {

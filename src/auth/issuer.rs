@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::authenticator::Presented;
 use super::fetch::Fetcher;
 use super::jwt::{KeySet, Refused, Unverified};
 use super::keys::Keys;
@@ -74,10 +75,10 @@ impl TrustedIssuer {
     /// Checks a token that says it is from here.
     pub(super) async fn verify(
         &self,
-        digest: SecretDigest,
-        token: &Unverified<'_>,
+        Presented { token, digest }: Presented<'_>,
         now: SystemTime,
     ) -> Result<Arc<Caller>, AuthError> {
+        let token = Unverified::read(token).map_err(|refused| self.refuse(&refused))?;
         let rules = &self.settings.rules;
         let none = AuthError::Unavailable;
         let mut keys = self.keys.newer_than(None).await.ok_or(none)?;
@@ -86,14 +87,7 @@ impl TrustedIssuer {
             keys = self.keys.newer_than(Some(&keys)).await.ok_or(none)?;
             checked = token.verify(rules, &keys, now);
         }
-        let caller = checked.map_err(|refused| {
-            let issuer = &**self.issuer();
-            tracing::debug!(issuer, reason = %refused, "a token is refused");
-            match refused {
-                Refused::Expired => AuthError::Expired,
-                _ => AuthError::Invalid,
-            }
-        })?;
+        let caller = checked.map_err(|refused| self.refuse(&refused))?;
         let caller = Arc::new(Caller {
             revocation: self.revocation.clone(),
             ..caller
@@ -102,7 +96,19 @@ impl TrustedIssuer {
             caller: Arc::clone(&caller),
             keys,
         };
-        self.verified.put(digest, verified);
+        let is_over = |verified: &Verified| verified.caller.is_expired(now);
+        self.verified.put(digest, verified, is_over);
         Ok(caller)
+    }
+
+    /// Says in the log why a token is refused, and how much of that its client learns.
+    fn refuse(&self, refused: &Refused) -> AuthError {
+        let issuer = &**self.issuer();
+        tracing::debug!(issuer, reason = %refused, "a token is refused");
+        match refused {
+            Refused::Expired => AuthError::Expired,
+            Refused::UnknownKey if self.keys.may_be_old() => AuthError::UnknownKey,
+            _ => AuthError::Invalid,
+        }
     }
 }

@@ -160,6 +160,11 @@ impl Keys {
         is_good.then(|| look(fetched))
     }
 
+    /// Whether the last fetch failed, so that there may be keys which are not known here.
+    pub(super) fn may_be_old(&self) -> bool {
+        self.fetches.borrow().has_failed
+    }
+
     /// The keys after a look for newer ones than `known`, which does not have the one that is wanted.
     /// All who ask wait for one fetch, and who comes within the [`COOLDOWN`] gets what there is.
     pub(super) async fn newer_than(&self, known: Option<&Arc<KeySet>>) -> Option<Arc<KeySet>> {

@@ -41,10 +41,16 @@ impl<T> Recent<T> {
         self.0.read().by_token.get(token).and_then(look)
     }
 
-    /// Remembers a finding, in place of what was known of the token.
-    pub(super) fn put(&self, token: SecretDigest, finding: T) {
+    /// Remembers a finding, in place of what was known of the token. The oldest ones go as far as they
+    /// are over.
+    pub(super) fn put(&self, token: SecretDigest, finding: T, is_over: impl Fn(&T) -> bool) {
         let mut findings = self.0.write();
         let Findings { by_token, order } = &mut *findings;
+        while let Some(oldest) =
+            order.pop_front_if(|oldest| by_token.get(oldest).is_none_or(&is_over))
+        {
+            by_token.remove(&oldest);
+        }
         if by_token.insert(token.clone(), finding).is_some() {
             return;
         }
@@ -68,7 +74,7 @@ mod tests {
     #[test]
     fn a_finding_is_there_as_long_as_it_holds() {
         let recent = Recent::default();
-        recent.put(token(1), "alice");
+        recent.put(token(1), "alice", |_| false);
         let get = |number, expected| {
             let holds = |finding: &&'static str| (*finding == expected).then_some(());
             recent.get(&token(number), holds).is_some()
@@ -76,7 +82,7 @@ mod tests {
         assert!(get(1, "alice"));
         assert!(!get(1, "bob"));
         assert!(!get(2, "alice"));
-        recent.put(token(1), "bob");
+        recent.put(token(1), "bob", |_| false);
         assert!(get(1, "bob"));
     }
 
@@ -84,9 +90,9 @@ mod tests {
     fn the_oldest_findings_make_room() {
         let recent = Recent::default();
         for number in 0..MAX_TOKENS + 20 {
-            recent.put(token(number), number);
+            recent.put(token(number), number, |_| false);
             // Known already, so that nobody has to go.
-            recent.put(token(number), number);
+            recent.put(token(number), number, |_| false);
         }
         let findings = recent.0.read();
         assert_eq!(findings.by_token.len(), MAX_TOKENS);
@@ -96,5 +102,18 @@ mod tests {
         assert!(!is_known(19));
         assert!(is_known(20));
         assert!(is_known(MAX_TOKENS + 19));
+    }
+
+    #[test]
+    fn what_is_over_takes_no_room() {
+        let recent = Recent::default();
+        for end in [1, 2, 9, 3] {
+            recent.put(token(end), end, |_| false);
+        }
+        recent.put(token(10), 10, |end| *end <= 3);
+        let findings = recent.0.read();
+        // One behind another that lasts waits for its turn.
+        assert_eq!(findings.order, [9, 3, 10].map(token));
+        assert_eq!(findings.by_token.len(), 3);
     }
 }

@@ -57,7 +57,14 @@ pub(super) fn admit<'r>(
     }
     match look_up(app, request.headers()) {
         Ok(Known::Caller(caller)) => Ok(Admitted::Caller(caller)),
-        Ok(Known::Nothing(presented)) => Ok(Admitted::Stranger(presented)),
+        // To find out more costs a signature or a question to another server.
+        Ok(Known::Nothing(presented)) => {
+            if app.throttle.may_fail(connection.network(), Instant::now()) {
+                Ok(Admitted::Stranger(presented))
+            } else {
+                Err(throttled(app, connection))
+            }
+        }
         Err(error) => Err(unknown(app, connection, request, error)),
     }
 }
@@ -80,25 +87,31 @@ pub(super) fn unknown(
     error: AuthError,
 ) -> Response {
     if is_guess(error) && !app.throttle.fails(connection.network(), Instant::now()) {
-        note(app, AuthFailure::Throttled.as_str(), connection);
-        app.metrics.auth_failure(AuthFailure::Throttled);
-        return challenge::throttled();
+        return throttled(app, connection);
     }
     note(app, error.as_str(), connection);
     app.metrics.auth_failure(match error {
         AuthError::Missing => AuthFailure::Missing,
         AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
         AuthError::Expired => AuthFailure::Expired,
-        AuthError::Unavailable => AuthFailure::Unavailable,
+        AuthError::UnknownKey | AuthError::Unavailable => AuthFailure::Unavailable,
     });
     challenge::unauthorized(app, request, error)
 }
 
-/// Whether a client may have made up its credential.
+/// Answers a client that was wrong about its credential too often.
+fn throttled(app: &App, connection: &Connection) -> Response {
+    note(app, AuthFailure::Throttled.as_str(), connection);
+    app.metrics.auth_failure(AuthFailure::Throttled);
+    challenge::throttled()
+}
+
+/// Whether a client may have made up its credential. One that has expired was good once: its digest or
+/// its signature says so.
 fn is_guess(error: AuthError) -> bool {
     match error {
-        AuthError::Malformed | AuthError::Invalid | AuthError::Expired => true,
-        AuthError::Missing | AuthError::Unavailable => false,
+        AuthError::Malformed | AuthError::Invalid | AuthError::UnknownKey => true,
+        AuthError::Missing | AuthError::Expired | AuthError::Unavailable => false,
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn throttled() -> Response {
 
 fn refused(error: AuthError, headers: &HeaderMap, scope: &str, metadata: Option<&str>) -> Response {
     let (status, message, parameters) = match error {
-        AuthError::Unavailable => {
+        AuthError::Unavailable | AuthError::UnknownKey => {
             let message = "The bearer token cannot be checked at the moment; try again later";
             return reply::unavailable(None, message, RetryAfter::Full);
         }

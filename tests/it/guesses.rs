@@ -1,7 +1,12 @@
 //! Clients that guess tokens (T12).
 
+use mcp_serve::protocol::version::Era;
+use serde_json::json;
+
+use crate::introspection;
+use crate::issuer::{AUDIENCE, Issuer, Mood};
 use crate::metrics::{MONITOR, monitor_of, scrape, value};
-use crate::support::{Http, Response, TOKEN, TestServer};
+use crate::support::{Client, Http, Response, TOKEN, TestServer, sha256};
 
 const TOOLS: &str = "tools: {echo: {description: Says hello., exec: /bin/echo hello}}";
 
@@ -52,4 +57,44 @@ fn whoever_guesses_waits_and_nobody_else() {
         .filter(|line| line.contains("credential refused"));
     assert!(lines.count() <= 30, "one a second");
     assert!(!server.log().join("\n").contains("guessed-token"));
+}
+
+#[test]
+fn a_guess_too_many_is_asked_about_nowhere() {
+    let good = json!({"active": true, "sub": "alice", "aud": AUDIENCE});
+    let authority = Issuer::start(Mood::Json(good));
+    let server = introspection::serve(&[&authority]);
+    let known = Client::new(&server, Era::Modern, Some(TOKEN));
+    assert_eq!(known.request("tools/list", &json!({})).status, 200);
+
+    authority.is_now(Mood::Json(json!({"active": false})));
+    let mut http = Http::connect(server.address());
+    let mut throttled = 0;
+    for number in 0..400 {
+        let guess = format!("Bearer guessed-token-Qy7h2VmfZ3b1-{number}");
+        match http
+            .request("GET", "/other", &[("Authorization", &guess)], "")
+            .status
+        {
+            401 => {}
+            429 => throttled += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(throttled > 0);
+    assert_eq!(authority.asked().len(), 1 + 400 - throttled);
+    assert_eq!(known.request("tools/list", &json!({})).status, 200);
+}
+
+#[test]
+fn a_token_that_has_expired_is_no_guess() {
+    let digest = sha256(TOKEN);
+    let auth =
+        format!("tokens:\n  - {{sha256: {digest}, subject: bob, expires: 2020-01-01T00:00:00Z}}\n");
+    let server = TestServer::with_auth(TOOLS, &auth, &[]);
+    let mut http = Http::connect(server.address());
+    let expired = format!("Bearer {TOKEN}");
+    for _ in 0..200 {
+        assert_eq!(ask(&mut http, &expired, "203.0.113.1").status, 401);
+    }
 }

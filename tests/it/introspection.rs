@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
-use crate::issuer::{AUDIENCE, Issuer, Mood};
+use crate::issuer::{AUDIENCE, Issuer, Mood, base64};
 use crate::support::{Client, ERAS, Http, Response, TOKEN, TestServer, eventually, sha256};
 
 const TOOLS: &str = "
@@ -32,7 +32,7 @@ fn entry(server: &Issuer) -> String {
     )
 }
 
-fn serve(servers: &[&Issuer]) -> TestServer {
+pub(crate) fn serve(servers: &[&Issuer]) -> TestServer {
     let entries: String = servers.iter().map(|server| entry(server)).collect();
     TestServer::with_auth(TOOLS, &format!("introspection:\n{entries}"), &[])
 }
@@ -151,6 +151,48 @@ fn another_server_may_know_what_one_does_not() {
 
 fn ignorant_too() -> Issuer {
     Issuer::start(Mood::Json(json!({"active": false})))
+}
+
+#[test]
+fn an_end_that_is_null_is_none() {
+    let mut answer = active();
+    answer["exp"] = Value::Null;
+    let authority = Issuer::start(Mood::Json(answer));
+    assert_eq!(ask(&serve(&[&authority]), OPAQUE).status, 200);
+}
+
+#[test]
+fn a_token_of_a_trusted_issuer_is_shown_to_nobody_else() {
+    let authority = Issuer::start(Mood::Json(active()));
+    let issuer = Issuer::start(Mood::Json(json!({"keys": []})));
+    let auth = format!(
+        "jwt:\n{}introspection:\n{}",
+        issuer.entry(""),
+        entry(&authority)
+    );
+    let server = TestServer::with_auth(TOOLS, &auth, &[]);
+    let claims = base64(issuer.claims("alice").to_string());
+    let headers = [
+        json!({"alg": "none"}),
+        json!({"alg": "ES256", "crit": ["b64"], "b64": false}),
+        json!({"alg": "ES999"}),
+    ];
+    for header in headers {
+        let token = format!("{}.{claims}.AAAA", base64(header.to_string()));
+        assert_eq!(ask(&server, &token).status, 401, "{header}");
+    }
+    assert_eq!(authority.asked().len(), 0);
+    assert_eq!(ask(&server, OPAQUE).status, 200);
+}
+
+#[test]
+fn an_answer_that_is_longer_than_what_is_said_of_a_token_is_none() {
+    let mut answer = active();
+    answer["more"] = json!("x".repeat(16 * 1024));
+    let authority = Issuer::start(Mood::Json(answer));
+    let server = serve(&[&authority]);
+    assert_eq!(ask(&server, OPAQUE).status, 503);
+    server.wait_for_log("answers with more than 16 KiB");
 }
 
 #[test]
