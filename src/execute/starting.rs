@@ -1,11 +1,15 @@
 //! From a command to its process, or to the reason why there is none.
 
 use std::io;
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
 
 use super::confined;
 use super::folder::Folder;
@@ -71,7 +75,8 @@ pub(super) async fn start(mut command: Command, start: Start) -> Result<Started,
                 merges: start.merges,
                 input: &mut input,
             })
-        });
+        })
+        .await;
         let error = match started {
             Ok(process) => {
                 return Ok(Started {
@@ -93,7 +98,13 @@ pub(super) async fn start(mut command: Command, start: Start) -> Result<Started,
 /// Starts a process, while another thread goes on with the other tasks of this one. The thread that
 /// starts one sleeps until the system gives the child a turn to become its program, which on a busy
 /// machine takes many milliseconds; a few of them would be all that the server has.
-fn beside_others<T>(start: impl FnOnce() -> T) -> T {
+///
+/// Few start at once: more than the machine has processors end no sooner, and each holds a thread.
+async fn beside_others<T>(start: impl FnOnce() -> T) -> T {
+    static TURNS: LazyLock<Semaphore> =
+        LazyLock::new(|| Semaphore::new(2 * available_parallelism().map_or(1, NonZero::get)));
+    // It is never closed.
+    let _turn = TURNS.acquire().await;
     match Handle::current().runtime_flavor() {
         // A runtime of one thread has none to go on with.
         RuntimeFlavor::CurrentThread => start(),

@@ -47,6 +47,8 @@ struct Object {
     id: String,
     ways: Vec<Vec<&'static str>>,
     step_up: bool,
+    /// It is a tool that changes nothing.
+    is_safe: bool,
     /// It is also in the toolset `part`.
     is_part: bool,
 }
@@ -96,6 +98,12 @@ impl Object {
         }
     }
 
+    /// Whether it is for guests, if they have the roles.
+    fn is_for_guests(&self) -> bool {
+        let may_change = self.kind == Kind::Tool && !self.is_safe;
+        !self.ways.is_empty() && !may_change
+    }
+
     fn is_of(&self, endpoint: &Endpoint) -> bool {
         endpoint.as_deref() != Some("part") || self.is_part
     }
@@ -108,7 +116,7 @@ impl Object {
         };
         let lacks: Vec<_> = self.ways.iter().map(lacking).collect();
         let is_scope = |claim: &&str| claim.starts_with("scope:");
-        if !self.is_of(endpoint) || (somebody.is_guest() && self.ways.is_empty()) {
+        if !self.is_of(endpoint) || (somebody.is_guest() && !self.is_for_guests()) {
             Verdict::Absent
         } else if lacks.is_empty() || lacks.iter().any(Vec::is_empty) {
             Verdict::Granted
@@ -138,6 +146,9 @@ impl Object {
                 )
                 .unwrap();
             }
+        }
+        if self.is_safe {
+            text.push_str("    effect: read\n");
         }
         if !self.ways.is_empty() {
             writeln!(text, "    allow: {}", json!(self.ways)).unwrap();
@@ -175,14 +186,16 @@ fn objects() -> Vec<Object> {
             .any(|claim| claim.starts_with("scope:"));
         let is_simple = ways.iter().flatten().count() < 2;
         for step_up in [false, true].into_iter().take(1 + usize::from(has_scope)) {
-            let kinds = KINDS.into_iter().cycle().skip(turn);
-            for kind in kinds.take(if is_simple { KINDS.len() } else { 1 }) {
+            let kinds = KINDS.map(|kind| (kind, false)).into_iter();
+            let kinds = kinds.chain([(Kind::Tool, true)]).cycle().skip(turn);
+            for (kind, is_safe) in kinds.take(if is_simple { KINDS.len() + 1 } else { 1 }) {
                 let number = objects.len();
                 objects.push(Object {
                     kind,
                     id: format!("o{number:04}"),
                     ways: ways.clone(),
                     step_up,
+                    is_safe,
                     is_part: number.is_multiple_of(3),
                 });
             }

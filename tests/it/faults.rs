@@ -202,6 +202,12 @@ impl Watched {
         log.iter().filter(is_call).count()
     }
 
+    /// How many calls have ended for the audit log.
+    fn ended(&self) -> usize {
+        let records = audit::read(&self.file(AUDIT_LOG));
+        audit::of_event(&records, "end").len()
+    }
+
     /// The outcomes in the log, from the call of this number on.
     fn outcomes(&self, from: usize) -> Vec<String> {
         let log = self.server.log();

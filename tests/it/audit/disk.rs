@@ -198,6 +198,7 @@ fn a_file_that_was_moved_away_from_a_full_disk_ends_the_trouble() {
     for _ in 0..20 {
         assert_eq!(call(&client, "fixed").status, 200);
     }
+    wait_for_ends(&log, 20);
     limit(&server, Some(length(&log) + 50));
     assert_eq!(call(&client, "mark").status, 503);
     wait_for_failing(&monitor, true);

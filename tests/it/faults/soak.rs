@@ -154,8 +154,12 @@ fn many_calls_of_which_some_go_wrong_leave_nothing() {
     wait_for(&watched.monitor, "at rest", |samples| {
         value(samples, "calls_in_flight") < 0.5
     });
-    let logged = eventually(|| Some(watched.logged()).filter(|logged| logged + left >= most));
-    let logged = logged.unwrap_or_else(|| panic!("seed {seed}: {}", watched.logged()));
+    // The line of a call follows its answer, and its end in the audit log.
+    let settled = eventually(|| {
+        let (logged, ended) = (watched.logged(), watched.ended());
+        (logged == ended && logged + left >= most).then_some(logged)
+    });
+    let logged = settled.unwrap_or_else(|| panic!("seed {seed}: {}", watched.logged()));
     assert!(logged <= most, "seed {seed}: {logged} of {most}");
     watched.calls.set(logged);
     watched.check(&format!("seed {seed}"));
