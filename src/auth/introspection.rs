@@ -151,16 +151,13 @@ impl Introspection {
         let asked = Instant::now();
         let answer = self.answer(token).await?;
         let caller = self.read(&answer, now)?.map(Arc::new);
-        match &caller {
-            Some(caller) => {
-                let (caller, until) = (Arc::clone(caller), asked + GOOD_TIME);
-                let is_over = |good: &Good| good.until <= asked;
-                (self.good).put(digest.clone(), Good { caller, until }, is_over);
-            }
-            None => {
-                let is_over = |until: &Instant| *until <= asked;
-                (self.bad).put(digest.clone(), asked + BAD_TIME, is_over);
-            }
+        if let Some(caller) = &caller {
+            let (caller, until) = (Arc::clone(caller), asked + GOOD_TIME);
+            let is_over = |good: &Good| good.until <= asked;
+            (self.good).put(digest.clone(), Good { caller, until }, is_over);
+        } else {
+            let is_over = |until: &Instant| *until <= asked;
+            (self.bad).put(digest.clone(), asked + BAD_TIME, is_over);
         }
         Ok(caller)
     }
