@@ -119,31 +119,38 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Plan, Ref
 type Found<'a> = (&'a Arc<Tool>, &'a ResourceAbout, Arguments);
 
 /// Finds what a URI names: a resource, or else the first template that makes it with values that
-/// its rules allow.
+/// its rules allow. What the caller may not read hides nothing that it may.
 ///
 /// # Errors
 ///
-/// For what the caller could read with a credential of more scopes.
+/// For what the caller could read with a credential of more scopes, if it can read nothing else there.
 pub(super) fn find<'a>(
     sight: Sight<'a>,
     uri: &str,
 ) -> Result<Option<Found<'a>>, InsufficientScope> {
     let Sight { catalog, caller } = sight;
-    if let Some(resource) = sight.see(catalog.resources()).get(uri)? {
-        let arguments = resource.tool.arguments(None, caller).ok();
-        return Ok(arguments.map(|arguments| (&resource.tool, &resource.about, arguments)));
-    }
-    let templates = sight.see(catalog.templates());
-    let fitting = templates.iter().find_map(|template| {
-        let values = template.uri.values(uri)?;
-        let arguments = template.tool.arguments(Some(values), caller).ok()?;
-        Some((template.uri.as_str(), arguments))
-    });
-    let Some((key, arguments)) = fitting else {
-        return Ok(None);
+    let mut needed = match sight.see(catalog.resources()).get(uri) {
+        Ok(Some(resource)) => {
+            let arguments = resource.tool.arguments(None, caller).ok();
+            return Ok(arguments.map(|arguments| (&resource.tool, &resource.about, arguments)));
+        }
+        Ok(None) => None,
+        Err(scopes) => Some(scopes),
     };
-    let template = templates.get(key)?;
-    Ok(template.map(|template| (&template.tool, &template.about, arguments)))
+    let templates = sight.see(catalog.templates());
+    for template in templates.iter() {
+        let values = template.uri.values(uri);
+        let arguments =
+            values.and_then(|values| template.tool.arguments(Some(values), caller).ok());
+        let Some(arguments) = arguments else {
+            continue;
+        };
+        match templates.get(template.uri.as_str()) {
+            Ok(_) => return Ok(Some((&template.tool, &template.about, arguments))),
+            Err(scopes) => needed = needed.or(Some(scopes)),
+        }
+    }
+    needed.map_or(Ok(None), Err)
 }
 
 /// What a program prints may depend on the caller, and a file may change at any time.

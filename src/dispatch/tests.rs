@@ -412,3 +412,70 @@ fn structured_content_fits_the_era() {
     );
     assert_eq!(encoded(Era::Modern, json!([1]))["resultType"], "complete");
 }
+
+#[test]
+fn what_a_caller_lacks_scopes_for_hides_nothing_that_it_may_read() {
+    const RESOURCES: &str = "
+resources:
+  exact: {uri: 'x://exact/a', description: d, text: exact, allow: ['scope:exact'], step_up: true}
+resource_templates:
+  hidden: {uri: 'x://{hidden}/a', description: d, text: '{hidden}', allow: [role:none], params: {hidden: string}}
+  first: {uri: 'x://{one}/{at}', description: d, text: '{one} {at}', allow: ['scope:first'], step_up: true, params: {one: string, at: {enum: [a, b]}}}
+  second: {uri: 'x://{two}/{at}', description: d, text: '{two} {at}', allow: ['scope:second'], params: {two: string, at: {enum: [a]}}}
+";
+    type Found<'a> = Result<Option<&'a str>, &'a str>;
+    let loaded = Catalog::parse(RESOURCES, Path::new("tools.yaml"), &Environment::default());
+    let catalog = Arc::new(loaded.unwrap().catalog);
+    let cases: [(&[&str], &str, Found<'_>, Standing); 9] = [
+        (&[], "x://exact/a", Err("exact"), Standing::Hidden),
+        (&[], "x://other/a", Err("first"), Standing::Hidden),
+        (&[], "x://other/c", Ok(None), Standing::Hidden),
+        (&[], "y://other/a", Ok(None), Standing::Absent),
+        (
+            &["first"],
+            "x://exact/a",
+            Ok(Some("first")),
+            Standing::Usable,
+        ),
+        (
+            &["second"],
+            "x://exact/a",
+            Ok(Some("second")),
+            Standing::Usable,
+        ),
+        (
+            &["second"],
+            "x://other/a",
+            Ok(Some("second")),
+            Standing::Usable,
+        ),
+        (&["second"], "x://other/b", Err("first"), Standing::Usable),
+        (
+            &["exact", "first"],
+            "x://exact/a",
+            Ok(Some("exact")),
+            Standing::Usable,
+        ),
+    ];
+    for (scopes, uri, expected, standing) in cases {
+        let principal = Principal::user(Issuer::AuthFile, "ann", None);
+        let scopes = scopes.iter().map(ToString::to_string).collect();
+        let caller = Arc::new(Caller::new(principal).with_scopes(scopes));
+        let context = context(Era::Modern, &catalog, &caller);
+        let found = resources::find(context.sight(), uri);
+        let named = found
+            .as_ref()
+            .map(|found| found.as_ref().map(|(_, about, _)| &*about.name));
+        let expected = expected.map_err(|scope| InsufficientScope::new(&[scope]));
+        assert_eq!(
+            named,
+            expected.as_ref().copied(),
+            "{uri} {:?}",
+            caller.scopes
+        );
+        let is_found = expected.is_ok_and(|name| name.is_some());
+        assert_eq!(context.sight().has_resource(uri), is_found, "{uri}");
+        let told = context.standing(Method::ReadResource, uri);
+        assert_eq!(told, standing, "{uri} {:?}", caller.scopes);
+    }
+}

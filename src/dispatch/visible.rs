@@ -44,20 +44,14 @@ pub struct Digests {
 }
 
 /// What a name is to a caller. For whoever keeps watch over callers, and not for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// The caller may use what it names.
-    Usable,
-    /// It names something that the caller may not use.
-    Hidden,
     /// It names nothing.
     Absent,
-}
-
-impl Standing {
-    fn or(self, other: Self) -> Self {
-        if self == Self::Absent { other } else { self }
-    }
+    /// It names something that the caller may not use.
+    Hidden,
+    /// The caller may use what it names.
+    Usable,
 }
 
 impl<'a> Sight<'a> {
@@ -108,11 +102,11 @@ impl<'a> Context<'a> {
             Method::ReadResource => {
                 let fits = |template: &ResourceTemplate| template.uri.values(name).is_some();
                 let template = self.templates().standing_where(fits);
-                self.resources().standing(name).or(template)
+                self.resources().standing(name).max(template)
             }
             Method::Complete => {
                 let template = self.templates().standing(name);
-                self.prompts().standing(name).or(template)
+                self.prompts().standing(name).max(template)
             }
             _ => Standing::Absent,
         }
@@ -163,17 +157,22 @@ impl<'a, T: Guarded> Visible<'a, T> {
         self.standing_of(self.list.get(key))
     }
 
-    /// That of the first item which is like this.
+    /// That of whichever item is like this and most within reach.
     fn standing_where(&self, is_it: impl Fn(&T) -> bool) -> Standing {
-        self.standing_of(self.list.iter().find(|item| is_it(item)))
+        self.standing_of(self.list.iter().filter(|item| is_it(item)))
     }
 
-    fn standing_of(&self, item: Option<&Arc<T>>) -> Standing {
-        match item {
-            None => Standing::Absent,
-            Some(item) if access(self.caller, item) == Access::Granted => Standing::Usable,
-            Some(_) => Standing::Hidden,
-        }
+    fn standing_of<'i>(&self, items: impl IntoIterator<Item = &'i Arc<T>>) -> Standing
+    where
+        T: 'i,
+    {
+        let standings = items
+            .into_iter()
+            .map(|item| match access(self.caller, item) {
+                Access::Granted => Standing::Usable,
+                Access::NeedsScopes(_) | Access::Hidden => Standing::Hidden,
+            });
+        standings.max().unwrap_or(Standing::Absent)
     }
 
     /// The items in the order of the file.
