@@ -82,6 +82,7 @@ pub use tool::{
 pub use toolset::Toolset;
 pub use uri_template::UriTemplate;
 
+use crate::auth::Caller;
 use crate::document::diagnostic::{Code, Report};
 use crate::document::{Diagnostic, LoadError};
 use crate::protocol::content::Icon;
@@ -285,11 +286,9 @@ impl Catalog {
         allows.flat_map(Allow::scopes).collect()
     }
 
-    /// Whether anything here asks for this scope.
-    pub fn names_scope(&self, scope: &str) -> bool {
-        self.allows()
-            .flat_map(Allow::scopes)
-            .any(|named| named == scope)
+    /// Whether anything here that a caller sees asks for this scope.
+    pub fn shows_scope(&self, caller: &Caller, scope: &str) -> bool {
+        self.allows().any(|allow| allow.shows_scope(caller, scope))
     }
 
     fn allows(&self) -> impl Iterator<Item = &Allow> {

@@ -200,21 +200,32 @@ impl Allow {
     /// 3: the scope necessary to access the resource).
     fn scopes_for(&self, caller: &Caller) -> Option<Vec<&str>> {
         caller.principal.identity()?;
-        let lacking = |claims: &&Vec<Claim>| {
+        let lacking = |claims: &&[Claim]| {
             let lacking = claims.iter().filter(|claim| !claim.holds(caller));
             lacking.count()
         };
-        let ways = self
-            .conditions
-            .iter()
-            .flat_map(|conditions| &conditions.ways);
-        let within_reach = ways.filter(|claims| {
+        let way = self.within_reach(caller).min_by_key(lacking)?;
+        Some(scopes(way).collect())
+    }
+
+    /// The ways in of which a caller lacks nothing but scopes.
+    fn within_reach(&self, caller: &Caller) -> impl Iterator<Item = &[Claim]> {
+        self.ways().filter(|claims| {
             let mut claims = claims.iter();
             claims.all(|claim| claim.kind == ClaimKind::Scope || claim.holds(caller))
-        });
-        let way = within_reach.min_by_key(lacking)?;
-        let scopes = way.iter().filter(|claim| claim.kind == ClaimKind::Scope);
-        Some(scopes.map(|claim| claim.value.as_str()).collect())
+        })
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &[Claim]> {
+        let conditions = self.conditions.iter();
+        let ways = conditions.flat_map(|conditions| &conditions.ways);
+        ways.map(Vec::as_slice)
+    }
+
+    /// Whether a caller that sees it can tell that it asks for a scope.
+    pub(crate) fn shows_scope(&self, caller: &Caller, scope: &str) -> bool {
+        let mut shown = self.within_reach(caller).flat_map(scopes);
+        self.access(caller) != Access::Hidden && shown.any(|shown| shown == scope)
     }
 
     /// The same, where who lacks nothing but scopes is told so, or not.
@@ -230,14 +241,7 @@ impl Allow {
 
     /// The scopes that it asks for, in one way or another.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        let ways = self
-            .conditions
-            .iter()
-            .flat_map(|conditions| &conditions.ways);
-        let claims = ways
-            .flatten()
-            .filter(|claim| claim.kind == ClaimKind::Scope);
-        claims.map(|claim| claim.value.as_str())
+        self.ways().flat_map(scopes)
     }
 
     /// Whether who lacks nothing but scopes is told so.
@@ -297,6 +301,12 @@ impl Allow {
             report.add(problem.help(help));
         }
     }
+}
+
+/// The scopes of a way in.
+fn scopes(way: &[Claim]) -> impl Iterator<Item = &str> {
+    let scopes = way.iter().filter(|claim| claim.kind == ClaimKind::Scope);
+    scopes.map(|claim| claim.value.as_str())
 }
 
 fn check_not_empty(nodes: &[Node], place: Span, report: &mut Report) {
@@ -452,6 +462,28 @@ mod tests {
         }
         let granted = allow("[scope:read]").with_step_up(true);
         assert_eq!(granted.access(&ann), Access::Granted);
+    }
+
+    #[test]
+    fn a_scope_shows_only_in_what_a_caller_sees_and_can_come_up_to() {
+        let ann = caller(&["ops"], &["read", "write", "admin"]);
+        for (text, scope, step_up, expected) in [
+            ("[scope:read]", "read", false, true),
+            ("[scope:read]", "write", false, false),
+            ("[[scope:read, scope:more]]", "read", false, false),
+            ("[[scope:read, scope:more]]", "read", true, true),
+            ("[[scope:read, scope:more, role:dba]]", "read", true, false),
+            (
+                "[scope:read, [scope:admin, role:dba]]",
+                "admin",
+                true,
+                false,
+            ),
+            ("[role:ops, [scope:admin, role:ops]]", "admin", false, true),
+        ] {
+            let allow = allow(text).with_step_up(step_up);
+            assert_eq!(allow.shows_scope(&ann, scope), expected, "{text} {scope}");
+        }
     }
 
     #[test]

@@ -290,9 +290,12 @@ async fn serve_request(
         }
         Planned::StepUp(needed) => {
             // A client of these revisions may ask for what it is told and nothing else, and lose what
-            // it has (2025-11-25, Server Scope Management).
-            let granted = exchange.caller.scopes.iter().map(String::as_str);
-            let needed = needed.beside(granted.filter(|scope| exchange.catalog.names_scope(scope)));
+            // it has (2025-11-25, Server Scope Management). What it does not see stays unsaid.
+            let Exchange {
+                caller, catalog, ..
+            } = exchange;
+            let granted = caller.scopes.iter().map(String::as_str);
+            let needed = needed.beside(granted.filter(|scope| catalog.shows_scope(caller, scope)));
             return challenge::insufficient_scope(exchange, &id, &needed);
         }
         Planned::Call(call, trail) => (call, trail),

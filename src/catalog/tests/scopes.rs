@@ -1,6 +1,7 @@
 //! Which scopes a file asks for, and which of them at first.
 
 use super::parse;
+use crate::auth::{Caller, Issuer, Principal};
 
 #[test]
 fn a_client_asks_first_for_what_nothing_asks_for_later() {
@@ -22,15 +23,21 @@ toolsets:
     .unwrap();
     let first: Vec<_> = catalog.first_scopes().into_iter().collect();
     assert_eq!(first, ["all", "greet", "list", "one", "read"]);
-    for (scope, expected) in [
+    let ann = Principal::user(Issuer::AuthFile, "ann", None);
+    let scopes = ["all", "list", "read", "write"].map(str::to_owned);
+    let ann = Caller::new(ann).with_scopes(scopes.to_vec());
+    for (scope, shown) in [
+        ("all", true),
         ("list", true),
         ("write", true),
+        // It is challenged for this, and sees nothing of the others.
         ("grow", true),
-        ("all", true),
+        ("greet", false),
+        ("one", false),
         ("ops", false),
         ("lis", false),
         ("", false),
     ] {
-        assert_eq!(catalog.names_scope(scope), expected, "{scope}");
+        assert_eq!(catalog.shows_scope(&ann, scope), shown, "{scope}");
     }
 }
