@@ -374,7 +374,7 @@ impl Executor {
             tokio::task::yield_now().await;
             log((number, &tool, &caller), duration, &how);
             if let Some(folder) = folder {
-                folder.leave();
+                folder.leave().await;
             }
         });
         true

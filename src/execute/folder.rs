@@ -58,7 +58,7 @@ impl Folder {
         }
         // Somebody may have tidied up meanwhile.
         let spare = spares.take(principal);
-        let spare = spare.filter(|spare| spare.path.is_dir());
+        let spare = spare.filter(Self::is_there);
         let mut folder = spare.map_or_else(|| Self::new(&parent), Ok)?;
         folder.spares = Some((Arc::clone(spares), principal.clone()));
         Ok(Some(folder))
@@ -91,6 +91,12 @@ impl Folder {
             spares: None,
             is_gone: false,
         })
+    }
+
+    /// Whether there is a folder in its place, and no link to one.
+    fn is_there(&self) -> bool {
+        let found = std::fs::symlink_metadata(&self.path);
+        found.is_ok_and(|found| found.is_dir())
     }
 
     /// Gives the folder a name that nobody knows yet.
@@ -129,10 +135,21 @@ impl Folder {
     }
 
     /// Leaves a spare folder to a later call, or removes it if there are enough.
-    pub(super) fn leave(mut self) {
-        let kept = self.rename();
-        if let Some((spares, principal)) = self.spares.take().filter(|_| kept.is_ok()) {
-            spares.keep(principal, self);
+    pub(super) async fn leave(self) {
+        if let Some(superfluous) = self.keep() {
+            superfluous.remove().await;
+        }
+    }
+
+    /// Keeps a spare folder for a later call; returns it if there are enough.
+    fn keep(mut self) -> Option<Self> {
+        let spares = self.spares.take().filter(|(spares, _)| spares.has_room());
+        let Some((spares, principal)) = spares else {
+            return Some(self);
+        };
+        match self.rename() {
+            Ok(()) => spares.keep(principal, self),
+            Err(_) => Some(self),
         }
     }
 
@@ -149,7 +166,10 @@ impl Drop for Folder {
         if self.is_gone {
             return;
         }
-        if let Err(error) = removal::remove(&self.path) {
+        // Somebody may have tidied up meanwhile.
+        if let Err(error) = removal::remove(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             let folder = self.path.display();
             tracing::warn!(%folder, %error, "the folder of a call could not be removed");
         }
@@ -197,19 +217,56 @@ mod tests {
         assert!(!path.exists());
     }
 
-    #[test]
-    fn the_folder_of_a_call_that_is_over_gets_another_name() {
+    #[tokio::test]
+    async fn the_folder_of_a_call_that_is_over_gets_another_name() {
         let parent = tempfile::tempdir().unwrap();
         let spares = Arc::new(Spares::default());
         let mut folder = Folder::new(parent.path()).unwrap();
         folder.spares = Some((Arc::clone(&spares), Principal::Anonymous));
         let old = folder.path().to_owned();
-        folder.leave();
+        folder.leave().await;
         let folder = spares.take(&Principal::Anonymous).unwrap();
         assert!(folder.workdir().is_dir() && !old.exists());
         assert_eq!(folder.workdir(), folder.path());
         drop(folder);
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_no_call_will_need_is_removed_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let spares = Arc::new(Spares::default());
+        let spare = || {
+            let mut folder = Folder::new(parent.path()).unwrap();
+            folder.spares = Some((Arc::clone(&spares), Principal::Anonymous));
+            folder
+        };
+        while spares.has_room() {
+            spare().leave().await;
+        }
+        let folder = spare();
+        let path = folder.path.clone();
+        let folder = folder.keep().unwrap();
+        assert_eq!(folder.path, path);
+        assert!(path.exists());
+        drop(folder);
+        let folder = spare();
+        let path = folder.path.clone();
+        folder.leave().await;
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_spare_folder_that_somebody_tidied_up_is_no_place_for_a_call() {
+        let parent = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let folder = Folder::new(parent.path()).unwrap();
+        assert!(folder.is_there());
+        std::fs::remove_dir(&folder.path).unwrap();
+        assert!(!folder.is_there());
+        std::os::unix::fs::symlink(elsewhere.path(), &folder.path).unwrap();
+        assert!(!folder.is_there());
+        assert!(elsewhere.path().exists());
     }
 
     type Change = fn(&Path, &Path);

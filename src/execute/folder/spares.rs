@@ -3,8 +3,9 @@
 //! On a disk it takes ten times as long, and often a hundred times, to make a folder and to remove it
 //! as to rename one: a journal has to be written, and some file systems pass over all that was removed
 //! in the last seconds. So a folder that is found as it was made gets a new name, which the call that it
-//! was of cannot have told anybody, and becomes that of a later call. What an earlier call has left running unseen may still be in it, so
-//! that nobody gets the folder of somebody else. Nothing is kept for long.
+//! was of cannot have told anybody, and becomes that of a later call. What an earlier call has left
+//! running unseen may still be in it, so that nobody gets the folder of somebody else. Nothing is kept
+//! for long.
 
 use std::io;
 
@@ -29,6 +30,12 @@ struct State {
     unneeded: usize,
 }
 
+impl State {
+    fn has_room(&self) -> bool {
+        self.folders.len() < MAX_SPARES
+    }
+}
+
 impl Spares {
     /// One of this principal.
     pub(super) fn take(&self, principal: &Principal) -> Option<Folder> {
@@ -40,12 +47,19 @@ impl Spares {
         Some(state.folders.remove(newest).1)
     }
 
-    /// Keeps a folder for this principal, unless there are enough.
-    pub(super) fn keep(&self, principal: Principal, folder: Folder) {
+    /// Whether another one would be kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.lock().has_room()
+    }
+
+    /// Keeps a folder for this principal; returns it if there are enough.
+    pub(super) fn keep(&self, principal: Principal, folder: Folder) -> Option<Folder> {
         let mut state = self.0.lock();
-        if state.folders.len() < MAX_SPARES {
-            state.folders.push((principal, folder));
+        if !state.has_room() {
+            return Some(folder);
         }
+        state.folders.push((principal, folder));
+        None
     }
 
     /// Those that were not needed since this was called last. Dropping them removes them.
@@ -101,7 +115,7 @@ mod tests {
     }
 
     fn keep(spares: &Spares, folder: Folder) {
-        spares.keep(user("alice"), folder);
+        assert!(spares.keep(user("alice"), folder).is_none());
     }
 
     fn take(spares: &Spares) -> Option<Folder> {
@@ -133,7 +147,7 @@ mod tests {
         let spares = Spares::default();
         for name in ["alice", "bob", "carol"] {
             let folder = folder(parent.path());
-            spares.keep(user(name), folder);
+            assert!(spares.keep(user(name), folder).is_none());
         }
         assert!(spares.take(&user("dave")).is_none());
         assert!(spares.take(&user("bob")).is_some());
@@ -151,7 +165,9 @@ mod tests {
         for _ in 0..MAX_SPARES {
             keep(&spares, folder(parent.path()));
         }
-        keep(&spares, folder(parent.path()));
+        let superfluous = spares.keep(user("alice"), folder(parent.path()));
+        assert!(superfluous.is_some());
+        drop(superfluous);
         assert_eq!(count(), MAX_SPARES);
         drop(spares);
         assert_eq!(count(), 0);
