@@ -6,8 +6,11 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
 use parking_lot::Mutex;
+use rustix::process::Signal;
 
 /// Room for all that is read at once, in bytes: the kernel counts anew for each part.
 const ROOM: usize = 16 * 1024;
@@ -31,16 +34,20 @@ pub(super) fn look() {
     SEEN.lock().note(now);
 }
 
-/// True if memory ran out since the look before the last one.
-pub(super) fn has_run_out() -> bool {
-    let now = ended();
-    SEEN.lock().is_less_than(now)
+/// True of a process that was killed when memory had run out since the look before the last one.
+pub(super) fn has_ended(status: ExitStatus) -> bool {
+    SEEN.lock().explains(status, ended)
 }
 
 impl Seen {
     fn note(&mut self, now: Option<u64>) {
         self.before = self.last.or(now);
         self.last = now;
+    }
+
+    /// Whether memory that ran out is why a process ended. The number is asked for only if it was killed.
+    fn explains(&self, status: ExitStatus, now: impl FnOnce() -> Option<u64>) -> bool {
+        status.signal() == Some(Signal::KILL.as_raw()) && self.is_less_than(now())
     }
 
     fn is_less_than(&self, now: Option<u64>) -> bool {
@@ -87,5 +94,25 @@ mod tests {
         seen.note(Some(2));
         assert!(!seen.is_less_than(Some(2)));
         assert!(!seen.is_less_than(None));
+    }
+
+    #[test]
+    fn only_who_was_killed_while_memory_ran_out_ended_by_it() {
+        const KILLED: i32 = 9;
+        const TERMINATED: i32 = 15;
+        let mut seen = Seen::default();
+        seen.note(Some(1));
+        for (status, now, expected) in [
+            (KILLED, Some(2), true),
+            (KILLED, Some(1), false),
+            (KILLED, None, false),
+            (TERMINATED, Some(2), false),
+            // As a shell says it of its child.
+            (137 << 8, Some(2), false),
+            (0, Some(2), false),
+        ] {
+            let ended = seen.explains(ExitStatus::from_raw(status), || now);
+            assert_eq!(ended, expected, "{status} {now:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
@@ -258,7 +258,7 @@ impl Process {
             End::Overflow
         } else if stdout.must_end() {
             return Ok(Finished::Asked);
-        } else if status.signal() == Some(Signal::KILL.as_raw()) && memory::has_run_out() {
+        } else if memory::has_ended(status) {
             let pid = self.leader.pid.as_raw_pid();
             tracing::warn!(pid, "a program was killed when memory ran out");
             End::OutOfMemory(status)
