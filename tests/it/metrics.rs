@@ -784,18 +784,31 @@ pub(crate) fn descriptors(server: &TestServer) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
-/// How many connections to an address are open at their other end too, accepted or not, as the kernel
-/// knows it.
-fn established(address: &str) -> usize {
+/// The other end of a connection has not closed it.
+const ESTABLISHED: &str = "01";
+/// The other end has closed it, and this one has not.
+const CLOSE_WAIT: &str = "08";
+
+/// How many connections to an address are in one of these states, accepted or not, as the kernel knows it.
+fn connections(address: &str, states: &[&str]) -> usize {
     let address: SocketAddr = address.parse().unwrap();
     let port = format!(":{:04X}", address.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let is_ours = |line: &&str| {
         let mut columns = line.split_whitespace().skip(1);
         let local = columns.next().is_some_and(|local| local.ends_with(&port));
-        local && columns.nth(1) == Some("01")
+        local && columns.nth(1).is_some_and(|state| states.contains(&state))
     };
     table.lines().filter(is_ours).count()
+}
+
+/// How many descriptors the server has open while nobody is connected to it.
+fn descriptors_at_rest(server: &TestServer) -> usize {
+    let addresses = [server.address().to_owned(), monitor_of(server)];
+    let open = |address: &String| connections(address, &[ESTABLISHED, CLOSE_WAIT]);
+    let rests = eventually(|| (addresses.iter().map(open).sum::<usize>() == 0).then_some(()));
+    assert!(rests.is_some(), "somebody is connected");
+    descriptors(server)
 }
 
 /// Has clients send `initialize` and leave at once, and checks that they leave no session.
@@ -817,8 +830,7 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
         )
     };
     let before = counts(&scrape(&address));
-    let idle = descriptors(server);
-    let known = established(server.address());
+    let idle = descriptors_at_rest(server);
     if stopped {
         // The kernel takes the connections while the server cannot run.
         server.freeze();
@@ -841,7 +853,8 @@ fn check_leaving(server: &TestServer, leave: Leave, stopped: bool) {
     if stopped {
         // A process that another test starts holds the sockets of this one until it runs its program,
         // and a connection is closed with its last holder.
-        let left = eventually(|| (established(server.address()) <= known).then_some(()));
+        let has_left = || connections(server.address(), &[ESTABLISHED]) == 0;
+        let left = eventually(|| has_left().then_some(()));
         assert!(left.is_some(), "{name}: a client has not left");
         server.signal("CONT");
     }
