@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::support::{Client, ERAS, TestServer, write_script};
 
 const FROM_FILE: &str = "file-secret with \"quotes\" and {x} | 'more'";
-const FROM_ENVIRONMENT: &str = "env-secret-0815";
+/// Its ends stand in no number, as that of an address.
+const FROM_ENVIRONMENT: &str = "env-secret-gulp";
 const IN_SECRETS: &str = "named-secret-4711";
 
 const TOOLS: &str = r#"
