@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,6 +16,15 @@ use crate::snapshot::Snapshot;
 
 /// What is spoken inside (RFC 7301): a client that speaks only something else is told so at once.
 const PROTOCOL: &[u8] = b"http/1.1";
+
+/// Chooses the cryptography of the process, once: what asks others takes what it finds.
+pub(crate) fn install_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // It fails only if there is one already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    });
+}
 
 /// A certificate with its key, as it is used for new connections.
 #[derive(Clone)]

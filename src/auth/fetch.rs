@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -13,6 +13,8 @@ use reqwest::{Client, RequestBuilder};
 use tokio::sync::OnceCell;
 use tokio::task::JoinError;
 use url::{Host, Url};
+
+use crate::tls;
 
 /// How long an answer may take, with its connection.
 const MAX_TIME: Duration = Duration::from_secs(5);
@@ -102,7 +104,7 @@ impl Fetcher {
 }
 
 fn client() -> reqwest::Result<Client> {
-    install_provider();
+    tls::install_provider();
     Client::builder()
         // Where requests go is for the auth file to say, and not for the environment.
         .no_proxy()
@@ -141,13 +143,4 @@ fn cause(error: &reqwest::Error) -> String {
         cause = next;
     }
     cause.to_string()
-}
-
-/// Chooses the cryptography of the process, once: reqwest takes what it finds.
-fn install_provider() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // It fails only if there is one already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
 }

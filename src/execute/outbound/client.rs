@@ -7,7 +7,7 @@
 
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::resolver::Resolver;
 use crate::catalog::{Api, Redirects};
+use crate::tls;
 
 /// How long a connection may take, encryption included.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -107,7 +108,7 @@ fn build(
     connections: Connections,
     lookups: Arc<Semaphore>,
 ) -> reqwest::Result<reqwest::Client> {
-    install_provider();
+    tls::install_provider();
     let max_idle = match connections {
         Connections::Kept => MAX_IDLE,
         Connections::Fresh => 0,
@@ -161,13 +162,4 @@ fn is_followed(attempt: &Attempt<'_>, base: &str) -> bool {
     let below = attempt.url().as_str().strip_prefix(base);
     let stays = below.is_some_and(|below| below.is_empty() || below.starts_with(['/', '?']));
     stays && attempt.previous().len() <= MAX_REDIRECTS
-}
-
-/// Chooses the cryptography of the process, once: reqwest takes what it finds.
-fn install_provider() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // It fails only if there is one already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
 }
