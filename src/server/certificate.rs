@@ -1,11 +1,9 @@
 //! Using another certificate, without a stop.
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use super::reload::Reloads;
 use crate::metrics::{Metrics, PREFIX};
 use crate::tls::Tls;
 use crate::watch;
@@ -14,34 +12,22 @@ use crate::watch;
 #[derive(Debug)]
 pub(super) struct Renewal {
     tls: Tls,
-    success: Gauge,
-    total: Family<[(&'static str, &'static str); 1], Counter>,
+    reloads: Reloads,
 }
 
 impl Renewal {
     /// Registers what is known of it. The certificate was read just now.
     pub(super) fn register(metrics: &mut Metrics, tls: Tls) -> Self {
-        let renewal = Self {
-            tls,
-            success: Gauge::default(),
-            total: Family::default(),
-        };
-        let ours = metrics.registry().sub_registry_with_prefix(PREFIX);
-        ours.register(
-            "certificate_reload_success",
-            "Whether the certificate that was read last is used",
-            renewal.success.clone(),
+        let reloads = Reloads::default();
+        reloads.register(
+            metrics.registry().sub_registry_with_prefix(PREFIX),
+            "certificate_",
+            [
+                "Whether the certificate that was read last is used",
+                "How often the certificate was read again, by outcome",
+            ],
         );
-        ours.register(
-            "certificate_reloads",
-            "How often the certificate was read again, by outcome",
-            renewal.total.clone(),
-        );
-        for outcome in ["ok", "failed"] {
-            drop(renewal.total.get_or_create(&[("outcome", outcome)]));
-        }
-        renewal.success.set(1);
-        renewal
+        Self { tls, reloads }
     }
 
     /// What it renews.
@@ -77,14 +63,12 @@ impl Renewal {
         match renewed {
             Ok(()) => {
                 tracing::info!(%file, "certificate reloaded");
-                self.success.set(1);
-                self.total.get_or_create(&[("outcome", "ok")]).inc();
+                self.reloads.succeeded();
             }
             Err(error) => {
                 let reason = format!("{:#}", anyhow::Error::from(error));
                 tracing::error!(reason, "not reloaded: the certificate from before is used");
-                self.success.set(0);
-                self.total.get_or_create(&[("outcome", "failed")]).inc();
+                self.reloads.failed();
             }
         }
     }

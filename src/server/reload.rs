@@ -18,7 +18,7 @@ use crate::reload::{self, Definitions, ReloadError};
 use crate::session::EndReason;
 use crate::watch::Files;
 
-pub(super) use counts::Counts;
+pub(super) use counts::{Counts, Reloads};
 use credentials::changed;
 
 /// What a reload changes.

@@ -19,7 +19,7 @@ pub(in crate::server) struct Counts {
 
 /// What is known of the reloads of one thing.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reloads {
+pub(in crate::server) struct Reloads {
     success: Gauge,
     loaded: Gauge<f64, AtomicU64>,
     total: Family<[(&'static str, &'static str); 1], Counter>,
@@ -67,7 +67,13 @@ impl Counts {
 }
 
 impl Reloads {
-    fn register(&self, ours: &mut Registry, prefix: &str, [success, total]: [&str; 2]) {
+    /// Registers them below a prefix. It was loaded just now.
+    pub(in crate::server) fn register(
+        &self,
+        ours: &mut Registry,
+        prefix: &str,
+        [success, total]: [&str; 2],
+    ) {
         ours.register(
             format!("{prefix}reload_success"),
             success,
@@ -86,12 +92,12 @@ impl Reloads {
         self.loaded.set(now.unwrap_or_default().as_secs_f64());
     }
 
-    pub(super) fn succeeded(&self) {
+    pub(in crate::server) fn succeeded(&self) {
         self.total.get_or_create(&[("outcome", "ok")]).inc();
         self.is_loaded();
     }
 
-    pub(super) fn failed(&self) {
+    pub(in crate::server) fn failed(&self) {
         self.total.get_or_create(&[("outcome", "failed")]).inc();
         self.success.set(0);
     }
