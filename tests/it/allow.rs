@@ -93,7 +93,7 @@ fn requests(name: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// Everything of a response but the time, with one name for all.
-fn shape(response: &Response, name: &str) -> (u16, Vec<(String, String)>, String) {
+pub(crate) fn shape(response: &Response, name: &str) -> (u16, Vec<(String, String)>, String) {
     let headers = response.headers.iter().cloned();
     let headers = headers.filter(|(header, _)| header != "date").collect();
     (

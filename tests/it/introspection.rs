@@ -7,7 +7,8 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::issuer::{AUDIENCE, Issuer, Mood, base64};
-use crate::support::{Client, ERAS, Http, Response, TOKEN, TestServer, eventually, sha256};
+use crate::jwt::ask;
+use crate::support::{Client, ERAS, Http, TOKEN, TestServer, eventually, sha256};
 
 const TOOLS: &str = "
 tools:
@@ -39,10 +40,6 @@ pub(crate) fn serve(servers: &[&Issuer]) -> TestServer {
 
 fn active() -> Value {
     json!({"active": true, "sub": "alice", "scope": "read write", "aud": AUDIENCE})
-}
-
-fn ask(server: &TestServer, token: &str) -> Response {
-    Client::new(server, Era::Modern, Some(token)).request("tools/list", &json!({}))
 }
 
 #[test]

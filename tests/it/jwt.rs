@@ -36,7 +36,7 @@ fn trusting(issuers: &[&Issuer]) -> TestServer {
 }
 
 /// Asks for the list of tools with a token and nothing else.
-fn ask(server: &TestServer, token: &str) -> Response {
+pub(crate) fn ask(server: &TestServer, token: &str) -> Response {
     Client::new(server, Era::Modern, Some(token)).request("tools/list", &json!({}))
 }
 

@@ -3,6 +3,7 @@
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
+use crate::allow::shape;
 use crate::metrics::{monitor_of, scrape, value};
 use crate::support::{Client, ERAS, Http, Response, TestServer, eventually, sha256};
 
@@ -200,17 +201,6 @@ fn with_the_scopes_it_works() {
         }
     }
     assert!(eventually(|| server.folder().join("ran").exists().then_some(())).is_some());
-}
-
-/// Everything of a response but the time, with one name for all.
-fn shape(response: &Response, name: &str) -> (u16, Vec<(String, String)>, String) {
-    let headers = response.headers.iter().cloned();
-    let headers = headers.filter(|(header, _)| header != "date").collect();
-    (
-        response.status,
-        headers,
-        response.text().replace(name, "NAME"),
-    )
 }
 
 #[test]
