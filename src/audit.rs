@@ -24,11 +24,12 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::cli::{AuditArguments, AuditMode, AuditTarget};
+use crate::logging::Stderr;
 use crate::secret::Permissions;
 use file::AuditFile;
 use journal::Journal;
 use queue::Queue;
-use target::{Stderr, Target};
+use target::Target;
 
 pub use file::OpenError;
 pub use queue::Statistics;
