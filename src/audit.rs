@@ -55,6 +55,27 @@ pub struct Settings {
     pub permissions: Permissions,
 }
 
+impl Settings {
+    /// Finds out whether it can be opened, as far as that can be told of one that another server may
+    /// have now. Makes no file, and changes none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Audit::open`].
+    pub fn check(&self) -> Result<(), OpenError> {
+        match &self.target {
+            AuditTarget::File(path) => file::check(path, self.permissions),
+            AuditTarget::Stderr => Ok(()),
+            AuditTarget::Journald => Journal::open().map(drop),
+        }
+    }
+
+    /// What messages about it begin with.
+    pub fn label(&self) -> String {
+        format!("--audit {}", self.target)
+    }
+}
+
 /// The audit log.
 #[derive(Debug)]
 pub struct Audit {
