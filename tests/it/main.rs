@@ -56,6 +56,7 @@ mod logging;
 mod messages;
 mod metrics;
 mod mutations;
+mod open_files;
 mod output;
 mod outputs;
 mod overload;
