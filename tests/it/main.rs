@@ -87,4 +87,5 @@ mod tests_key;
 mod tokens;
 mod tools_files;
 mod toolsets;
+mod trust;
 mod turns;
