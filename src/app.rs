@@ -1,7 +1,6 @@
 //! What the server holds for its requests, whatever they come over.
 
 mod listeners;
-mod pace;
 mod refusals;
 mod throttle;
 
@@ -19,6 +18,7 @@ use crate::dispatch::Context;
 use crate::execute::Executor;
 use crate::host::{Cidr, HostName, Origin, PublicUrl};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, Served};
 use crate::seal::Seal;
@@ -27,7 +27,6 @@ use crate::stream::Histories;
 use crate::task::Tasks;
 
 pub use listeners::{Listeners, Place};
-pub use pace::Pace;
 pub use refusals::Refusals;
 pub use throttle::Throttle;
 

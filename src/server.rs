@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::app::{App, Listeners, Options, Pace, Refusals, Throttle};
+use crate::app::{App, Listeners, Options, Refusals, Throttle};
 use crate::audit::{self, Audit};
 use crate::auth;
 use crate::catalog::{Catalog, Current};
@@ -40,6 +40,7 @@ use crate::config::{Config, Credentials, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, Report};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::protocol::version::{Era, Served};
 use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
