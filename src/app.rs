@@ -7,6 +7,7 @@ mod throttle;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderName;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,6 +83,8 @@ pub struct Options {
     pub allowed_origins: Vec<Origin>,
     /// Whose word counts for where a request comes from.
     pub trusted_proxies: Vec<Cidr>,
+    /// Headers that may hold a token, beside `Authorization`.
+    pub credential_headers: Vec<HeaderName>,
     /// Never answer with an event stream.
     pub json_response: bool,
     /// Which eras are served.
@@ -117,6 +120,7 @@ impl Default for Options {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             json_response: false,
+            credential_headers: Vec::new(),
             served: Served::Both,
             lenient_sessions: false,
             heartbeat: Duration::from_secs(15),

@@ -28,6 +28,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented, WayIn};
+pub use bearer::Credential;
 pub use current::Current;
 pub use fetch::key_fetches;
 pub use file::Surroundings;

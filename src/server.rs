@@ -363,6 +363,7 @@ fn options(config: &Config) -> Options {
         path: config.path.as_str().to_owned(),
         public_url: config.public_url.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
+        credential_headers: config.credential_headers.clone(),
         allowed_origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         served: match config.eras {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::public::Public;
 use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::{AuthError, Caller, Known, Presented};
+use crate::auth::{AuthError, Caller, Credential, Known, Presented};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
@@ -253,12 +253,12 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
 }
 
 fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().map(HeaderValue::as_bytes);
-    if values.next().is_some() {
-        return Err(AuthError::Malformed);
-    }
-    app.authenticator.load().look_up(value, SystemTime::now())
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let authorization = Credential::of_authorization(values(&AUTHORIZATION));
+    let others = app.options.credential_headers.iter();
+    let credential = others.fold(authorization, |known, name| known.and(values(name)));
+    let authenticator = app.authenticator.load();
+    authenticator.look_up(credential, SystemTime::now())
 }
 
 #[cfg(test)]

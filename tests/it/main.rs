@@ -32,6 +32,7 @@ mod completion;
 mod cookbook;
 mod cors;
 mod creation;
+mod credential_headers;
 mod definitions;
 mod documents;
 mod encryption;

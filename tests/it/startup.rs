@@ -599,6 +599,7 @@ fn a_wrong_variable_is_named() {
         ("MCP_SERVE_TOOLS", "", "--tools"),
         ("MCP_SERVE_TOKEN_FILE", "", "--token-file"),
         ("MCP_SERVE_AUTH", "", "--auth"),
+        ("MCP_SERVE_CREDENTIAL_HEADER", "x y", "try X-Api-Key"),
         ("MCP_SERVE_ALLOWED_HOST", "a:80", "try mcp.example.com"),
         (
             "MCP_SERVE_ALLOWED_ORIGIN",
