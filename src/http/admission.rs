@@ -154,7 +154,7 @@ pub(super) fn is_allowed(app: &App, connection: &Connection, request: &Request) 
 fn check(request: &Request, connection: &Connection, options: &Options) -> Result<(), Refusal> {
     let local = connection.local.map(|address| address.ip());
     let host = check_host(request.headers(), request.uri(), local, options)?;
-    check_origin(request.headers(), host, options)
+    check_origin(request.headers(), host, connection.is_encrypted, options)
 }
 
 /// Answers a request whose body nobody read.
@@ -232,7 +232,12 @@ fn is_served(host: &HostName, local: Option<IpAddr>, options: &Options) -> bool 
 }
 
 /// Checks that a browser sends the request for a page that may call.
-fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<(), Refusal> {
+fn check_origin(
+    headers: &HeaderMap,
+    host: &str,
+    is_encrypted: bool,
+    options: &Options,
+) -> Result<(), Refusal> {
     let origin = headers::single(headers, &ORIGIN).map_err(|_| Refusal::ForeignOrigin)?;
     let Some(origin) = origin else {
         let cross_site = headers
@@ -245,7 +250,10 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
         };
     };
     let origin: Origin = origin.parse().map_err(|_| Refusal::ForeignOrigin)?;
-    if origin.is_of(host) || options.allowed_origins.contains(&origin) {
+    // Whoever is on the way can make up a page of `http`.
+    let is_own = origin.is_of(host)
+        && scheme(host, is_encrypted, options).is_none_or(|scheme| scheme == origin.scheme());
+    if is_own || options.allowed_origins.contains(&origin) {
         Ok(())
     } else {
         Err(Refusal::ForeignOrigin)
@@ -258,6 +266,16 @@ fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError
     let others = app.options.credential_headers.iter();
     let credential = others.fold(authorization, |known, name| known.and(values(name)));
     let authenticator = app.authenticator.load();
+/// How pages of this server are fetched, as far as it is known: a proxy in front may encrypt, and says
+/// so nowhere that could be trusted. So what counts is what the operator says.
+fn scheme<'o>(host: &str, is_encrypted: bool, options: &'o Options) -> Option<&'o str> {
+    if is_encrypted {
+        return Some("https");
+    }
+    let public = options.public_url.as_ref()?.origin();
+    public.is_of(host).then(|| public.scheme())
+}
+
     authenticator.look_up(credential, SystemTime::now())
 }
 
@@ -350,8 +368,40 @@ mod tests {
             if let Some(site) = site {
                 headers.insert(SEC_FETCH_SITE, site.parse().unwrap());
             }
-            let checked = check_origin(&headers, "localhost:8080", &options());
+            let checked = check_origin(&headers, "localhost:8080", false, &options());
             assert_eq!(checked.is_ok(), allowed, "{origin:?} {site:?}");
         }
     }
 }
+
+    #[test]
+    fn a_page_of_this_server_was_fetched_as_it_is_asked() {
+        let (plain, secure) = ("http://mcp.example.com", "https://mcp.example.com");
+        let known = Some("https://mcp.example.com/mcp");
+        let elsewhere = Some("https://other.example.com/mcp");
+        let cases = [
+            (false, None, plain, true),
+            (false, None, secure, true),
+            (true, None, plain, false),
+            (true, None, secure, true),
+            (false, known, plain, false),
+            (false, known, secure, true),
+            (true, known, plain, false),
+            (false, elsewhere, plain, true),
+            (false, elsewhere, secure, true),
+        ];
+        for (is_encrypted, public_url, origin, allowed) in cases {
+            let options = Options {
+                public_url: public_url.map(|url| url.parse().unwrap()),
+                ..Options::default()
+            };
+            let host = "mcp.example.com";
+            let headers = HeaderMap::from_iter([(ORIGIN, origin.parse().unwrap())]);
+            let checked = check_origin(&headers, host, is_encrypted, &options);
+            assert_eq!(
+                checked.is_ok(),
+                allowed,
+                "{is_encrypted} {public_url:?} {origin}"
+            );
+        }
+    }
