@@ -52,6 +52,8 @@ pub struct App {
     pub refusals: Refusals,
     /// What the log says of credentials that were refused.
     pub strangers: Pace,
+    /// What the log says of requests that were refused by their Host or Origin.
+    pub foreign: Pace,
     /// How often each client was wrong about its credential.
     pub throttle: Throttle,
     /// Cancelled when the server stops: no new work is taken.
@@ -81,10 +83,10 @@ pub struct Options {
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
     pub allowed_origins: Vec<Origin>,
-    /// Whose word counts for where a request comes from.
-    pub trusted_proxies: Vec<Cidr>,
     /// Headers that may hold a token, beside `Authorization`.
     pub credential_headers: Vec<HeaderName>,
+    /// Whose word counts for where a request comes from.
+    pub trusted_proxies: Vec<Cidr>,
     /// Never answer with an event stream.
     pub json_response: bool,
     /// Which eras are served.
@@ -118,9 +120,9 @@ impl Default for Options {
             public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            credential_headers: Vec::new(),
             trusted_proxies: Vec::new(),
             json_response: false,
-            credential_headers: Vec::new(),
             served: Served::Both,
             lenient_sessions: false,
             heartbeat: Duration::from_secs(15),

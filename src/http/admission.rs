@@ -8,14 +8,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::public::Public;
+use super::routes::{Page, Public};
 use super::{Connection, challenge, headers, reply};
 use crate::app::{App, Options};
 use crate::auth::{AuthError, Caller, Credential, Known, Presented};
@@ -29,7 +28,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug)]
 pub(super) enum Admitted<'r> {
     /// Something that everybody may ask.
-    Public(Public<'r>),
+    Public(Public),
     /// Anything else, by this caller.
     Caller(Arc<Caller>),
     /// Anything else, by somebody of whom nothing is known yet.
@@ -48,10 +47,8 @@ pub(super) fn admit<'r>(
     request: &'r Request,
 ) -> Result<Admitted<'r>, Response> {
     let public = Public::at(request.uri().path());
-    if !public.is_some_and(Public::is_health) {
-        check(request, connection, &app.options)
-            .map_err(|refusal| refuse(refusal, request.headers()))?;
-    }
+    let is_health = public.is_some_and(Public::is_health);
+    check_place(app, connection, request, is_health)?;
     if let Some(public) = public {
         return Ok(Admitted::Public(public));
     }
@@ -67,6 +64,22 @@ pub(super) fn admit<'r>(
         }
         Err(error) => Err(unknown(app, connection, request, error)),
     }
+}
+
+/// Lets a request through that comes from a place which may call, and one for the health of the server
+/// from anywhere.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+fn check_place(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+    is_health: bool,
+) -> Result<(), Response> {
+    let checked = match check_framing(request.headers()) {
+        Ok(()) if !is_health => check(request, connection, &app.options),
+        framed => framed,
+    };
+    checked.map_err(|refusal| refuse(app, refusal, request.headers()))
 }
 
 /// Finds out whom a token stands for that nobody knows yet.
@@ -125,24 +138,20 @@ fn note(app: &App, reason: &str, connection: &Connection) {
     tracing::info!(client, reason, held_back, "credential refused");
 }
 
-/// Lets a request for metrics through, or answers it: no web page may read them.
-pub(super) async fn admit_reader(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let connection = request.extensions().get::<Connection>();
-    if !Public::at(request.uri().path()).is_some_and(Public::is_health)
-        && let Err(refusal) = check(
-            &request,
-            connection.unwrap_or(&Connection::default()),
-            &app.options,
-        )
-    {
-        let response = refuse(refusal, request.headers());
-        return unread(response, request).await;
-    }
-    next.run(request).await
+/// Lets an operator look at a page, and no page of the web.
+///
+/// # Errors
+///
+/// The answer to a request that is refused, whose body nobody has read.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+pub(super) fn admit_operator(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+    page: Option<Page>,
+) -> Result<(), Response> {
+    let is_health = page.is_some_and(Page::is_health);
+    check_place(app, connection, request, is_health)
 }
 
 /// Whether a request may come from the page that sends it, and under the name of this server.
@@ -165,13 +174,18 @@ pub(super) async fn unread(response: Response, request: Request) -> Response {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
+    BadFraming,
     BadHost,
     ForeignHost,
     ForeignOrigin,
 }
 
-fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
+fn refuse(app: &App, refusal: Refusal, headers: &HeaderMap) -> Response {
     let (status, message) = match refusal {
+        Refusal::BadFraming => (
+            StatusCode::BAD_REQUEST,
+            "Invalid request: a Transfer-Encoding is chunked and nothing else",
+        ),
         Refusal::BadHost => (
             StatusCode::BAD_REQUEST,
             "Invalid request: exactly one valid Host header is needed",
@@ -185,16 +199,29 @@ fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
             "Invalid request: this Origin may not call; the server's --allowed-origin names those that may",
         ),
     };
-    if refusal != Refusal::BadHost {
+    if matches!(refusal, Refusal::ForeignHost | Refusal::ForeignOrigin)
+        && let Some(held_back) = app.foreign.pass(Instant::now())
+    {
         let shown = |name: &HeaderName| {
             let value = headers
                 .get(name)
                 .map(|value| String::from_utf8_lossy(value.as_bytes()));
             value.map(|value| excerpt(&value).into_owned())
         };
-        tracing::warn!(host = ?shown(&HOST), origin = ?shown(&ORIGIN), "refused by Host or Origin");
+        let (host, origin) = (shown(&HOST), shown(&ORIGIN));
+        tracing::warn!(host, origin, held_back, "refused by Host or Origin");
     }
     reply::refusal(status, headers, message)
+}
+
+/// Checks that everybody in front reads the same body: hyper takes `chunked` also behind other codings.
+fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::BadFraming),
+    }
 }
 
 /// Checks that the request names a host that is served here, and returns it.
@@ -229,6 +256,16 @@ fn is_served(host: &HostName, local: Option<IpAddr>, options: &Options) -> bool 
         HostName::Address(address) => Some(*address) == local.map(|local| local.to_canonical()),
     };
     is_here || host.is_loopback() || options.allowed_hosts.contains(host)
+}
+
+/// How pages of this server are fetched, as far as it is known: a proxy in front may encrypt, and says
+/// so nowhere that could be trusted. So what counts is what the operator says.
+fn scheme<'o>(host: &str, is_encrypted: bool, options: &'o Options) -> Option<&'o str> {
+    if is_encrypted {
+        return Some("https");
+    }
+    let public = options.public_url.as_ref()?.origin();
+    public.is_of(host).then(|| public.scheme())
 }
 
 /// Checks that a browser sends the request for a page that may call.
@@ -266,16 +303,6 @@ fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError
     let others = app.options.credential_headers.iter();
     let credential = others.fold(authorization, |known, name| known.and(values(name)));
     let authenticator = app.authenticator.load();
-/// How pages of this server are fetched, as far as it is known: a proxy in front may encrypt, and says
-/// so nowhere that could be trusted. So what counts is what the operator says.
-fn scheme<'o>(host: &str, is_encrypted: bool, options: &'o Options) -> Option<&'o str> {
-    if is_encrypted {
-        return Some("https");
-    }
-    let public = options.public_url.as_ref()?.origin();
-    public.is_of(host).then(|| public.scheme())
-}
-
     authenticator.look_up(credential, SystemTime::now())
 }
 
@@ -372,7 +399,6 @@ mod tests {
             assert_eq!(checked.is_ok(), allowed, "{origin:?} {site:?}");
         }
     }
-}
 
     #[test]
     fn a_page_of_this_server_was_fetched_as_it_is_asked() {
@@ -405,3 +431,4 @@ mod tests {
             );
         }
     }
+}

@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
-use super::public::Public;
+use super::routes::{Guarded, Public};
 use super::{Connection, admission, endpoint, headers, reply};
 use crate::app::App;
 
@@ -80,9 +80,11 @@ pub(super) fn preflight(app: &App, request: &Request) -> Option<Response> {
 /// The methods of what a page may use at a path.
 fn methods(app: &App, path: &str) -> Option<&'static str> {
     match Public::at(path) {
-        Some(Public::Metadata(_)) => Some("GET"),
-        Some(_) => None,
-        None => endpoint::at(&app.options.path, path).map(|_| endpoint::allowed(app)),
+        Some(Public::Metadata) => Some("GET"),
+        Some(Public::Healthz | Public::Readyz) => None,
+        None => match Guarded::at(&app.options.path, path)? {
+            Guarded::Endpoint => Some(endpoint::allowed(app)),
+        },
     }
 }
 
@@ -108,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_page_may_send_what_mcp_needs() {
+        let credentials = [HeaderName::from_static("x-api-key")];
         let cases = [
             (
-        let credentials = [HeaderName::from_static("x-api-key")];
                 "authorization,content-type",
                 Some("authorization, content-type"),
             ),
@@ -119,9 +121,9 @@ mod tests {
                 "last-event-id,mcp-method,mcp-name,mcp-param-region,mcp-protocol-version",
                 Some("last-event-id, mcp-method, mcp-name, mcp-param-region, mcp-protocol-version"),
             ),
+            ("x-api-key,x-api-keys", Some("x-api-key")),
             ("mcp-params,cookie,host", None),
             ("mcp-param-a b,*", None),
-            ("x-api-key,x-api-keys", Some("x-api-key")),
             ("", None),
         ];
         for (wanted, expected) in cases {
