@@ -84,26 +84,28 @@ pub(super) fn is_token(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    type Values = &'static [&'static [u8]];
+
     #[test]
     fn all_that_is_presented_is_the_same() {
         const A: &[u8] = b"token-a";
-        let bearer: &[u8] = b"Bearer token-a";
+        const BEARER: &[u8] = b"Bearer token-a";
         let malformed = Err(AuthError::Malformed);
-        let cases: [(&[&[u8]], [&[&[u8]]; 2], _); 14] = [
+        let cases: [(Values, [Values; 2], _); 14] = [
             (&[], [&[], &[]], Ok(None)),
-            (&[bearer], [&[], &[]], Ok(Some("token-a"))),
+            (&[BEARER], [&[], &[]], Ok(Some("token-a"))),
             (&[], [&[A], &[]], Ok(Some("token-a"))),
             (&[], [&[], &[A]], Ok(Some("token-a"))),
-            (&[bearer], [&[A], &[A]], Ok(Some("token-a"))),
-            (&[bearer], [&[b"token-b"], &[]], Err(AuthError::Invalid)),
+            (&[BEARER], [&[A], &[A]], Ok(Some("token-a"))),
+            (&[BEARER], [&[b"token-b"], &[]], Err(AuthError::Invalid)),
             (&[], [&[A], &[b"token-b"]], Err(AuthError::Invalid)),
-            (&[bearer], [&[b"Token-a"], &[]], Err(AuthError::Invalid)),
+            (&[BEARER], [&[b"Token-a"], &[]], Err(AuthError::Invalid)),
             (&[b"Basic dTpw"], [&[A], &[]], Err(AuthError::Missing)),
-            (&[], [&[bearer], &[]], malformed),
+            (&[], [&[BEARER], &[]], malformed),
             (&[], [&[b""], &[]], malformed),
-            (&[bearer], [&[b"\xff"], &[]], malformed),
-            (&[bearer, bearer], [&[], &[]], malformed),
-            (&[bearer], [&[A, A], &[]], malformed),
+            (&[BEARER], [&[b"\xff"], &[]], malformed),
+            (&[BEARER, BEARER], [&[], &[]], malformed),
+            (&[BEARER], [&[A, A], &[]], malformed),
         ];
         for (authorization, others, expected) in cases {
             let credential = Credential::of_authorization(authorization.iter().copied());

@@ -134,19 +134,20 @@ pub(super) async fn serve(app: Arc<App>, visitor: Visitor, request: Request) -> 
 
 /// The endpoint at a path: the whole at `root`, or a toolset below it; `None` where there is none.
 pub(super) fn at(root: &str, path: &str) -> Option<Endpoint> {
-    name_at(root, path).map(|name| name.map(Arc::from))
+    let name = name_at(root, path)?;
+    Some((!name.is_empty()).then(|| Arc::from(name)))
 }
 
-/// The same, by what stands in the path.
-pub(super) fn name_at<'p>(root: &str, path: &'p str) -> Option<Option<&'p str>> {
+/// The name of that toolset as it stands in the path; empty for the whole.
+pub(super) fn name_at<'p>(root: &str, path: &'p str) -> Option<&'p str> {
     let below = path.strip_prefix(root)?;
     if matches!(below, "" | "/") {
-        return Some(None);
+        return Some("");
     }
     let name = below.strip_prefix('/')?;
     let name = name.strip_suffix('/').unwrap_or(name);
     let is_segment = !name.is_empty() && !name.contains('/');
-    is_segment.then_some(Some(name))
+    is_segment.then_some(name)
 }
 
 /// The HTTP methods that the endpoint serves.
