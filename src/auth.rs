@@ -30,6 +30,7 @@ use serde_json::{Map, Value};
 
 pub use audience::Reach;
 pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented, WayIn};
+pub use bearer::Credential;
 pub use current::Current;
 pub use fetch::key_fetches;
 pub use file::Surroundings;
