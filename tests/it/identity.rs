@@ -1,7 +1,4 @@
 //! Who calls, as the real binary tells callers apart and tells its tools of them.
-//!
-//! Session rule E6 has nothing to test yet: no server lets in both anonymous callers and those
-//! with a token, so that no session can be claimed.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
