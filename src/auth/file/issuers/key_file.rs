@@ -36,9 +36,9 @@ pub(super) fn read(
         }
         Err(error) => {
             let code = match error {
-                SecretFileError::ForeignOwner { .. } | SecretFileError::Writable { .. } => {
-                    Code::OpenDefinition
-                }
+                SecretFileError::ForeignOwner { .. }
+                | SecretFileError::Writable { .. }
+                | SecretFileError::Replaceable { .. } => Code::OpenDefinition,
                 _ => Code::Unreadable,
             };
             let message = format!("`{name}` cannot be used: {error}");
