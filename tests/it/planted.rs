@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::issuer::{Issuer, Key};
 use crate::metrics::monitor_of;
 use crate::support::{Client, ERAS, Gate, Http, Response, TestServer, command, run, sha256};
 use crate::upstream::{Received, Upstream, respond};
@@ -84,14 +85,15 @@ fn authority() -> Upstream {
     })
 }
 
-fn auth(authority: &Upstream) -> String {
+fn auth(authority: &Upstream, issuer: &Issuer) -> String {
     let url = authority.url();
     let (token, expired) = (sha256(TOKEN), sha256(EXPIRED));
     format!(
         "tokens:\n  - {{sha256: {token}, subject: alice, scopes: [r], roles: [clerk]}}\n  \
          - {{sha256: {expired}, subject: alice, scopes: [more], roles: [staff], expires: 2020-01-01T00:00:00Z}}\nintrospection:\n  \
          - {{url: '{url}/introspect', client_id: mcp, client_secret: '${{file:client.secret}}', \
-         audience: 'https://mcp.example.com'}}\n"
+         audience: 'https://mcp.example.com'}}\njwt:\n{}",
+        issuer.entry("")
     )
 }
 
@@ -101,7 +103,7 @@ fn write_secret(folder: &Path, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServer {
+fn serve(upstream: &Upstream, auth: &str, logs_text: bool) -> TestServer {
     let options = [
         "--log-level=trace",
         "--metrics-listen=127.0.0.1:0",
@@ -110,7 +112,7 @@ fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServ
     ];
     let options = options.get(..3 + usize::from(logs_text)).unwrap();
     TestServer::start_with(&tools(upstream), options, |prepare| {
-        prepare.serve_with_auth(&auth(authority));
+        prepare.serve_with_auth(auth);
         let folder = prepare.folder;
         write_secret(folder, "a.secret", FROM_FILE);
         write_secret(folder, "api.secret", OF_API);
@@ -128,6 +130,8 @@ fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServ
 /// What came out, and where.
 #[derive(Debug, Default)]
 struct Seen {
+    /// A token that an issuer has signed, which its user presents too.
+    signed: String,
     /// Where nothing may be: what clients, operators and others of this machine see.
     outside: Vec<(String, String)>,
     /// Where the secrets of definitions are used: what tools and other servers are given.
@@ -170,10 +174,11 @@ impl Seen {
     }
 
     fn check_clean(&self) {
-        let digests = PRESENTED.map(sha256);
-        let presented = PRESENTED
-            .into_iter()
-            .chain(digests.iter().map(String::as_str));
+        let signature = self.signed.rsplit('.').next().unwrap();
+        let presented = [&PRESENTED[..], &[&self.signed, signature]].concat();
+        let digests: Vec<_> = presented.iter().map(|token| sha256(token)).collect();
+        let digests = digests.iter().map(String::as_str);
+        let presented = presented.iter().copied().chain(digests);
         let never: Vec<_> = presented.chain([STATE_KEY, OF_CLIENT]).collect();
         for (place, text) in self.outside.iter().chain(&self.inside) {
             for secret in &never {
@@ -216,6 +221,15 @@ fn ask(server: &TestServer, seen: &mut Seen) {
         let carol = Client::new(server, era, Some(OPAQUE));
         let response = carol.start_call(1, "prints", &json!({})).read();
         seen.response("an answer to carol", &response);
+        let dora = Client::new(server, era, Some(&seen.signed));
+        for (name, arguments) in [("prints", json!({})), ("sends", json!({"note": "n"}))] {
+            let response = dora.start_call(1, name, &arguments).read();
+            seen.response("an answer to dora", &response);
+        }
+        let forged = format!("{}x", seen.signed);
+        let response = client.with_token(&forged).request("tools/list", &json!({}));
+        assert_eq!(response.status, 401);
+        seen.response("a refusal", &response);
         let gate = Gate::new(server, &format!("{era:?}"));
         let mut waiting = client.start_call(1, "waits", &gate.arguments());
         gate.wait();
@@ -305,9 +319,14 @@ fn what_is_secret_comes_out_nowhere() {
             )
         });
         let authority = authority();
-        let server = serve(&upstream, &authority, logs_text);
+        let key = Key::new("one");
+        let issuer = Issuer::with_keys(&[&key]);
+        let server = serve(&upstream, &auth(&authority, &issuer), logs_text);
         let monitor = (!logs_text).then(|| monitor_of(&server));
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            signed: key.token(&issuer.claims("dora")),
+            ..Seen::default()
+        };
         seen.process("the server", server.pid());
         ask(&server, &mut seen);
         operate(&server, monitor.as_deref(), &mut seen);
@@ -328,6 +347,7 @@ fn check(seen: &Seen, has_pages: bool) {
         ("the command line of the server", "--auth"),
         ("an answer of prints", "***"),
         ("an answer to carol", "MCP_CALLER_SUBJECT=carol"),
+        ("an answer to dora", "MCP_CALLER_SUBJECT=dora"),
         ("an answer of fails", "***"),
         ("an answer of sends", "***"),
         ("an answer of locked", "insufficient_scope"),
