@@ -165,6 +165,7 @@ impl Peer<'_> {
             number,
             id,
             version: self.context.version,
+            session: self.session.map(|guard| guard.session().id().digest()),
             outbox,
             log_level,
             resumes: self.resumes,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::secret::SecretDigest;
+
 /// A session id: 128 random bits, written as a UUID in lower case, the only form that is ever
 /// handed out or accepted. No bits are given up for the version of the UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,11 @@ impl SessionId {
     pub(super) fn byte(self) -> u8 {
         let [.., byte] = *self.0.as_bytes();
         byte
+    }
+
+    /// What tells it from all others and is of no use as an id: its SHA-256 digest, in hexadecimal digits.
+    pub fn digest(self) -> String {
+        SecretDigest::of(self.expose().as_bytes()).to_hex()
     }
 
     /// The text for the `Mcp-Session-Id` header. Not for logs: the id is a credential.

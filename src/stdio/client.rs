@@ -240,6 +240,7 @@ impl Client {
             number,
             id,
             version: ProtocolVersion::V2026_07_28,
+            session: None,
             outbox: Arc::clone(&self.outbox),
             log_level: call.client.log_level,
             resumes: false,
