@@ -78,11 +78,11 @@ impl Reloading {
                     }
                     ReloadError::Panicked(error) => error.to_string(),
                 };
+                self.counts.definitions.failed();
                 tracing::error!(
                     reason,
                     "not reloaded: the definitions from before are served"
                 );
-                self.counts.definitions.failed();
             }
         }
     }
