@@ -1,7 +1,6 @@
 //! What the server holds for its requests, whatever they come over.
 
 mod listeners;
-mod pace;
 mod refusals;
 mod throttle;
 
@@ -19,6 +18,7 @@ use crate::dispatch::Context;
 use crate::execute::Executor;
 use crate::host::{Cidr, HostName, Origin, PublicUrl};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::protocol::logging::Level;
 use crate::protocol::version::{Era, ProtocolVersion, Served};
 use crate::seal::Seal;
@@ -27,7 +27,6 @@ use crate::stream::Histories;
 use crate::task::Tasks;
 
 pub use listeners::{Listeners, Place};
-pub use pace::Pace;
 pub use refusals::Refusals;
 pub use throttle::Throttle;
 
@@ -154,8 +153,6 @@ impl App {
             legacy_level: Level::DEFAULT,
             hears_changes: version.era() == Era::Modern || self.sessions.is_some(),
             keeps_tasks: version.era() == Era::Modern,
-            // A call that has to wait for its first line in the audit log is not answered at once.
-            answers_at_once: !self.audit.as_ref().is_some_and(|audit| audit.is_required()),
         }
     }
 }

@@ -34,7 +34,7 @@
 //! - [`metrics`] counts what happens, for a scraper; [`audit`] writes down who called what.
 //! - `language` is the table of all keys, from which editors get their JSON Schema.
 //! - `command` is what the binary does besides serving: check, list, call and so on.
-//! - [`redact`] keeps secrets out of what others see.
+//! - [`redact`] keeps secrets out of what others see; [`pace`] keeps what strangers cause out of the log.
 //! - [`cli`], [`config`], [`environment`], [`host`], [`logging`], [`shutdown`], [`secret`], [`tls`], [`units`], `console` and `failure`
 //!   are what the binary needs around them.
 //!
@@ -61,6 +61,7 @@ mod language;
 pub mod logging;
 pub mod metrics;
 pub mod outputs;
+pub mod pace;
 pub mod protocol;
 pub mod redact;
 mod reexec;

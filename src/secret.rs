@@ -1,15 +1,19 @@
 //! Text that must not be seen: tokens.
 
+mod folder;
+
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+pub use folder::OpenFolder;
 
 /// The largest file that holds one secret, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -137,14 +141,9 @@ pub enum SecretFileError {
         /// The permission bits.
         mode: u32,
     },
-    /// Everybody can put another file in its place.
-    #[error("everybody can replace it: the mode of {} is {mode:04o}; run chmod o-w on it", .folder.display())]
-    Replaceable {
-        /// The folder that it is in.
-        folder: PathBuf,
-        /// The permission bits of the folder.
-        mode: u32,
-    },
+    /// Others can put another file in its place.
+    #[error("it {0}")]
+    Replaceable(OpenFolder),
     /// The file is larger than what it should hold; the bound is in bytes.
     #[error("it is larger than {} KiB", .0 / 1024)]
     TooLarge(u64),
@@ -154,7 +153,7 @@ pub enum SecretFileError {
 }
 
 /// Reads a secret file of at most `most` bytes. Owner and mode are judged on the opened file, since
-/// a mounted secret is often a symbolic link, and the folder is judged that it is in.
+/// a mounted secret is often a symbolic link, and then those of its folder.
 ///
 /// # Errors
 ///
@@ -195,7 +194,7 @@ pub fn read_public(
     read(file, most).map(|Secret(text)| text)
 }
 
-/// As [`read_file`], but what is wrong with owner and mode is handed back beside the secret.
+/// As [`read_file`], but what is wrong with owner, mode and folder is handed back beside the secret.
 ///
 /// # Errors
 ///
@@ -206,33 +205,7 @@ pub fn read_doubtful(
 ) -> Result<(Secret, Option<SecretFileError>), SecretFileError> {
     let (file, metadata) = open(path)?;
     let doubt = check_permissions(&metadata).and_then(|()| check_folder(path));
-    let doubt = doubt.err();
-    Ok((read(file, most)?, doubt))
-}
-
-fn check_folder(path: &Path) -> Result<(), SecretFileError> {
-    match open_folder(path)? {
-        None => Ok(()),
-        Some((folder, mode)) => Err(SecretFileError::Replaceable { folder, mode }),
-    }
-}
-
-/// Finds the folder, and its mode, in which everybody may replace the file at a path: that of its name or,
-/// where this is a link, that which the file is really in.
-pub(crate) fn open_folder(path: &Path) -> io::Result<Option<(PathBuf, u32)>> {
-    const OTHERS_WRITE: u32 = 0o002;
-    // In a folder with this bit everybody may write, but only replace what is their own.
-    const STICKY: u32 = 0o1000;
-    for path in [std::path::absolute(path)?, path.canonicalize()?] {
-        let Some(folder) = path.parent() else {
-            continue;
-        };
-        let mode = folder.metadata()?.mode() & 0o7777;
-        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-            return Ok(Some((folder.to_owned(), mode)));
-        }
-    }
-    Ok(None)
+    Ok((read(file, most)?, doubt.err()))
 }
 
 fn open(path: &Path) -> Result<(File, Metadata), SecretFileError> {
@@ -257,6 +230,13 @@ fn read(file: File, most: u64) -> Result<Secret, SecretFileError> {
     String::from_utf8(bytes)
         .map(Secret)
         .map_err(|_| SecretFileError::NotText)
+}
+
+fn check_folder(path: &Path) -> Result<(), SecretFileError> {
+    match OpenFolder::of(path)? {
+        Some(folder) => Err(SecretFileError::Replaceable(folder)),
+        None => Ok(()),
+    }
 }
 
 fn check_owner(metadata: &Metadata) -> Result<(), SecretFileError> {

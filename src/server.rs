@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::app::{App, Listeners, Options, Pace, Refusals, Throttle};
+use crate::app::{App, Listeners, Options, Refusals, Throttle};
 use crate::audit::{self, Audit};
 use crate::auth;
 use crate::catalog::{Catalog, Current};
@@ -40,6 +40,7 @@ use crate::config::{Config, Credentials, SessionMode};
 use crate::execute::{self, Executor};
 use crate::http::{self, Report};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::protocol::version::{Era, Served};
 use crate::reload::Definitions;
 use crate::session::{EndReason, SessionStore, reaper};
@@ -312,7 +313,7 @@ impl Server {
 
 async fn open_audit(settings: &audit::Settings) -> anyhow::Result<Arc<Audit>> {
     let opened = Audit::open(settings).await;
-    opened.with_context(|| format!("--audit {}", settings.target))
+    opened.with_context(|| settings.label())
 }
 
 /// Starts what keeps in order what requests and calls leave behind, until `closing`.

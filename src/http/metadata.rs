@@ -32,7 +32,7 @@ struct Document<'a> {
 /// Where the document about an endpoint is, if there is one.
 pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
     let public = app.options.public_url.as_ref()?;
-    app.authenticator.load().authorization_servers().next()?;
+    app.authenticator.load().authorization_servers().first()?;
     let toolset = endpoint.as_deref().filter(|name| is_plain(name));
     Some(public.metadata(toolset))
 }
@@ -41,7 +41,7 @@ pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
 pub(super) fn document(app: &App, below: &str) -> Option<String> {
     let public = app.options.public_url.as_ref()?;
     let authenticator = app.authenticator.whole();
-    let servers: Vec<_> = authenticator.authorization_servers().collect();
+    let servers = authenticator.authorization_servers();
     if servers.is_empty() {
         return None;
     }

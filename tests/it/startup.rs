@@ -424,43 +424,6 @@ fn a_token_file_is_judged() {
 }
 
 #[test]
-fn a_file_that_everybody_can_replace_says_nothing_of_who_may_call() {
-    let folder = tempfile::tempdir().unwrap();
-    let open = folder.path().join("open");
-    fs::create_dir(&open).unwrap();
-    write_with_mode(&open.join("token"), TOKEN.as_bytes(), 0o600);
-    write_with_mode(&open.join("auth.yaml"), auth_file().as_bytes(), 0o600);
-    let link = folder.path().join("link");
-    symlink(open.join("token"), &link).unwrap();
-    let files = [
-        ("--token-file", open.join("token")),
-        ("--token-file", link),
-        ("--auth", open.join("auth.yaml")),
-    ];
-    for mode in [0o777, 0o1777, 0o775] {
-        fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
-        for (option, file) in &files {
-            let case = format!("{mode:o} {}", file.display());
-            if mode == 0o777 {
-                let said = format!("everybody can replace it: the mode of {}", open.display());
-                let mut command = serving(folder.path());
-                command.arg(option).arg(file);
-                assert_refused(
-                    &mut command,
-                    &case,
-                    2,
-                    &[option, &said, "is 0777; run chmod o-w"],
-                );
-            }
-            let waiver = (mode == 0o777).then_some("--insecure-permissions");
-            TestServer::start_with(TOOLS, waiver.as_slice(), |prepare| {
-                prepare.command.arg(option).arg(file);
-            });
-        }
-    }
-}
-
-#[test]
 fn a_token_file_of_somebody_else_is_refused() {
     // Only root can give files away; another user is refused the file of root by its mode.
     if !is_root() {

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::open::Unreadable;
 use crate::document::diagnostic::Code;
-use crate::secret::open_folder;
+use crate::secret::OpenFolder;
 
 /// The permission to write that everybody has.
 const OTHERS_WRITE: u32 = 0o002;
 
 /// Refuses a file that others than root and the user of the server can change or replace. The file is
-/// judged as it was opened, and so is the folder that it is really in: a mounted file is often a link.
+/// judged as it was opened.
 pub(super) fn check(path: &Path, file: &Metadata) -> Result<(), Unreadable> {
     let user = rustix::process::geteuid().as_raw();
     let owner = file.uid();
@@ -28,13 +28,10 @@ pub(super) fn check(path: &Path, file: &Metadata) -> Result<(), Unreadable> {
             "can be changed by everybody: its mode is {mode:04o}; run chmod o-w on it"
         )));
     }
-    if let Some((folder, mode)) = open_folder(path)? {
-        let folder = folder.display();
-        return Err(refusal(format!(
-            "can be replaced by everybody: the mode of {folder} is {mode:04o}; run chmod o-w on it"
-        )));
+    match OpenFolder::of(path)? {
+        Some(folder) => Err(refusal(folder.to_string())),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn refusal(message: String) -> Unreadable {
