@@ -89,6 +89,12 @@ impl Caller {
         self.principal == Principal::Anonymous && !self.roles.is_empty()
     }
 
+    /// Who vouches for it; empty for an anonymous caller.
+    pub fn issuer(&self) -> &str {
+        let identity = self.principal.identity();
+        identity.map_or("", |identity| identity.issuer.as_str())
+    }
+
     /// Its subject; empty for an anonymous caller.
     pub fn subject(&self) -> &str {
         let identity = self.principal.identity();

@@ -17,7 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::body::{self, BodyError};
 use super::{Connection, Link, Visitor, headers, legacy, modern, reply};
 use crate::app::App;
-use crate::auth::{Caller, Principal};
+use crate::auth::Caller;
 use crate::call::audit::Way;
 use crate::catalog::{Catalog, Endpoint};
 use crate::dispatch;
@@ -76,14 +76,9 @@ impl Exchange {
         }
     }
 
-    /// What the limits per principal count by. Users of one shared token
-    /// are not limited by each other. Without credentials it is the network that the client is in.
+    /// What the limits per principal count by.
     pub(super) fn bucket(&self) -> Option<Bucket> {
-        match &self.caller.principal {
-            Principal::Anonymous => Some(Bucket::Address(self.connection.network())),
-            principal @ Principal::User(_) if principal.is_shared() => None,
-            principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
-        }
+        Bucket::of(&self.caller.principal, self.connection.network())
     }
 
     /// Where its requests came in.

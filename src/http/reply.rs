@@ -185,8 +185,12 @@ pub(super) fn unavailable(
 }
 
 /// 429 for a client that has as much as one may have.
-pub(super) fn too_many(id: &RequestId, message: &'static str, retry_after: RetryAfter) -> Response {
-    let mut response = unavailable(Some(id), message, retry_after);
+pub(super) fn too_many(
+    id: Option<&RequestId>,
+    message: &'static str,
+    retry_after: RetryAfter,
+) -> Response {
+    let mut response = unavailable(id, message, retry_after);
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response
 }

@@ -27,6 +27,7 @@ mod batch;
 mod by_hand;
 mod call;
 mod check;
+mod claims;
 mod commands;
 mod completion;
 mod cookbook;

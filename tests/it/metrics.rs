@@ -166,6 +166,7 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("session_idle_timeout_seconds", "gauge"),
         ("sessions_created", "counter"),
         ("sessions_ended", "counter"),
+        ("sessions_claimed", "counter"),
         ("sessions_rejected", "counter"),
         ("session_lookups_failed", "counter"),
         ("session_requests", "histogram"),
