@@ -122,9 +122,8 @@ mod tests {
         Audiences::new(&named, server).reach(claims.as_object().unwrap())
     }
 
-    fn toolsets(names: &[&str]) -> Option<Reach> {
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        Some(Reach::Toolsets(names))
+    fn toolsets(names: &[&str]) -> Reach {
+        Reach::Toolsets(names.iter().map(|&name| name.to_owned()).collect())
     }
 
     #[test]
@@ -135,11 +134,14 @@ mod tests {
             (json!("HTTPS://MCP.Example.com/mcp"), whole.clone()),
             (json!("https://mcp.example.com:443/mcp"), whole.clone()),
             (json!(["https://other.example", SERVER]), whole.clone()),
-            (json!(format!("{SERVER}/ops")), toolsets(&["ops"])),
-            (json!("https://MCP.example.com/mcp/ops"), toolsets(&["ops"])),
+            (json!(format!("{SERVER}/ops")), Some(toolsets(&["ops"]))),
+            (
+                json!("https://MCP.example.com/mcp/ops"),
+                Some(toolsets(&["ops"])),
+            ),
             (
                 json!([format!("{SERVER}/ops"), format!("{SERVER}/git")]),
-                toolsets(&["ops", "git"]),
+                Some(toolsets(&["ops", "git"])),
             ),
             (json!([format!("{SERVER}/ops"), SERVER]), whole),
             (json!("https://mcp.example.com/MCP"), None),
@@ -176,9 +178,9 @@ mod tests {
             (&["mcp"], Some(SERVER), "MCP", None),
             (&["mcp"], Some(SERVER), SERVER, None),
             (&["mcp"], Some(SERVER), ops, None),
-            (&[ops], Some(SERVER), ops, toolsets(&["ops"])),
+            (&[ops], Some(SERVER), ops, Some(toolsets(&["ops"]))),
             (&[ops], Some(SERVER), SERVER, None),
-            (&[SERVER], Some(SERVER), ops, toolsets(&["ops"])),
+            (&[SERVER], Some(SERVER), ops, Some(toolsets(&["ops"]))),
             // Nobody knows that it is a part of anything.
             (&[ops], None, ops, Some(Reach::Server)),
             (&[SERVER], None, ops, None),
@@ -194,7 +196,7 @@ mod tests {
         for (audience, expected) in [
             ("https://mcp.example.com", Some(Reach::Server)),
             ("https://mcp.example.com/", Some(Reach::Server)),
-            ("https://mcp.example.com/ops", toolsets(&["ops"])),
+            ("https://mcp.example.com/ops", Some(toolsets(&["ops"]))),
             ("https://mcp.example.com//", None),
             ("https://mcp.example.com?", None),
         ] {
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_part_is_not_the_whole() {
-        let one = Reach::Toolsets(vec!["ops".to_owned()]);
+        let one = toolsets(&["ops"]);
         let cases = [
             (&Reach::Server, None, true),
             (&Reach::Server, Some("ops"), true),
