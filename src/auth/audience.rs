@@ -29,6 +29,14 @@ impl Reach {
             }
         }
     }
+
+    /// Whether all that another one is good for belongs to it.
+    pub fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Server => *self == Self::Server,
+            Self::Toolsets(names) => names.iter().all(|name| self.includes(Some(name))),
+        }
+    }
 }
 
 /// For whom tokens must be.
@@ -219,6 +227,18 @@ mod tests {
         ];
         for (reach, toolset, expected) in cases {
             assert_eq!(reach.includes(toolset), expected, "{reach:?} {toolset:?}");
+        }
+        let both = toolsets(&["ops", "git"]);
+        let cases = [
+            (&Reach::Server, &Reach::Server, true),
+            (&Reach::Server, &one, true),
+            (&one, &Reach::Server, false),
+            (&one, &one, true),
+            (&one, &both, false),
+            (&both, &one, true),
+        ];
+        for (reach, other, expected) in cases {
+            assert_eq!(reach.covers(other), expected, "{reach:?} {other:?}");
         }
     }
 }
