@@ -44,8 +44,7 @@ use status::ErrorStatus;
 /// for its task and its stream too.
 pub(crate) fn permission(call: &Call) -> Permission {
     let tool = Arc::clone(&call.tool);
-    let principal = call.caller.principal.clone();
-    Permission::of_some(principal, move |caller| tool.allow.permits(caller))
+    Permission::of_some(&call.caller, move |caller| tool.allow.permits(caller))
 }
 
 /// An outbox for the replies to so many requests, and its reader.
