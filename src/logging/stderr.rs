@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_full_pipe_that_does_not_block_gets_every_byte_once() {
         let (mut reader, mut writer, filled) = full_pipe();
-        let lines: String = (0..100_000).map(|line| format!("{line}\n")).collect();
+        let lines = (0..100_000).fold(String::new(), |lines, line| lines + &format!("{line}\n"));
         let written = std::thread::spawn({
             let lines = lines.clone();
             move || write_whole(&mut writer, lines.as_bytes())
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 
         let (mut reader, mut writer, filled) = full_pipe();
-        let written = std::thread::spawn(move || write_whole(&mut writer, &[b'y'; 1 << 20]));
+        let written = std::thread::spawn(move || write_whole(&mut writer, &vec![b'y'; 1 << 20]));
         reader.read_exact(&mut vec![0; filled]).unwrap();
         let mut next = [0];
         reader.read_exact(&mut next).unwrap();

@@ -171,6 +171,10 @@ type Case = (
     (&'static str, Option<&'static str>),
 );
 
+fn completed(reference: &Value, argument: &str) -> Value {
+    json!({"ref": reference, "argument": {"name": argument, "value": ""}})
+}
+
 fn cases() -> Vec<Case> {
     let call = |name: &str| json!({"name": name});
     let with = |name: &str, arguments: Value| json!({"name": name, "arguments": arguments});
@@ -258,19 +262,16 @@ fn cases() -> Vec<Case> {
         (
             "completion",
             "completion/complete",
-            json!({
-                "ref": {"type": "ref/prompt", "name": "greeting"},
-                "argument": {"name": "who", "value": "a"}
-            }),
+            completed(&json!({"type": "ref/prompt", "name": "greeting"}), "who"),
             ("ok", None),
         ),
         (
             "listed",
             "completion/complete",
-            json!({
-                "ref": {"type": "ref/resource", "uri": "x://rooms/{at}"},
-                "argument": {"name": "at", "value": ""}
-            }),
+            completed(
+                &json!({"type": "ref/resource", "uri": "x://rooms/{at}"}),
+                "at",
+            ),
             ("ok", None),
         ),
     ]

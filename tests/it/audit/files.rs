@@ -142,8 +142,8 @@ fn a_folder_that_is_gone_ends_calls_until_it_is_back() {
     fs::remove_dir_all(&place).unwrap();
     assert_refused(&call(), "without its folder");
     fs::create_dir(&place).unwrap();
-    let served = eventually(|| (call().status == 200).then_some(()));
-    assert!(served.is_some());
+    let recovered = eventually(|| (call().status == 200).then_some(()));
+    assert!(recovered.is_some());
     let all = eventually(|| {
         let all = [before.clone(), read(&log)].concat();
         let ends = of_event(&all, "end");

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 
 use super::disk::{assert_refused, ready, wait_for_failing};
 use super::{CLERK, auth, cases, check, of_event, serve, tools};
-use crate::metrics::monitor_of;
-use crate::support::{Client, ERAS, TestServer, eventually};
+use crate::metrics::{monitor_of, scrape, value};
+use crate::support::{Client, ERAS, Http, TestServer, eventually};
 
 /// More calls than fill a pipe, with the two lines of each.
 const MANY: usize = 400;
@@ -64,6 +65,46 @@ fn a_pipe_that_nobody_reads_holds_nothing_up_for_long() {
     };
     let all = eventually(|| Some(records(&server, 1)).filter(|all| fixed(all) == 2));
     check(&all.unwrap());
+}
+
+/// Waits until a request is answered, or until nothing can be written down.
+fn is_answered(server: &TestServer, http: &Http) -> bool {
+    let pause = Duration::from_millis(10);
+    http.socket().set_read_timeout(Some(pause)).unwrap();
+    let answered = eventually(|| match http.socket().peek(&mut [0]) {
+        Ok(_) => Some(true),
+        Err(_) => (ready(server).0 == 503).then_some(false),
+    });
+    answered.expect("an answer, or none for long")
+}
+
+#[test]
+fn a_client_that_leaves_before_its_request_is_written_down_has_ended_it() {
+    for era in ERAS {
+        let options = ["--audit-mode=required", "--metrics-listen=127.0.0.1:0"];
+        let server = serve(Path::new("stderr"), &options);
+        let monitor = monitor_of(&server);
+        let client = Client::new(&server, era, Some(CLERK));
+        let unread = server.ignore_log();
+        let has_left = (0..MANY).any(|_| {
+            let mut http = client.connect();
+            client.send_on(&mut http, &client.message(1, "tools/call", &long()));
+            !is_answered(&server, &http)
+        });
+        assert!(has_left, "{era:?}: the pipe is not full");
+        let is_noticed = || {
+            let samples = scrape(&monitor);
+            let eras = ["session", "stateless"].into_iter();
+            let series = eras.map(|era| format!("requests_in_flight{{era=\"{era}\"}}"));
+            let open: f64 = series.map(|series| value(&samples, &series)).sum();
+            (open < 0.5).then_some(())
+        };
+        assert!(eventually(is_noticed).is_some(), "{era:?}");
+        drop(unread);
+        let end = server.wait_for_log("cancelled by a lost connection");
+        let end: Value = serde_json::from_str(&end).unwrap();
+        assert_eq!(end["outcome"], "cancelled", "{era:?}: {end}");
+    }
 }
 
 #[test]
