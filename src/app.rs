@@ -7,6 +7,7 @@ mod throttle;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderName;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +52,8 @@ pub struct App {
     pub refusals: Refusals,
     /// What the log says of credentials that were refused.
     pub strangers: Pace,
+    /// What the log says of requests that were refused by their Host or Origin.
+    pub foreign: Pace,
     /// How often each client was wrong about its credential.
     pub throttle: Throttle,
     /// Cancelled when the server stops: no new work is taken.
@@ -80,6 +83,8 @@ pub struct Options {
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
     pub allowed_origins: Vec<Origin>,
+    /// Headers that may hold a token, beside `Authorization`.
+    pub credential_headers: Vec<HeaderName>,
     /// Whose word counts for where a request comes from.
     pub trusted_proxies: Vec<Cidr>,
     /// Never answer with an event stream.
@@ -115,6 +120,7 @@ impl Default for Options {
             public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            credential_headers: Vec::new(),
             trusted_proxies: Vec::new(),
             json_response: false,
             served: Served::Both,

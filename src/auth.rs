@@ -30,6 +30,7 @@ use serde_json::{Map, Value};
 
 pub use audience::Reach;
 pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented, WayIn};
+pub use bearer::Credential;
 pub use current::Current;
 pub use fetch::key_fetches;
 pub use file::Surroundings;
@@ -86,6 +87,12 @@ impl Caller {
     /// caller roles; where nobody needs a credential, nobody has any.
     pub fn is_guest(&self) -> bool {
         self.principal == Principal::Anonymous && !self.roles.is_empty()
+    }
+
+    /// Who vouches for it; empty for an anonymous caller.
+    pub fn issuer(&self) -> &str {
+        let identity = self.principal.identity();
+        identity.map_or("", |identity| identity.issuer.as_str())
     }
 
     /// Its subject; empty for an anonymous caller.

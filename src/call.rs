@@ -44,8 +44,7 @@ use status::ErrorStatus;
 /// for its task and its stream too.
 pub(crate) fn permission(call: &Call) -> Permission {
     let tool = Arc::clone(&call.tool);
-    let principal = call.caller.principal.clone();
-    Permission::of_some(principal, move |caller| tool.allow.permits(caller))
+    Permission::of_some(&call.caller, move |caller| tool.allow.permits(caller))
 }
 
 /// An outbox for the replies to so many requests, and its reader.
@@ -62,6 +61,8 @@ pub(super) struct From {
     pub(super) number: u64,
     pub(super) id: RequestId,
     pub(super) version: ProtocolVersion,
+    /// The digest of the id of its session.
+    pub(super) session: Option<String>,
     pub(super) outbox: Arc<Outbox>,
     /// From which level on the client hears the log; `None` hears nothing.
     pub(super) log_level: Option<Level>,
@@ -131,7 +132,7 @@ pub(super) fn start<K: Send + 'static>(
 /// What the executor is asked to run, and who hears of it.
 pub(super) fn prepare<K>(
     app: &Arc<App>,
-    from: From,
+    mut from: From,
     (call, input, trail): (Call, Input, Trail),
     keep: K,
 ) -> (CallRequest, Answering<K>) {
@@ -145,6 +146,7 @@ pub(super) fn prepare<K>(
             version: from.version,
             capabilities: client.capabilities,
             trace: client.trace,
+            session: from.session.take(),
         },
         input,
     };

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use http::HeaderName;
 
 use crate::audit;
 use crate::auth::Authenticator;
@@ -53,6 +54,8 @@ pub struct Config {
     pub allowed_hosts: Vec<HostName>,
     /// Origins allowed beside the server's own.
     pub allowed_origins: Vec<Origin>,
+    /// Headers that may hold a token, beside `Authorization`.
+    pub credential_headers: Vec<HeaderName>,
     /// Proxies whose word counts for where a request comes from.
     pub trusted_proxies: Vec<Cidr>,
     /// Protocol revisions to serve.
@@ -175,6 +178,7 @@ impl Config {
             public_url: network.public_url,
             allowed_hosts: access.allowed_host,
             allowed_origins: access.allowed_origin,
+            credential_headers: access.credential_header,
             trusted_proxies: network.trusted_proxy,
             eras: serve.eras,
             sessions,

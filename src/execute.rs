@@ -155,6 +155,8 @@ pub struct Origin {
     pub capabilities: ClientCapabilities,
     /// The trace that the request belongs to.
     pub trace: Option<TraceContext>,
+    /// The digest of the id of its session.
+    pub session: Option<String>,
 }
 
 /// What ends a call early, besides its deadline.

@@ -79,8 +79,13 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// True for the origin of the server that is asked as `host`, the value of a Host header. The
-    /// scheme is not compared: a proxy in front may speak TLS.
+    /// How its page was fetched, such as `https`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// True for an origin of the server that is asked as `host`, the value of a Host header, whether or
+    /// not it is asked over TLS.
     pub fn is_of(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         self.authority == without_implied_port(&self.scheme, &host)

@@ -4,8 +4,8 @@
 //! the endpoint its content type, its body, its era. Nothing is read or allocated for a request
 //! before the checks in front of it have passed.
 //!
-//! One place guards every route, with an explicit list of public paths, so that a new route is
-//! guarded by construction.
+//! One place guards every route, and [`routes`] lists which are public, so that a new route is guarded by
+//! construction.
 
 mod admission;
 mod answer;
@@ -21,8 +21,8 @@ mod legacy;
 mod metadata;
 mod modern;
 mod monitor;
-mod public;
 mod reply;
+mod routes;
 mod subscriptions;
 mod task;
 
@@ -37,6 +37,7 @@ use http::{HeaderValue, Method};
 
 pub use connection::{Connection, Cut, Delivery, Link};
 pub use monitor::{Report, monitor};
+pub use routes::{Guarded, Page, Public};
 
 use admission::Admitted;
 
@@ -71,7 +72,7 @@ pub async fn serve(
     }
     let is_head = *request.method() == Method::HEAD;
     let response = match admission::admit(&app, &connection, &request) {
-        Ok(Admitted::Public(public)) => public.serve(&app, &request),
+        Ok(Admitted::Public(public)) => serve_public(public, &app, &request),
         Ok(Admitted::Caller(caller)) => route(app, Visitor { caller, connection }, request).await,
         Ok(Admitted::Stranger(presented)) => {
             let path = request.uri().path();
@@ -102,9 +103,17 @@ fn shared(response: Response, page: Option<HeaderValue>) -> Response {
     }
 }
 
+fn serve_public(public: Public, app: &App, request: &Request) -> Response {
+    match public {
+        Public::Healthz => reply::read_only(request, monitor::healthz),
+        Public::Readyz => reply::read_only(request, || monitor::readyz(app)),
+        Public::Metadata => metadata::serve(app, request),
+    }
+}
+
 async fn route(app: Arc<App>, visitor: Visitor, request: Request) -> Response {
-    match endpoint::at(&app.options.path, request.uri().path()) {
-        Some(endpoint) => endpoint::serve(app, endpoint, visitor, request).await,
-        None => monitor::not_found(),
+    match Guarded::at(&app.options.path, request.uri().path()) {
+        Some(Guarded::Endpoint) => endpoint::serve(app, visitor, request).await,
+        None => reply::not_found(),
     }
 }

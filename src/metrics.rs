@@ -96,6 +96,8 @@ label! {
         Closed = "closed",
         /// The credential ended.
         Revoked = "revoked",
+        /// It was opened without a credential, and the session belongs to somebody by now.
+        Claimed = "claimed",
     }
 }
 

@@ -114,7 +114,7 @@ pub struct Statistics {
 #[derive(Debug)]
 pub struct Writer {
     outputs: Arc<Outputs>,
-    principal: Principal,
+    caller: Arc<Caller>,
     file: tokio::fs::File,
     /// Taken when it is kept.
     path: Option<TempPath>,
@@ -140,17 +140,17 @@ impl Outputs {
         }
     }
 
-    /// Begins an output of a call of this principal.
+    /// Begins an output of a call of this caller.
     ///
     /// # Errors
     ///
     /// The operating system's, when there can be no file.
-    pub fn begin(self: &Arc<Self>, principal: &Principal) -> io::Result<Writer> {
+    pub fn begin(self: &Arc<Self>, caller: &Arc<Caller>) -> io::Result<Writer> {
         let folder = self.folder()?;
         let (file, path) = tempfile::NamedTempFile::new_in(folder.path())?.into_parts();
         Ok(Writer {
             outputs: Arc::clone(self),
-            principal: principal.clone(),
+            caller: Arc::clone(caller),
             file: tokio::fs::File::from_std(file),
             path: Some(path),
             bytes: 0,
@@ -324,7 +324,7 @@ impl Writer {
         if self.bytes + bytes > MAX_OUTPUT {
             return Err(NoRoom);
         }
-        self.outputs.reserve(&self.principal, bytes)?;
+        self.outputs.reserve(&self.caller.principal, bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -366,11 +366,11 @@ impl Writer {
         let permission = {
             let tool = Arc::clone(tool);
             let allows = move |caller: &Caller| tool.allow.permits(caller);
-            Permission::of_some(self.principal.clone(), allows)
+            Permission::of_some(&self.caller, allows)
         };
         let kept = Kept {
             uri: uri.clone(),
-            principal: self.principal.clone(),
+            principal: self.caller.principal.clone(),
             permission,
             reading: Reading {
                 tool: Arc::new(tool.reading(file.to_path_buf(), &media, secrets)),
@@ -389,7 +389,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let mut state = self.outputs.state.lock();
-        state.give_back(&self.principal, self.bytes);
+        state.give_back(&self.caller.principal, self.bytes);
     }
 }
 

@@ -28,7 +28,6 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::app::{App, Listeners, Options, Refusals, Throttle};
 use crate::audit::{self, Audit};
@@ -170,6 +169,7 @@ impl Server {
             metrics: Arc::new(metrics),
             refusals: Refusals::default(),
             strangers: Pace::default(),
+            foreign: Pace::default(),
             throttle: Throttle::default(),
             draining: CancellationToken::new(),
             tasks,
@@ -222,11 +222,10 @@ impl Server {
         )
         .encrypted(self.renewal.as_ref().map(Renewal::tls));
         // It goes on answering while the server drains.
-        let router = http::monitor(Arc::clone(&self.app), self.debug_sessions);
+        let app = Arc::clone(&self.app);
         let monitor = Connections::new(
-            move |connection, mut request| {
-                request.extensions_mut().insert(connection);
-                router.clone().oneshot(request)
+            move |connection, request| {
+                http::monitor(Arc::clone(&app), self.debug_sessions, connection, request)
             },
             self.timeouts,
             self.limits.monitor,
@@ -364,6 +363,7 @@ fn options(config: &Config) -> Options {
         public_url: config.public_url.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
+        credential_headers: config.credential_headers.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         served: match config.eras {
             Eras::Both => Served::Both,

@@ -15,6 +15,8 @@ pub mod store;
 
 mod activity;
 mod asked;
+mod id;
+mod owner;
 mod registry;
 mod shards;
 mod tombstones;
@@ -24,17 +26,13 @@ mod atomic {
     pub(super) use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 }
 
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use crate::auth::Principal;
 use crate::changes::{Listener, Mark};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::RequestKey;
@@ -49,62 +47,18 @@ use statistics::LookupFailure;
 
 pub use activity::Millis;
 pub use asked::Outcome;
+pub use id::SessionId;
+pub use owner::{Bucket, Entrant, Owner};
 pub use store::{NoRoom, Refused, SessionStore};
-
-/// A session id: 128 random bits, written as a UUID in lower case, the only form that is ever
-/// handed out or accepted. No bits are given up for the version of the UUID.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(Uuid);
-
-impl SessionId {
-    #[expect(
-        clippy::expect_used,
-        reason = "without random bits there can be no sessions"
-    )]
-    fn random() -> Self {
-        let mut bits = [0; 16];
-        getrandom::fill(&mut bits).expect("the system has random bits");
-        Self(Uuid::from_bytes(bits))
-    }
-
-    /// Reads an id as it was handed out; `None` for every other text.
-    pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == uuid::fmt::Hyphenated::LENGTH)
-            .then(|| Uuid::try_parse(text).ok())
-            .flatten()
-            .map(Self)
-            .filter(|id| id.expose() == text)
-    }
-
-    /// The text for the `Mcp-Session-Id` header. Not for logs: the id is a credential.
-    pub fn expose(self) -> String {
-        self.0.to_string()
-    }
-}
-
-/// The first eight digits: enough to follow a session through a log, too few to use it.
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0.as_fields().0)
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// What is known of a session from its `initialize`.
 #[derive(Debug, Clone)]
 pub struct SessionInfo {
-    /// Who opened it; every request in it must come from the same principal.
-    pub owner: Principal,
+    /// Who opened it. Whose it is by now, [`Session::owner`] says.
+    pub opener: Owner,
     /// The toolset whose endpoint it was opened at; `None` for that of all tools. Every request in
     /// it must come there.
     pub toolset: Option<Arc<str>>,
-    /// With which other sessions it shares a limit; `None` counts for the limit of all only.
-    pub bucket: Option<Bucket>,
     /// The negotiated version.
     pub version: ProtocolVersion,
     /// The client's own name and version, for logs only; at most 64 characters.
@@ -113,40 +67,6 @@ pub struct SessionInfo {
     pub capabilities: ClientCapabilities,
     /// What changes from then on it is told, as soon as it listens.
     pub since: Mark,
-}
-
-/// Who comes with the id of a session, and where. A session is there only for its own.
-#[derive(Debug, Clone, Copy)]
-pub struct Entrant<'a> {
-    /// Whom the credential stands for.
-    pub principal: &'a Principal,
-    /// The toolset whose endpoint is asked.
-    pub toolset: Option<&'a str>,
-}
-
-/// At the endpoint of all tools.
-impl<'a> From<&'a Principal> for Entrant<'a> {
-    fn from(principal: &'a Principal) -> Self {
-        Self {
-            principal,
-            toolset: None,
-        }
-    }
-}
-
-impl Entrant<'_> {
-    fn is_at_home(self, session: &SessionInfo) -> bool {
-        session.owner == *self.principal && session.toolset.as_deref() == self.toolset
-    }
-}
-
-/// What the limit of sessions per principal counts by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Bucket {
-    /// The principal of a verified credential.
-    Principal(Principal),
-    /// The address of a caller without a credential; `None` if it has none, as on a Unix socket.
-    Address(Option<IpAddr>),
 }
 
 /// Why a session ended.
@@ -240,6 +160,8 @@ impl From<Expiry> for EndReason {
 pub struct Session {
     id: SessionId,
     info: SessionInfo,
+    /// Who came with a credential first, if it was opened without one.
+    claimant: OnceLock<Box<Owner>>,
     created: Millis,
     activity: Activity,
     place: Place,
@@ -262,6 +184,7 @@ struct Running {
     /// Set when the client can answer nothing any more.
     is_deaf: bool,
     ended: Option<CancellationToken>,
+    claimed: Option<CancellationToken>,
     calls: Vec<RunningCall>,
     /// What the client was asked; `None` if that was nothing.
     asked: Option<Box<Asked>>,
@@ -285,6 +208,7 @@ impl Session {
         Self {
             id,
             info,
+            claimant: OnceLock::new(),
             created,
             activity,
             place,
@@ -306,6 +230,22 @@ impl Session {
     /// What its `initialize` said.
     pub fn info(&self) -> &SessionInfo {
         &self.info
+    }
+
+    /// Whose it is: who opened it, or who claimed it since.
+    pub fn owner(&self) -> &Owner {
+        self.claimant.get().map_or(&self.info.opener, Box::as_ref)
+    }
+
+    /// A token that is cancelled when the first principal with a credential claims the session; at once
+    /// if one has.
+    pub fn claimed(&self) -> CancellationToken {
+        let mut running = self.running.lock();
+        let token = running.claimed.get_or_insert_default().clone();
+        if self.claimant.get().is_some() {
+            token.cancel();
+        }
+        token
     }
 
     /// A token that is cancelled when the session ends, for whatever reason; at once if it has.
@@ -449,6 +389,14 @@ impl Session {
         let running = self.running.lock();
         let matching = running.calls.iter().filter(|call| call.key == *key);
         matching.map(|call| call.cancel.cancel()).count()
+    }
+
+    /// Tells those who listen without a credential that the session is not theirs any more.
+    fn tell_claim(&self) {
+        let token = self.running.lock().claimed.take();
+        if let Some(token) = token {
+            token.cancel();
+        }
     }
 
     /// Tells everything that runs in the session of its end.

@@ -282,7 +282,7 @@ mod tests {
             ask_timeout: Duration::from_secs(10),
         });
         let owner = Owner {
-            permission: Permission::of(Principal::Anonymous),
+            permission: Permission::of(&nobody()),
             bucket: None,
         };
         let created = tasks.create(owner, Duration::from_secs(5), CancellationToken::new());

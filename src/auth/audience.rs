@@ -29,6 +29,14 @@ impl Reach {
             }
         }
     }
+
+    /// Whether all that another one is good for belongs to it.
+    pub fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Server => *self == Self::Server,
+            Self::Toolsets(names) => names.iter().all(|name| self.includes(Some(name))),
+        }
+    }
 }
 
 /// For whom tokens must be.
@@ -122,9 +130,8 @@ mod tests {
         Audiences::new(&named, server).reach(claims.as_object().unwrap())
     }
 
-    fn toolsets(names: &[&str]) -> Option<Reach> {
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        Some(Reach::Toolsets(names))
+    fn toolsets(names: &[&str]) -> Reach {
+        Reach::Toolsets(names.iter().map(|&name| name.to_owned()).collect())
     }
 
     #[test]
@@ -135,11 +142,14 @@ mod tests {
             (json!("HTTPS://MCP.Example.com/mcp"), whole.clone()),
             (json!("https://mcp.example.com:443/mcp"), whole.clone()),
             (json!(["https://other.example", SERVER]), whole.clone()),
-            (json!(format!("{SERVER}/ops")), toolsets(&["ops"])),
-            (json!("https://MCP.example.com/mcp/ops"), toolsets(&["ops"])),
+            (json!(format!("{SERVER}/ops")), Some(toolsets(&["ops"]))),
+            (
+                json!("https://MCP.example.com/mcp/ops"),
+                Some(toolsets(&["ops"])),
+            ),
             (
                 json!([format!("{SERVER}/ops"), format!("{SERVER}/git")]),
-                toolsets(&["ops", "git"]),
+                Some(toolsets(&["ops", "git"])),
             ),
             (json!([format!("{SERVER}/ops"), SERVER]), whole),
             (json!("https://mcp.example.com/MCP"), None),
@@ -176,9 +186,9 @@ mod tests {
             (&["mcp"], Some(SERVER), "MCP", None),
             (&["mcp"], Some(SERVER), SERVER, None),
             (&["mcp"], Some(SERVER), ops, None),
-            (&[ops], Some(SERVER), ops, toolsets(&["ops"])),
+            (&[ops], Some(SERVER), ops, Some(toolsets(&["ops"]))),
             (&[ops], Some(SERVER), SERVER, None),
-            (&[SERVER], Some(SERVER), ops, toolsets(&["ops"])),
+            (&[SERVER], Some(SERVER), ops, Some(toolsets(&["ops"]))),
             // Nobody knows that it is a part of anything.
             (&[ops], None, ops, Some(Reach::Server)),
             (&[SERVER], None, ops, None),
@@ -194,7 +204,7 @@ mod tests {
         for (audience, expected) in [
             ("https://mcp.example.com", Some(Reach::Server)),
             ("https://mcp.example.com/", Some(Reach::Server)),
-            ("https://mcp.example.com/ops", toolsets(&["ops"])),
+            ("https://mcp.example.com/ops", Some(toolsets(&["ops"]))),
             ("https://mcp.example.com//", None),
             ("https://mcp.example.com?", None),
         ] {
@@ -207,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_part_is_not_the_whole() {
-        let one = Reach::Toolsets(vec!["ops".to_owned()]);
+        let one = toolsets(&["ops"]);
         let cases = [
             (&Reach::Server, None, true),
             (&Reach::Server, Some("ops"), true),
@@ -217,6 +227,18 @@ mod tests {
         ];
         for (reach, toolset, expected) in cases {
             assert_eq!(reach.includes(toolset), expected, "{reach:?} {toolset:?}");
+        }
+        let both = toolsets(&["ops", "git"]);
+        let cases = [
+            (&Reach::Server, &Reach::Server, true),
+            (&Reach::Server, &one, true),
+            (&one, &Reach::Server, false),
+            (&one, &one, true),
+            (&one, &both, false),
+            (&both, &one, true),
+        ];
+        for (reach, other, expected) in cases {
+            assert_eq!(reach.covers(other), expected, "{reach:?} {other:?}");
         }
     }
 }

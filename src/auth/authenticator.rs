@@ -16,7 +16,7 @@ use super::introspection::Introspection;
 use super::issuer::TrustedIssuer;
 use super::jwt::{self, MAX_TOKEN_BYTES};
 use super::tokens::Tokens;
-use super::{AuthError, Caller, Issuer, Principal, TokenError, bearer};
+use super::{AuthError, Caller, Credential, Issuer, Principal, TokenError, bearer};
 use crate::document::{Diagnostic, LoadError};
 use crate::redact::Redactor;
 use crate::secret::{Secret, SecretDigest};
@@ -124,7 +124,7 @@ impl Authenticator {
     /// ```
     /// use std::path::Path;
     /// use std::time::SystemTime;
-    /// use mcp_serve::auth::{AuthError, Authenticator, Surroundings};
+    /// use mcp_serve::auth::{AuthError, Authenticator, Credential, Surroundings};
     /// use mcp_serve::secret::Secret;
     ///
     /// let file = Secret::new("
@@ -138,7 +138,8 @@ impl Authenticator {
     ///     Authenticator::auth_file(&file, Path::new("auth.yaml"), &around, now)?;
     /// assert!(warnings.is_empty());
     ///
-    /// let refused = authenticator.look_up(Some(b"Bearer guessed"), now);
+    /// let guessed = Credential::of_authorization([b"Bearer guessed".as_slice()]);
+    /// let refused = authenticator.look_up(guessed, now);
     /// assert_eq!(refused.unwrap_err(), AuthError::Invalid);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -231,20 +232,20 @@ impl Authenticator {
         Some(&self.credentials()?.inputs)
     }
 
-    /// Looks up the value of an `Authorization` header, at this time of the wall clock, which is the
-    /// one that issuers go by.
+    /// Looks up what a request presents, at this time of the wall clock, which is the one that issuers
+    /// go by.
     ///
     /// # Errors
     ///
     /// [`AuthError`], of which the client learns no more than RFC 6750 says.
     pub fn look_up<'a>(
         &self,
-        authorization: Option<&'a [u8]>,
+        credential: Credential<'a>,
         now: SystemTime,
     ) -> Result<Known<'a>, AuthError> {
         match &self.0 {
             Rule::Open(anonymous) => Ok(Known::Caller(Arc::clone(anonymous))),
-            Rule::Credentials(credentials) => credentials.look_up(authorization, now),
+            Rule::Credentials(credentials) => credentials.look_up(credential, now),
         }
     }
 
@@ -319,14 +320,13 @@ impl Credentials {
 
     fn look_up<'a>(
         &self,
-        authorization: Option<&'a [u8]>,
+        credential: Credential<'a>,
         now: SystemTime,
     ) -> Result<Known<'a>, AuthError> {
-        let Some(authorization) = authorization else {
+        let Some(token) = credential.token()? else {
             let anonymous = self.anonymous.clone();
             return anonymous.map(Known::Caller).ok_or(AuthError::Missing);
         };
-        let token = bearer::token(authorization)?;
         let digest = SecretDigest::of(token.as_bytes());
         if let Some(caller) = self.tokens.get(&digest) {
             return if caller.is_expired(now) {

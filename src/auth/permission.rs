@@ -3,36 +3,41 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Caller, Principal};
+use super::{Caller, Principal, Reach};
 
-/// Which callers may see something: those of one principal whose credential still allows it. Two
-/// credentials of one principal need not allow the same.
+/// Which callers may see something: those of one principal whose credential still allows it, and is
+/// good for as much as the one that it comes from. Two credentials of one principal need not allow the
+/// same.
 #[derive(Clone)]
 pub struct Permission {
     principal: Principal,
+    reach: Reach,
     allows: Arc<dyn Fn(&Caller) -> bool + Send + Sync>,
 }
 
 impl Permission {
-    /// What this principal may see with each of its credentials.
-    pub fn of(principal: Principal) -> Self {
-        Self::of_some(principal, |_| true)
+    /// What comes of this caller, for all credentials of its principal.
+    pub fn of(caller: &Caller) -> Self {
+        Self::of_some(caller, |_| true)
     }
 
-    /// What this principal may see with those of its credentials that are allowed to.
+    /// What comes of this caller, for those of the credentials that are allowed to see it.
     pub fn of_some(
-        principal: Principal,
+        caller: &Caller,
         allows: impl Fn(&Caller) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
-            principal,
+            principal: caller.principal.clone(),
+            reach: caller.reach.clone(),
             allows: Arc::new(allows),
         }
     }
 
     /// Whether a caller may see it.
     pub fn permits(&self, caller: &Caller) -> bool {
-        caller.principal == self.principal && (self.allows)(caller)
+        caller.principal == self.principal
+            && caller.reach.covers(&self.reach)
+            && (self.allows)(caller)
     }
 }
 
@@ -56,13 +61,21 @@ mod tests {
             roles: roles.iter().map(ToString::to_string).collect(),
             ..Caller::new(Principal::user(Issuer::AuthFile, subject, None))
         };
-        let alice = caller("alice", &[]).principal;
-        let any = Permission::of(alice.clone());
-        let dba = Permission::of_some(alice, |caller| caller.roles.contains(&"dba".to_owned()));
+        let alice = caller("alice", &[]);
+        let any = Permission::of(&alice);
+        let dba = Permission::of_some(&alice, |caller| caller.roles.contains(&"dba".to_owned()));
         let cases = [
             (caller("alice", &["dba"]), true, true),
             (caller("alice", &["clerk"]), true, false),
             (caller("bob", &["dba"]), false, false),
+            (
+                Caller {
+                    reach: Reach::Toolsets(vec!["ops".to_owned()]),
+                    ..caller("alice", &["dba"])
+                },
+                false,
+                false,
+            ),
         ];
         for (caller, by_principal, by_role) in cases {
             assert_eq!(any.permits(&caller), by_principal, "{caller:?}");

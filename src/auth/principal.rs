@@ -39,7 +39,7 @@ pub enum Issuer {
 }
 
 impl Issuer {
-    /// The name in the audit log.
+    /// The name in the audit log, and for tools.
     pub fn as_str(&self) -> &str {
         match self {
             Self::TokenFile => "token_file",

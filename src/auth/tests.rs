@@ -15,7 +15,8 @@ fn authenticate(
     header: Option<&[u8]>,
     now: SystemTime,
 ) -> Result<Arc<Caller>, AuthError> {
-    match authenticator.look_up(header, now)? {
+    let credential = Credential::of_authorization(header);
+    match authenticator.look_up(credential, now)? {
         Known::Caller(caller) => Ok(caller),
         Known::Nothing(_) => Err(AuthError::Unavailable),
     }

@@ -22,11 +22,16 @@ use crate::stream::{Outbox, Reply};
 /// What a client is told whose session is used as often at once as it can be.
 pub(crate) const CROWDED: &str = "Too many requests of this session are open; try again later";
 
+/// What a client is told whose principal has as many sessions as one may.
+pub(crate) const TOO_MANY_SESSIONS: &str =
+    "Too many sessions are open already; end some, or try again later";
+
 /// The error of a call that its session refuses, where that has no status of its own; `gone` if the
 /// session ended meanwhile.
 pub(crate) fn refused(refused: Refused, gone: impl FnOnce() -> ErrorObject) -> ErrorObject {
     match refused {
         Refused::Crowded => ErrorObject::new(INTERNAL_ERROR, CROWDED),
+        Refused::PrincipalFull => ErrorObject::new(INTERNAL_ERROR, TOO_MANY_SESSIONS),
         Refused::NotFound => gone(),
     }
 }
@@ -174,6 +179,7 @@ impl Peer<'_> {
             number,
             id,
             version: self.context.version,
+            session: self.session.map(|guard| guard.session().id().digest()),
             outbox,
             log_level,
             resumes: self.resumes,

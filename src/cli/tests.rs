@@ -65,6 +65,7 @@ fn values_are_read() {
         "--json-response=false",
         "--allowed-host=MCP.example.com,[::1]",
         "--allowed-origin=https://App.example.com:443",
+        "--credential-header=X-Api-Key,api-token",
     ])
     .unwrap();
     let listen: Vec<String> = parsed
@@ -94,6 +95,8 @@ fn values_are_read() {
     assert_eq!(parsed.cli.access.allowed_host, hosts);
     let origin = parsed.cli.access.allowed_origin[0].to_string();
     assert_eq!(origin, "https://app.example.com");
+    let headers = parsed.cli.access.credential_header;
+    assert_eq!(headers, ["x-api-key", "api-token"]);
 }
 
 #[test]
@@ -135,6 +138,13 @@ fn wrong_values_say_what_is_right() {
         ("--path=/.well-known/x", "is taken by the server itself"),
         ("--allowed-host=example.com:80", "try mcp.example.com"),
         ("--allowed-host=*", "try mcp.example.com"),
+        (
+            "--credential-header=X-Api-Key:",
+            "is not the name of a header",
+        ),
+        ("--credential-header=", "is not the name of a header"),
+        ("--credential-header=Cookie", "a meaning of its own"),
+        ("--credential-header=Mcp-Session-Id", "a meaning of its own"),
         (
             "--allowed-origin=example.com",
             "try https://app.example.com",

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use http::HeaderName;
 
 use crate::units;
 
@@ -24,6 +25,46 @@ pub(super) fn heartbeat(text: &str) -> Result<Duration, String> {
 /// A path that is not empty: an empty variable is a mistake, not a wish for the default.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     NonEmptyStringValueParser::new().map(PathBuf::from)
+}
+
+/// Headers that say something else, and those that a browser adds by itself: what it sends for any page
+/// says nothing of who wants it.
+const NO_CREDENTIALS: [&str; 17] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "last-event-id",
+    "origin",
+    "referer",
+    "te",
+    "traceparent",
+    "transfer-encoding",
+    "user-agent",
+    "x-forwarded-for",
+];
+
+/// How the names of further ones begin.
+const NO_CREDENTIAL_PREFIXES: [&str; 3] = ["access-control-", "mcp-", "sec-"];
+
+/// A header that may hold a credential.
+pub(super) fn credential_header(text: &str) -> Result<HeaderName, String> {
+    let name = HeaderName::try_from(text)
+        .map_err(|_| format!("\"{text}\" is not the name of a header, try X-Api-Key"))?;
+    let mut prefixes = NO_CREDENTIAL_PREFIXES.into_iter();
+    if NO_CREDENTIALS.contains(&name.as_str())
+        || prefixes.any(|prefix| name.as_str().starts_with(prefix))
+    {
+        return Err(format!(
+            "\"{text}\" is a header with a meaning of its own, try X-Api-Key"
+        ));
+    }
+    Ok(name)
 }
 
 /// Where to listen.

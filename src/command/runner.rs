@@ -134,6 +134,7 @@ fn request(call: Call, executor: &Executor) -> CallRequest {
             version: VERSION,
             capabilities: capabilities(call.client.is_some()),
             trace: None,
+            session: None,
         },
         input: match call.client {
             Some(client) => Input::Live(client),

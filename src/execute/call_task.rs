@@ -385,7 +385,7 @@ impl CallTask {
 
     /// All of an output goes into a file beyond what a result holds.
     fn spill(&self) -> Beyond {
-        Beyond::Spill(Spill::new(&self.outputs, &self.caller.principal))
+        Beyond::Spill(Spill::new(&self.outputs, &self.caller))
     }
 
     async fn stopped(&self) -> Stopped {

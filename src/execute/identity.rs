@@ -21,11 +21,13 @@ pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(OsS
 pub(super) fn variables(call: &CallTask) -> Vec<(OsString, OsString)> {
     let (caller, from) = (&call.caller, &call.from);
     let mut variables = vec![
+        ("MCP_CALLER_ISSUER", caller.issuer().to_owned()),
         ("MCP_CALLER_SUBJECT", caller.subject().to_owned()),
         ("MCP_CALLER_TENANT", caller.tenant().to_owned()),
         ("MCP_CALLER_SCOPES", caller.scopes_text()),
         (CALL_NUMBER, call.number.to_string()),
         ("MCP_TOOL_NAME", call.tool.name.clone()),
+        ("MCP_SESSION_HASH", from.session.clone().unwrap_or_default()),
         ("MCP_PROTOCOL_VERSION", from.version.as_str().to_owned()),
         (
             "MCP_CLIENT_CAPABILITIES",

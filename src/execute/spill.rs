@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::kept::Overflow;
-use crate::auth::Principal;
+use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::outputs::{Outputs, Writer};
 use crate::protocol::content::Uri;
@@ -15,7 +15,7 @@ use crate::redact::Redactor;
 #[derive(Debug)]
 pub(super) struct Spill {
     outputs: Arc<Outputs>,
-    principal: Principal,
+    caller: Arc<Caller>,
     writer: Option<Writer>,
     /// What is not written yet.
     waiting: Vec<u8>,
@@ -23,10 +23,10 @@ pub(super) struct Spill {
 
 impl Spill {
     /// Nothing has arrived.
-    pub(super) fn new(outputs: &Arc<Outputs>, principal: &Principal) -> Self {
+    pub(super) fn new(outputs: &Arc<Outputs>, caller: &Arc<Caller>) -> Self {
         Self {
             outputs: Arc::clone(outputs),
-            principal: principal.clone(),
+            caller: Arc::clone(caller),
             writer: None,
             waiting: Vec::new(),
         }
@@ -41,7 +41,7 @@ impl Spill {
         let (writer, before) = if let Some(writer) = &mut self.writer {
             (writer, [].as_slice())
         } else {
-            let begun = self.outputs.begin(&self.principal);
+            let begun = self.outputs.begin(&self.caller);
             let begun = begun.map_err(|error| not_kept(&error))?;
             (self.writer.insert(begun), before)
         };

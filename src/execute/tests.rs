@@ -72,6 +72,7 @@ fn call(executor: &Executor, tools: &str) -> CallRequest {
             version: ProtocolVersion::V2025_11_25,
             capabilities: ClientCapabilities::default(),
             trace: None,
+            session: None,
         },
         input: Input::Nobody("nobody listens"),
     }

@@ -8,17 +8,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::public::Public;
+use super::routes::{Page, Public};
 use super::{Connection, challenge, endpoint, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::{AuthError, Caller, Known, Presented, Reach};
+use crate::auth::{AuthError, Caller, Credential, Known, Presented, Reach};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
@@ -29,7 +28,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug)]
 pub(super) enum Admitted<'r> {
     /// Something that everybody may ask.
-    Public(Public<'r>),
+    Public(Public),
     /// Anything else, by this caller.
     Caller(Arc<Caller>),
     /// Anything else, by somebody of whom nothing is known yet.
@@ -48,10 +47,8 @@ pub(super) fn admit<'r>(
     request: &'r Request,
 ) -> Result<Admitted<'r>, Response> {
     let public = Public::at(request.uri().path());
-    if !public.is_some_and(Public::is_health) {
-        check(request, connection, &app.options)
-            .map_err(|refusal| refuse(refusal, request.headers()))?;
-    }
+    let is_health = public.is_some_and(Public::is_health);
+    check_place(app, connection, request, is_health)?;
     if let Some(public) = public {
         return Ok(Admitted::Public(public));
     }
@@ -67,6 +64,22 @@ pub(super) fn admit<'r>(
         }
         Err(error) => Err(unknown(app, connection, request, error)),
     }
+}
+
+/// Lets a request through that comes from a place which may call, and one for the health of the server
+/// from anywhere.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+fn check_place(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+    is_health: bool,
+) -> Result<(), Response> {
+    let checked = match check_framing(request.headers()) {
+        Ok(()) if !is_health => check(request, connection, &app.options),
+        framed => framed,
+    };
+    checked.map_err(|refusal| refuse(app, refusal, request.headers()))
 }
 
 /// Finds out whom a token stands for that nobody knows yet, who asks for what is at a path.
@@ -133,24 +146,20 @@ fn note(app: &App, reason: &str, connection: &Connection) {
     tracing::info!(client, reason, held_back, "credential refused");
 }
 
-/// Lets a request for metrics through, or answers it: no web page may read them.
-pub(super) async fn admit_reader(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let connection = request.extensions().get::<Connection>();
-    if !Public::at(request.uri().path()).is_some_and(Public::is_health)
-        && let Err(refusal) = check(
-            &request,
-            connection.unwrap_or(&Connection::default()),
-            &app.options,
-        )
-    {
-        let response = refuse(refusal, request.headers());
-        return unread(response, request).await;
-    }
-    next.run(request).await
+/// Lets an operator look at a page, and no page of the web.
+///
+/// # Errors
+///
+/// The answer to a request that is refused, whose body nobody has read.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+pub(super) fn admit_operator(
+    app: &App,
+    connection: &Connection,
+    request: &Request,
+    page: Option<Page>,
+) -> Result<(), Response> {
+    let is_health = page.is_some_and(Page::is_health);
+    check_place(app, connection, request, is_health)
 }
 
 /// Whether a request may come from the page that sends it, and under the name of this server.
@@ -162,7 +171,7 @@ pub(super) fn is_allowed(app: &App, connection: &Connection, request: &Request) 
 fn check(request: &Request, connection: &Connection, options: &Options) -> Result<(), Refusal> {
     let local = connection.local.map(|address| address.ip());
     let host = check_host(request.headers(), request.uri(), local, options)?;
-    check_origin(request.headers(), host, options)
+    check_origin(request.headers(), host, connection.is_encrypted, options)
 }
 
 /// Answers a request whose body nobody read.
@@ -173,13 +182,18 @@ pub(super) async fn unread(response: Response, request: Request) -> Response {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
+    BadFraming,
     BadHost,
     ForeignHost,
     ForeignOrigin,
 }
 
-fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
+fn refuse(app: &App, refusal: Refusal, headers: &HeaderMap) -> Response {
     let (status, message) = match refusal {
+        Refusal::BadFraming => (
+            StatusCode::BAD_REQUEST,
+            "Invalid request: a Transfer-Encoding is chunked and nothing else",
+        ),
         Refusal::BadHost => (
             StatusCode::BAD_REQUEST,
             "Invalid request: exactly one valid Host header is needed",
@@ -193,16 +207,29 @@ fn refuse(refusal: Refusal, headers: &HeaderMap) -> Response {
             "Invalid request: this Origin may not call; the server's --allowed-origin names those that may",
         ),
     };
-    if refusal != Refusal::BadHost {
+    if matches!(refusal, Refusal::ForeignHost | Refusal::ForeignOrigin)
+        && let Some(held_back) = app.foreign.pass(Instant::now())
+    {
         let shown = |name: &HeaderName| {
             let value = headers
                 .get(name)
                 .map(|value| String::from_utf8_lossy(value.as_bytes()));
             value.map(|value| excerpt(&value).into_owned())
         };
-        tracing::warn!(host = ?shown(&HOST), origin = ?shown(&ORIGIN), "refused by Host or Origin");
+        let (host, origin) = (shown(&HOST), shown(&ORIGIN));
+        tracing::warn!(host, origin, held_back, "refused by Host or Origin");
     }
     reply::refusal(status, headers, message)
+}
+
+/// Checks that everybody in front reads the same body: hyper takes `chunked` also behind other codings.
+fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::BadFraming),
+    }
 }
 
 /// Checks that the request names a host that is served here, and returns it.
@@ -239,8 +266,23 @@ fn is_served(host: &HostName, local: Option<IpAddr>, options: &Options) -> bool 
     is_here || host.is_loopback() || options.allowed_hosts.contains(host)
 }
 
+/// How pages of this server are fetched, as far as it is known: a proxy in front may encrypt, and says
+/// so nowhere that could be trusted. So what counts is what the operator says.
+fn scheme<'o>(host: &str, is_encrypted: bool, options: &'o Options) -> Option<&'o str> {
+    if is_encrypted {
+        return Some("https");
+    }
+    let public = options.public_url.as_ref()?.origin();
+    public.is_of(host).then(|| public.scheme())
+}
+
 /// Checks that a browser sends the request for a page that may call.
-fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<(), Refusal> {
+fn check_origin(
+    headers: &HeaderMap,
+    host: &str,
+    is_encrypted: bool,
+    options: &Options,
+) -> Result<(), Refusal> {
     let origin = headers::single(headers, &ORIGIN).map_err(|_| Refusal::ForeignOrigin)?;
     let Some(origin) = origin else {
         let cross_site = headers
@@ -253,7 +295,10 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
         };
     };
     let origin: Origin = origin.parse().map_err(|_| Refusal::ForeignOrigin)?;
-    if origin.is_of(host) || options.allowed_origins.contains(&origin) {
+    // Whoever is on the way can make up a page of `http`.
+    let is_own = origin.is_of(host)
+        && scheme(host, is_encrypted, options).is_none_or(|scheme| scheme == origin.scheme());
+    if is_own || options.allowed_origins.contains(&origin) {
         Ok(())
     } else {
         Err(Refusal::ForeignOrigin)
@@ -261,12 +306,13 @@ fn check_origin(headers: &HeaderMap, host: &str, options: &Options) -> Result<()
 }
 
 fn look_up<'r>(app: &App, request: &'r Request) -> Result<Known<'r>, AuthError> {
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    let value = values.next().map(HeaderValue::as_bytes);
-    if values.next().is_some() {
-        return Err(AuthError::Malformed);
-    }
-    let known = app.authenticator.load().look_up(value, SystemTime::now())?;
+    let headers = request.headers();
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let authorization = Credential::of_authorization(values(&AUTHORIZATION));
+    let others = app.options.credential_headers.iter();
+    let credential = others.fold(authorization, |known, name| known.and(values(name)));
+    let authenticator = app.authenticator.load();
+    let known = authenticator.look_up(credential, SystemTime::now())?;
     if let Known::Caller(caller) = &known {
         check_reach(app, request.uri().path(), caller)?;
     }
@@ -373,8 +419,40 @@ mod tests {
             if let Some(site) = site {
                 headers.insert(SEC_FETCH_SITE, site.parse().unwrap());
             }
-            let checked = check_origin(&headers, "localhost:8080", &options());
+            let checked = check_origin(&headers, "localhost:8080", false, &options());
             assert_eq!(checked.is_ok(), allowed, "{origin:?} {site:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_this_server_was_fetched_as_it_is_asked() {
+        let (plain, secure) = ("http://mcp.example.com", "https://mcp.example.com");
+        let known = Some("https://mcp.example.com/mcp");
+        let elsewhere = Some("https://other.example.com/mcp");
+        let cases = [
+            (false, None, plain, true),
+            (false, None, secure, true),
+            (true, None, plain, false),
+            (true, None, secure, true),
+            (false, known, plain, false),
+            (false, known, secure, true),
+            (true, known, plain, false),
+            (false, elsewhere, plain, true),
+            (false, elsewhere, secure, true),
+        ];
+        for (is_encrypted, public_url, origin, allowed) in cases {
+            let options = Options {
+                public_url: public_url.map(|url| url.parse().unwrap()),
+                ..Options::default()
+            };
+            let host = "mcp.example.com";
+            let headers = HeaderMap::from_iter([(ORIGIN, origin.parse().unwrap())]);
+            let checked = check_origin(&headers, host, is_encrypted, &options);
+            assert_eq!(
+                checked.is_ok(),
+                allowed,
+                "{is_encrypted} {public_url:?} {origin}"
+            );
         }
     }
 }

@@ -56,7 +56,7 @@ fn refused(error: AuthError, headers: &HeaderMap, scope: &str, metadata: Option<
         ),
         AuthError::Malformed => (
             StatusCode::BAD_REQUEST,
-            "Invalid request: the Authorization header must be \"Bearer TOKEN\"",
+            "Invalid request: the credential must be one token, as in \"Authorization: Bearer TOKEN\"",
             ", error=\"invalid_request\"",
         ),
         AuthError::Invalid => (

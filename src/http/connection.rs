@@ -15,6 +15,8 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// The address of the client; none on a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// Whether it is encrypted here, and not by a proxy.
+    pub is_encrypted: bool,
     /// The address of the client behind a proxy that is trusted, for one request.
     pub forwarded: Option<IpAddr>,
     /// What becomes of what is written.

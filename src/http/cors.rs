@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
-use super::public::Public;
+use super::routes::{Guarded, Public};
 use super::{Connection, admission, endpoint, headers, reply};
 use crate::app::App;
 
@@ -71,7 +71,7 @@ pub(super) fn preflight(app: &App, request: &Request) -> Option<Response> {
         HeaderValue::from_static(methods),
     );
     answer.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-    if let Some(sent) = sent(headers) {
+    if let Some(sent) = sent(headers, &app.options.credential_headers) {
         answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, sent);
     }
     Some(response)
@@ -80,20 +80,24 @@ pub(super) fn preflight(app: &App, request: &Request) -> Option<Response> {
 /// The methods of what a page may use at a path.
 fn methods(app: &App, path: &str) -> Option<&'static str> {
     match Public::at(path) {
-        Some(Public::Metadata(_)) => Some("GET"),
-        Some(_) => None,
-        None => endpoint::at(&app.options.path, path).map(|_| endpoint::allowed(app)),
+        Some(Public::Metadata) => Some("GET"),
+        Some(Public::Healthz | Public::Readyz) => None,
+        None => match Guarded::at(&app.options.path, path)? {
+            Guarded::Endpoint => Some(endpoint::allowed(app)),
+        },
     }
 }
 
 /// Those of the headers that a page wants to send which it may. A wildcard would not do: it does not
 /// include `Authorization`.
-fn sent(headers: &HeaderMap) -> Option<HeaderValue> {
+fn sent(headers: &HeaderMap, credentials: &[HeaderName]) -> Option<HeaderValue> {
     let wanted = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let wanted = wanted.filter_map(|value| value.to_str().ok());
     let names = wanted.flat_map(|names| names.split(','));
     let names = names.filter_map(|name| HeaderName::try_from(name.trim()).ok());
-    let names = names.filter(|name| SENT.contains(name) || name.as_str().starts_with(MCP_PARAM));
+    let names = names.filter(|name| {
+        SENT.contains(name) || credentials.contains(name) || name.as_str().starts_with(MCP_PARAM)
+    });
     let names: Vec<_> = names.map(|name| name.as_str().to_owned()).collect();
     (!names.is_empty())
         .then(|| HeaderValue::try_from(names.join(", ")).ok())
@@ -106,6 +110,7 @@ mod tests {
 
     #[test]
     fn a_page_may_send_what_mcp_needs() {
+        let credentials = [HeaderName::from_static("x-api-key")];
         let cases = [
             (
                 "authorization,content-type",
@@ -116,6 +121,7 @@ mod tests {
                 "last-event-id,mcp-method,mcp-name,mcp-param-region,mcp-protocol-version",
                 Some("last-event-id, mcp-method, mcp-name, mcp-param-region, mcp-protocol-version"),
             ),
+            ("x-api-key,x-api-keys", Some("x-api-key")),
             ("mcp-params,cookie,host", None),
             ("mcp-param-a b,*", None),
             ("", None),
@@ -123,10 +129,10 @@ mod tests {
         for (wanted, expected) in cases {
             let value = wanted.parse().unwrap();
             let headers = HeaderMap::from_iter([(ACCESS_CONTROL_REQUEST_HEADERS, value)]);
-            let sent = sent(&headers);
+            let sent = sent(&headers, &credentials);
             let sent = sent.as_ref().map(|sent| sent.to_str().unwrap());
             assert_eq!(sent, expected, "{wanted}");
         }
-        assert_eq!(sent(&HeaderMap::new()), None);
+        assert_eq!(sent(&HeaderMap::new(), &credentials), None);
     }
 }

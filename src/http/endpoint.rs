@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
-use super::{Connection, Link, Visitor, headers, legacy, modern, monitor, reply};
+use super::{Connection, Link, Visitor, headers, legacy, modern, reply};
 use crate::app::App;
-use crate::auth::{Caller, Principal};
+use crate::auth::Caller;
 use crate::call::audit::Way;
 use crate::catalog::{Catalog, Endpoint};
 use crate::dispatch;
@@ -76,14 +76,9 @@ impl Exchange {
         }
     }
 
-    /// What the limits per principal count by. Users of one shared token
-    /// are not limited by each other. Without credentials it is the network that the client is in.
+    /// What the limits per principal count by.
     pub(super) fn bucket(&self) -> Option<Bucket> {
-        match &self.caller.principal {
-            Principal::Anonymous => Some(Bucket::Address(self.connection.network())),
-            principal @ Principal::User(_) if principal.is_shared() => None,
-            principal @ Principal::User(_) => Some(Bucket::Principal(principal.clone())),
-        }
+        Bucket::of(&self.caller.principal, self.connection.network())
     }
 
     /// Where its requests came in.
@@ -106,16 +101,14 @@ impl Exchange {
 }
 
 /// Serves every method of the endpoint.
-pub(super) async fn serve(
-    app: Arc<App>,
-    endpoint: Endpoint,
-    visitor: Visitor,
-    request: Request,
-) -> Response {
+pub(super) async fn serve(app: Arc<App>, visitor: Visitor, request: Request) -> Response {
     let Visitor { caller, connection } = visitor;
     let (parts, body) = request.into_parts();
+    let Some(endpoint) = at(&app.options.path, parts.uri.path()) else {
+        return reply::not_found();
+    };
     let Some(catalog) = app.catalog.at(&endpoint, &caller) else {
-        return monitor::not_found();
+        return reply::not_found();
     };
     let exchange = Exchange {
         app,
@@ -136,14 +129,20 @@ pub(super) async fn serve(
 
 /// The endpoint at a path: the whole at `root`, or a toolset below it; `None` where there is none.
 pub(super) fn at(root: &str, path: &str) -> Option<Endpoint> {
+    let name = name_at(root, path)?;
+    Some((!name.is_empty()).then(|| Arc::from(name)))
+}
+
+/// The name of that toolset as it stands in the path; empty for the whole.
+pub(super) fn name_at<'p>(root: &str, path: &'p str) -> Option<&'p str> {
     let below = path.strip_prefix(root)?;
     if matches!(below, "" | "/") {
-        return Some(None);
+        return Some("");
     }
     let name = below.strip_prefix('/')?;
     let name = name.strip_suffix('/').unwrap_or(name);
     let is_segment = !name.is_empty() && !name.contains('/');
-    is_segment.then(|| Some(name.into()))
+    is_segment.then_some(name)
 }
 
 /// The HTTP methods that the endpoint serves.
@@ -223,7 +222,7 @@ async fn post(mut exchange: Exchange, body: Body) -> Response {
     };
     // The body may have taken its time: what was taken away meanwhile is gone.
     let Some(catalog) = (exchange.app.catalog).at(&exchange.endpoint, &exchange.caller) else {
-        return monitor::not_found();
+        return reply::not_found();
     };
     exchange.catalog = catalog;
     match jsonrpc::parse(&body) {

@@ -234,6 +234,14 @@ async fn over(lease: Option<&Lease>) {
     }
 }
 
+/// Completes when a token is cancelled, if there is one.
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What ends the stream of a session.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -243,6 +251,8 @@ pub(super) struct Limits {
     pub(super) max_age: Duration,
     /// That of the credential which opened it.
     pub(super) lease: Lease,
+    /// Cancelled when the session is not for who opened the stream any more.
+    pub(super) claimed: Option<CancellationToken>,
     /// Cancelled when the session ends.
     pub(super) ended: CancellationToken,
     /// Cancelled when the server stops.
@@ -302,6 +312,7 @@ pub(super) fn of_session<K: Send + 'static>(
             // What waits is sent before the server ends the stream.
             biased;
             () = listening.limits.ended.cancelled() => StreamEnd::SessionEnd,
+            () = cancelled(listening.limits.claimed.as_ref()) => StreamEnd::Claimed,
             () = listening.limits.lease.is_over() => StreamEnd::Revoked,
             next = listening.feed.next(&mut listening.reader) => match next {
                 Next::Event(next) => {

@@ -16,7 +16,7 @@ use super::endpoint::{Exchange, Waiting};
 use super::events::{self, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, challenge, headers, subscriptions};
-use crate::call::legacy::{CROWDED, Peer, Planned, answered, notified};
+use crate::call::legacy::{CROWDED, Peer, Planned, TOO_MANY_SESSIONS, answered, notified};
 use crate::call::{self, changes};
 use crate::dispatch;
 use crate::metrics::{ErrorType, RequestEra, StreamKind};
@@ -28,7 +28,7 @@ use crate::protocol::mcp::Method;
 use crate::protocol::version::ProtocolVersion;
 use crate::session::statistics::{LookupFailure, Rejection};
 use crate::session::{
-    Entrant, NoRoom, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
+    Entrant, NoRoom, Owner, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
 };
 use crate::stream::{Outbox, Reply, Resumed};
 
@@ -113,12 +113,14 @@ fn initialize(exchange: &Exchange, request: &Request) -> Response {
         return reply::reply(&request.id, &Ok(result), StatusCode::OK, ());
     };
     let info = SessionInfo {
-        owner: exchange.caller.principal.clone(),
+        opener: Owner::new(
+            exchange.caller.principal.clone(),
+            exchange.connection.network(),
+        ),
         toolset: exchange.endpoint.clone(),
         version: params.version,
         client: params.client.into(),
         capabilities: params.capabilities,
-        bucket: exchange.bucket(),
         since,
     };
     match sessions.create(info) {
@@ -146,7 +148,7 @@ fn opened_session(
         session = %session.id(),
         version = %session.info().version,
         client = session.info().client,
-        principal = %session.info().owner,
+        principal = %session.owner().principal,
         "session started"
     );
     let id = HeaderValue::from_str(&session.id().expose());
@@ -166,9 +168,10 @@ fn opened_session(
 /// Refuses a session without telling the limit.
 fn no_room(request: &Request, refused: NoRoom) -> Response {
     const FULL: &str = "The server has no room for another session; try again later";
-    const TOO_MANY: &str = "Too many sessions are open already; end some, or try again later";
     match refused {
-        NoRoom::PrincipalFull => reply::too_many(&request.id, TOO_MANY, RetryAfter::Full),
+        NoRoom::PrincipalFull => {
+            reply::too_many(Some(&request.id), TOO_MANY_SESSIONS, RetryAfter::Full)
+        }
         NoRoom::Full => reply::unavailable(Some(&request.id), FULL, RetryAfter::Full),
     }
 }
@@ -190,6 +193,8 @@ enum NoSession {
     Unknown,
     /// Its session is used as often at once as it can be.
     Crowded,
+    /// Its session would be one too many for its principal.
+    PrincipalFull,
 }
 
 /// The error of a request in a session that does not exist, any more or for this caller.
@@ -202,6 +207,7 @@ impl From<Refused> for NoSession {
         match refused {
             Refused::Crowded => Self::Crowded,
             Refused::NotFound => Self::Unknown,
+            Refused::PrincipalFull => Self::PrincipalFull,
         }
     }
 }
@@ -219,6 +225,9 @@ impl NoSession {
             ),
             Self::Unknown => (StatusCode::NOT_FOUND, not_found()),
             Self::Crowded => return reply::unavailable(id, CROWDED, RetryAfter::Busy),
+            Self::PrincipalFull => {
+                return reply::too_many(id, TOO_MANY_SESSIONS, RetryAfter::Full);
+            }
         };
         match id {
             Some(id) => reply::error(status, id, &error),
@@ -270,7 +279,7 @@ fn id_of(exchange: &Exchange) -> Result<SessionId, NoSession> {
 fn count_refused(exchange: &Exchange, sessions: &SessionStore, missing: NoSession) {
     match missing {
         NoSession::Missing => exchange.app.metrics.missing_session_id(),
-        NoSession::Unknown | NoSession::Crowded => {
+        NoSession::Unknown | NoSession::Crowded | NoSession::PrincipalFull => {
             sessions.note_lookup_failed(LookupFailure::Unknown);
         }
     }
@@ -494,6 +503,7 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         retry: app.options.stream_retry,
         max_age: app.options.stream_max_age,
         lease: events::Lease::of(&exchange.caller),
+        claimed: (exchange.caller.is_guest()).then(|| session.session().claimed()),
         ended: session.session().ended(),
         draining: app.draining.clone(),
     };

@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
+use axum::extract::Request;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 
 use super::{endpoint, reply};
 use crate::app::App;
 use crate::catalog::{Catalog, Endpoint};
-use crate::host::PublicUrl;
+use crate::host::{PublicUrl, WELL_KNOWN};
 
 /// What a client must not be told to ask for: how long its access lasts is between it and the
 /// authorization server (MCP 2026-07-28, Authorization).
@@ -29,6 +29,22 @@ struct Document<'a> {
     bearer_methods_supported: [&'static str; 1],
 }
 
+impl<'a> Document<'a> {
+    fn new(
+        public: &PublicUrl,
+        endpoint: &Endpoint,
+        authorization_servers: Vec<&'a str>,
+        scopes_supported: BTreeSet<&'a str>,
+    ) -> Self {
+        Self {
+            resource: public.resource(endpoint.as_deref()),
+            authorization_servers,
+            scopes_supported,
+            bearer_methods_supported: ["header"],
+        }
+    }
+}
+
 /// Where the document about an endpoint is, if there is one.
 pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
     let public = app.options.public_url.as_ref()?;
@@ -37,21 +53,21 @@ pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
     Some(public.metadata(toolset))
 }
 
-/// The document at a path below the well-known one, if there is one.
-pub(super) fn document(app: &App, below: &str) -> Option<String> {
-    let public = app.options.public_url.as_ref()?;
+/// Answers a request for the document at its path, if there is one.
+pub(super) fn serve(app: &App, request: &Request) -> Response {
     let authenticator = app.authenticator.whole();
     let servers = authenticator.authorization_servers();
-    if servers.is_empty() {
-        return None;
+    let below = request.uri().path().strip_prefix(WELL_KNOWN);
+    let found = app.options.public_url.as_ref().zip(below);
+    let found = found.and_then(|(public, below)| Some((public, endpoint_at(public, below)?)));
+    match found {
+        Some((public, endpoint)) if !servers.is_empty() => reply::read_only(request, || {
+            let catalog = app.catalog.whole();
+            let scopes = first_scopes(&catalog);
+            reply::document(&Document::new(public, &endpoint, servers, scopes))
+        }),
+        _ => reply::not_found(),
     }
-    let catalog = app.catalog.whole();
-    write(
-        public,
-        &endpoint_at(public, below)?,
-        servers,
-        first_scopes(&catalog),
-    )
 }
 
 /// What a client should ask for, as a challenge names it: the scopes of the document, with spaces between.
@@ -65,11 +81,6 @@ fn first_scopes(catalog: &Catalog) -> BTreeSet<&str> {
     let mut scopes = catalog.first_scopes();
     scopes.remove(OFFLINE_ACCESS);
     scopes
-}
-
-/// The answer with a document.
-pub(super) fn response(document: String) -> Response {
-    reply::response(StatusCode::OK, "application/json", document)
 }
 
 /// What the document at this path is about.
@@ -87,29 +98,11 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(plain)
 }
 
-fn write(
-    public: &PublicUrl,
-    endpoint: &Endpoint,
-    authorization_servers: Vec<&str>,
-    scopes_supported: BTreeSet<&str>,
-) -> Option<String> {
-    let document = Document {
-        resource: public.resource(endpoint.as_deref()),
-        authorization_servers,
-        scopes_supported,
-        bearer_methods_supported: ["header"],
-    };
-    let written = serde_json::to_string(&document);
-    written
-        .inspect_err(|error| tracing::error!(%error, "the metadata could not be encoded"))
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -122,18 +115,18 @@ mod tests {
         let url = public("https://mcp.example.com/mcp");
         let issuers = vec!["https://auth.example.com", "https://other.example.com/a"];
         let scopes = BTreeSet::from(["issues:write", "issues:read"]);
-        let text = write(&url, &None, issuers.clone(), scopes).unwrap();
+        let whole = Document::new(&url, &None, issuers.clone(), scopes);
         let expected = json!({
             "resource": "https://mcp.example.com/mcp",
             "authorization_servers": issuers,
             "scopes_supported": ["issues:read", "issues:write"],
             "bearer_methods_supported": ["header"],
         });
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+        assert_eq!(serde_json::to_value(&whole).unwrap(), expected);
 
         let toolset = Some(Arc::from("ops"));
-        let text = write(&url, &toolset, issuers, BTreeSet::new()).unwrap();
-        let document: Value = serde_json::from_str(&text).unwrap();
+        let part = Document::new(&url, &toolset, issuers, BTreeSet::new());
+        let document = serde_json::to_value(&part).unwrap();
         assert_eq!(document["resource"], "https://mcp.example.com/mcp/ops");
         assert_eq!(document.get("scopes_supported"), None);
     }

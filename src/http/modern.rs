@@ -156,6 +156,7 @@ pub(super) fn origin(number: u64, id: RequestId, call: &Call, outbox: Arc<Outbox
         number,
         id,
         version: ProtocolVersion::V2026_07_28,
+        session: None,
         outbox,
         log_level: call.client.log_level,
         resumes: false,

@@ -4,17 +4,16 @@
 //! credential: whoever may connect there may read. A web page may not, so the rules for Host and
 //! Origin hold there as on the endpoint.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware;
+use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::{any, get};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::routes::Page;
 use super::{Connection, admission, reply};
 use crate::app::App;
 use crate::metrics::CONTENT_TYPE;
@@ -25,25 +24,45 @@ use crate::task;
 /// How many sessions a page has unless the query says so.
 const PAGE: usize = 50;
 
-/// The routes of the listener for metrics. `/debug/sessions` is there if `show_sessions`.
-pub fn monitor(app: Arc<App>, show_sessions: bool) -> Router {
-    let mut router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(async || healthz()))
-        .route(
-            "/readyz",
-            get(async |State(app): State<Arc<App>>| readyz(&app)),
-        );
-    if show_sessions {
-        router = router.route("/debug/sessions", any(sessions));
-    }
-    router
-        .fallback(async || not_found())
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app),
-            admission::admit_reader,
-        ))
-        .with_state(app)
+/// Answers a request to the listener for metrics. The list of sessions is there if `shows_sessions`.
+///
+/// # Errors
+///
+/// None, as [`super::serve`].
+pub async fn monitor(
+    app: Arc<App>,
+    shows_sessions: bool,
+    connection: Connection,
+    request: Request,
+) -> Result<Response, Infallible> {
+    let is_shown = |page: &Page| match page {
+        Page::Healthz | Page::Readyz | Page::Metrics => true,
+        // For clients on this machine only; for others it does not exist.
+        Page::Sessions => shows_sessions && connection.is_local(),
+    };
+    let page = Page::at(request.uri().path()).filter(is_shown);
+    let is_head = *request.method() == Method::HEAD;
+    let response = match admission::admit_operator(&app, &connection, &request, page) {
+        Ok(()) => serve(&app, page, &request),
+        Err(refusal) => admission::unread(refusal, request).await,
+    };
+    Ok(if is_head {
+        reply::head(response)
+    } else {
+        response
+    })
+}
+
+fn serve(app: &App, page: Option<Page>, request: &Request) -> Response {
+    let Some(page) = page else {
+        return reply::not_found();
+    };
+    reply::read_only(request, || match page {
+        Page::Healthz => healthz(),
+        Page::Readyz => readyz(app),
+        Page::Metrics => reply::response(StatusCode::OK, CONTENT_TYPE, app.metrics.encode()),
+        Page::Sessions => sessions(app, request.uri().query().unwrap_or_default()),
+    })
 }
 
 /// The process lives.
@@ -74,14 +93,6 @@ fn is_full(app: &App) -> bool {
         let now = sessions.statistics();
         now.active_sessions >= now.max_active_sessions
     })
-}
-
-pub(super) fn not_found() -> Response {
-    reply::text(StatusCode::NOT_FOUND, "not found\n")
-}
-
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    reply::response(StatusCode::OK, CONTENT_TYPE, app.metrics.encode())
 }
 
 /// What is known of the sessions as a whole. Durations are in seconds.
@@ -115,50 +126,35 @@ impl Report {
 struct Sessions {
     #[serde(flatten)]
     report: Report,
-    page: Page,
+    page: Listed,
 }
 
 #[derive(Serialize)]
-struct Page {
+struct Listed {
     sort: &'static str,
     offset: usize,
     limit: usize,
     sessions: Vec<SessionSummary>,
 }
 
-/// For clients on this machine only; for others it does not exist.
-async fn sessions(State(app): State<Arc<App>>, request: Request) -> Response {
-    let connection = request.extensions().get::<Connection>();
-    if !connection.is_some_and(Connection::is_local) {
-        return not_found();
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return reply::method_not_allowed(request.headers(), "GET,HEAD");
-    }
-    let query = match request.uri().query().unwrap_or_default().parse() {
-        Ok(query) => query,
-        Err(BadQuery) => return reply::text(StatusCode::BAD_REQUEST, USAGE),
-    };
-    let Query {
+fn sessions(app: &App, query: &str) -> Response {
+    let Ok(Query {
         sort,
         offset,
         limit,
-    } = query;
+    }) = query.parse()
+    else {
+        return reply::text(StatusCode::BAD_REQUEST, USAGE);
+    };
     let sessions = app.sessions.as_ref();
-    let page = Page {
+    let page = Listed {
         sort: sort.as_str(),
         offset,
         limit,
         sessions: sessions.map_or_else(Vec::new, |store| store.list(sort, offset, limit)),
     };
-    let report = Report::new(&app);
-    match serde_json::to_vec(&Sessions { report, page }) {
-        Ok(json) => reply::response(StatusCode::OK, "application/json", json),
-        Err(error) => {
-            tracing::error!(%error, "the list of sessions could not be encoded");
-            reply::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
-        }
-    }
+    let report = Report::new(app);
+    reply::document(&Sessions { report, page })
 }
 
 const USAGE: &str = "the query is ?sort=age|idle|requests|in_flight&offset=N&limit=1..1000\n";

@@ -4,14 +4,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName,
     HeaderValue, RETRY_AFTER,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{body, headers};
@@ -49,6 +51,17 @@ pub(super) fn response(
 /// Plain text, for people and probes.
 pub(super) fn text(status: StatusCode, body: &'static str) -> Response {
     response(status, "text/plain; charset=utf-8", body)
+}
+
+/// JSON that is no message of JSON-RPC.
+pub(super) fn document(document: &impl Serialize) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(json) => response(StatusCode::OK, "application/json", json),
+        Err(error) => {
+            tracing::error!(%error, "a document could not be encoded");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+        }
+    }
 }
 
 /// One JSON-RPC message. `keep` is dropped when the body has been handed to the connection.
@@ -131,6 +144,19 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, message: &'static
     error_without_id(status, headers, &ErrorObject::new(INVALID_REQUEST, message))
 }
 
+/// 404 for a path that leads nowhere, or not for this caller.
+pub(super) fn not_found() -> Response {
+    text(StatusCode::NOT_FOUND, "not found\n")
+}
+
+/// The answer to a request of what can only be read.
+pub(super) fn read_only(request: &Request, answer: impl FnOnce() -> Response) -> Response {
+    match *request.method() {
+        Method::GET | Method::HEAD => answer(),
+        _ => method_not_allowed(request.headers(), "GET, HEAD"),
+    }
+}
+
 /// 405, naming the methods that are served.
 pub(super) fn method_not_allowed(headers: &HeaderMap, allowed: &'static str) -> Response {
     let mut response = refusal(
@@ -159,8 +185,12 @@ pub(super) fn unavailable(
 }
 
 /// 429 for a client that has as much as one may have.
-pub(super) fn too_many(id: &RequestId, message: &'static str, retry_after: RetryAfter) -> Response {
-    let mut response = unavailable(Some(id), message, retry_after);
+pub(super) fn too_many(
+    id: Option<&RequestId>,
+    message: &'static str,
+    retry_after: RetryAfter,
+) -> Response {
+    let mut response = unavailable(id, message, retry_after);
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response
 }

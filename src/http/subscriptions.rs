@@ -30,7 +30,8 @@ pub(super) fn feed(exchange: &Exchange, session: &Session) -> Feed {
 pub(super) async fn listen(exchange: &Exchange, listening: Listening) -> Response {
     let app = &exchange.app;
     let Some(place) = app.listeners.enter(exchange.bucket()) else {
-        return reply::too_many(&listening.id, changes::TOO_MANY_LISTENERS, RetryAfter::Full);
+        let id = Some(&listening.id);
+        return reply::too_many(id, changes::TOO_MANY_LISTENERS, RetryAfter::Full);
     };
     let eyes = Eyes::new(app, &exchange.endpoint, &exchange.caller);
     let listener = changes::filtered(app, &listening.filter, eyes).await;

@@ -123,7 +123,7 @@ fn refuse(id: &RequestId, no_room: NoRoom) -> Response {
     const FULL: &str = "The server has no room for another task; try again later";
     const TOO_MANY: &str = "Too many tasks of yours are running; cancel some, or try again later";
     match no_room {
-        NoRoom::PrincipalFull => reply::too_many(id, TOO_MANY, RetryAfter::Full),
+        NoRoom::PrincipalFull => reply::too_many(Some(id), TOO_MANY, RetryAfter::Full),
         NoRoom::Full => reply::unavailable(Some(id), FULL, RetryAfter::Full),
     }
 }

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::auth::Issuer;
+use crate::auth::{Issuer, Reach};
 use crate::catalog::{Catalog, Environment};
 
 fn tool() -> Arc<Tool> {
@@ -19,7 +19,7 @@ fn caller(subject: &str, roles: &[&str]) -> Caller {
 }
 
 async fn keep(outputs: &Arc<Outputs>, subject: &str, bytes: &[u8]) -> Uri {
-    let mut writer = outputs.begin(&caller(subject, &[]).principal).unwrap();
+    let mut writer = outputs.begin(&Arc::new(caller(subject, &[]))).unwrap();
     writer.reserve(bytes.len()).unwrap();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -56,6 +56,11 @@ async fn an_output_is_for_its_principal_and_for_a_while() {
     assert!(!find(&guess, &alice, now));
     assert!(!find(uri.as_str(), &caller("bob", &["reader"]), now));
     assert!(!find(uri.as_str(), &caller("alice", &["writer"]), now));
+    let part = Caller {
+        reach: Reach::Toolsets(vec!["ops".to_owned()]),
+        ..caller("alice", &["reader"])
+    };
+    assert!(!find(uri.as_str(), &part, now));
     assert!(!find(uri.as_str(), &alice, now + KEPT_FOR));
     // For the audit log it is there, whoever asks.
     assert!(outputs.has(uri.as_str(), now));
@@ -104,7 +109,7 @@ async fn whoever_has_most_makes_room_the_oldest_first() {
     assert_eq!(outputs.statistics().outputs, 4);
 
     // What is being written has room too, but of nobody who has less, and gives it back.
-    let mut writer = outputs.begin(&caller("eve", &[]).principal).unwrap();
+    let mut writer = outputs.begin(&Arc::new(caller("eve", &[]))).unwrap();
     assert_eq!(writer.reserve(2), Ok(()));
     assert!(
         !there(&a1, "alice") && there(&c1, "carol"),
@@ -131,7 +136,9 @@ async fn whoever_has_most_makes_room_the_oldest_first() {
 #[tokio::test]
 async fn one_output_is_no_larger_than_a_file_that_is_served() {
     let outputs = Arc::new(Outputs::default());
-    let mut writer = outputs.begin(&Principal::Anonymous).unwrap();
+    let mut writer = outputs
+        .begin(&Arc::new(Caller::new(Principal::Anonymous)))
+        .unwrap();
     let most = usize::try_from(MAX_OUTPUT).unwrap();
     assert_eq!(writer.reserve(most), Ok(()));
     assert_eq!(writer.reserve(1), Err(NoRoom));

@@ -60,15 +60,16 @@ impl Renewal {
         };
         self.tls = tls;
         let file = self.tls.certificate().display();
+        // Whoever reads the line finds it counted.
         match renewed {
             Ok(()) => {
-                tracing::info!(%file, "certificate reloaded");
                 self.reloads.succeeded();
+                tracing::info!(%file, "certificate reloaded");
             }
             Err(error) => {
+                self.reloads.failed();
                 let reason = format!("{:#}", anyhow::Error::from(error));
                 tracing::error!(reason, "not reloaded: the certificate from before is used");
-                self.reloads.failed();
             }
         }
     }

@@ -126,12 +126,13 @@ where
         match accepted {
             Accepted::Tcp(stream, peer) => match socket::prepare(&stream, self.timeouts.tcp_user) {
                 Ok(local) => {
+                    let tls = self.tls.as_ref().map(Tls::config);
                     let connection = Connection {
                         local: Some(local),
                         peer: Some(peer),
+                        is_encrypted: tls.is_some(),
                         ..Connection::default()
                     };
-                    let tls = self.tls.as_ref().map(Tls::config);
                     self.spawn(stream, connection, tls).await;
                 }
                 Err(error) => tracing::debug!(%error, "a client left before it was served"),

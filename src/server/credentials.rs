@@ -86,6 +86,6 @@ async fn wait_for(time: Option<SystemTime>) {
 fn end_sessions(app: &App, sessions: &SessionStore, now: SystemTime) -> usize {
     let authenticator = app.authenticator.whole();
     sessions.end_resting_where(EndReason::Revoked, |session| {
-        !authenticator.may_return(&session.owner, now)
+        !authenticator.may_return(&session.owner().principal, now)
     })
 }

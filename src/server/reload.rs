@@ -78,11 +78,11 @@ impl Reloading {
                     }
                     ReloadError::Panicked(error) => error.to_string(),
                 };
+                self.counts.definitions.failed();
                 tracing::error!(
                     reason,
                     "not reloaded: the definitions from before are served"
                 );
-                self.counts.definitions.failed();
             }
         }
     }
@@ -97,7 +97,7 @@ impl Reloading {
         if let Some(sessions) = &app.sessions {
             // A call that runs gets its answer; nobody can begin another where nothing is served.
             sessions.end_resting_where(EndReason::Revoked, |session| {
-                let toolset = session.toolset.as_deref();
+                let toolset = session.info().toolset.as_deref();
                 toolset.is_some_and(|name| now.toolset(name).is_none())
             });
         }

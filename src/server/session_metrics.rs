@@ -84,6 +84,11 @@ fn write(sessions: &Arc<SessionStore>, page: &mut Page<'_>) -> fmt::Result {
         "reason",
         &now.sessions_ended,
     )?;
+    page.counter(
+        "sessions_claimed",
+        "Sessions that were opened without a credential and claimed with one",
+        now.sessions_claimed_total,
+    )?;
     page.counters(
         "sessions_rejected",
         "Requests for a session that got none, by reason",

@@ -5,13 +5,16 @@
 //! session was used since. The idle timeout and eviction read the same order. The totals change
 //! under the same lock, so that they never disagree with the entries.
 
-use std::collections::{BTreeMap, HashMap};
+mod buckets;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::activity::{Expiry, Millis, Timeouts, View};
-use super::{Bucket, EndReason, Session};
+use super::{Bucket, EndReason, Owner, Session};
 use crate::protocol::version::ProtocolVersion;
+use buckets::Buckets;
 
 /// The most entries that one search for the longest-idle session looks at, so that a search never
 /// takes more than a few milliseconds. Up to here the answer is exact; beyond, it is the best of
@@ -37,7 +40,7 @@ pub(super) struct Place {
     /// Counts up with every session.
     number: u64,
     /// The number of the bucket; 0 for none.
-    bucket: u64,
+    bucket: AtomicU64,
     /// The lower bound of the last use.
     used: AtomicU64,
     /// The deadline that does not move with use.
@@ -45,6 +48,10 @@ pub(super) struct Place {
 }
 
 impl Place {
+    fn bucket(&self) -> u64 {
+        self.bucket.load(Ordering::Relaxed)
+    }
+
     fn used(&self) -> Millis {
         self.used.load(Ordering::Relaxed)
     }
@@ -61,23 +68,13 @@ pub(super) struct Registry {
     by_age: BTreeMap<u64, Millis>,
     /// Sessions with a deadline that does not move with use.
     by_deadline: BTreeMap<(Millis, u64), Arc<Session>>,
-    /// The order of use within each bucket.
-    by_bucket: BTreeMap<(u64, Millis, u64), Arc<Session>>,
-    /// The buckets that have sessions.
-    buckets: HashMap<Bucket, Members>,
+    buckets: Buckets,
     last_number: u64,
     created: [u64; ProtocolVersion::ALL.len()],
     ended: [u64; EndReason::ALL.len()],
     recent: Recent,
     #[cfg(test)]
     pub(super) examined: usize,
-}
-
-#[derive(Debug)]
-struct Members {
-    /// The number of the bucket in the order.
-    number: u64,
-    count: usize,
 }
 
 impl Registry {
@@ -88,7 +85,7 @@ impl Registry {
 
     /// How many sessions of a bucket live.
     pub(super) fn len_of(&self, bucket: &Bucket) -> usize {
-        self.buckets.get(bucket).map_or(0, |members| members.count)
+        self.buckets.len_of(bucket)
     }
 
     /// Adds the session that `make` builds for its place.
@@ -102,20 +99,16 @@ impl Registry {
     ) -> Arc<Session> {
         self.last_number += 1;
         let number = self.last_number;
-        let bucket = bucket.map_or(0, |bucket| self.join(bucket, number));
         let deadline = deadline.unwrap_or(NEVER);
         let session = Arc::new(make(Place {
             number,
-            bucket,
+            bucket: AtomicU64::new(self.buckets.join(bucket)),
             used: AtomicU64::new(now),
             deadline: AtomicU64::new(deadline),
         }));
         self.by_use.insert((now, number), Arc::clone(&session));
         self.by_age.insert(number, now);
-        if bucket != 0 {
-            let key = (bucket, now, number);
-            self.by_bucket.insert(key, Arc::clone(&session));
-        }
+        self.buckets.insert(&session);
         if deadline != NEVER {
             let key = (deadline, number);
             self.by_deadline.insert(key, Arc::clone(&session));
@@ -128,16 +121,17 @@ impl Registry {
         session
     }
 
-    /// Counts a member of a bucket. A new bucket gets the number of its first session, which no
-    /// other has.
-    fn join(&mut self, bucket: &Bucket, number: u64) -> u64 {
-        if let Some(members) = self.buckets.get_mut(bucket) {
-            members.count += 1;
-            return members.number;
+    /// Hands a session over to another owner, for whose bucket it counts from then on.
+    pub(super) fn hand_over(&mut self, session: &Arc<Session>, owner: Owner) {
+        let place = &session.place;
+        // It may have ended meanwhile.
+        if self.by_use.contains_key(&(place.used(), place.number)) {
+            self.buckets.leave(session);
+            let bucket = self.buckets.join(owner.bucket.as_ref());
+            place.bucket.store(bucket, Ordering::Relaxed);
+            self.buckets.insert(session);
         }
-        let members = Members { number, count: 1 };
-        self.buckets.insert(bucket.clone(), members);
-        number
+        session.claimant.get_or_init(|| Box::new(owner));
     }
 
     /// Takes out a session that the caller has closed.
@@ -148,18 +142,7 @@ impl Registry {
         }
         self.by_age.remove(&place.number);
         self.by_deadline.remove(&(place.deadline(), place.number));
-        if place.bucket != 0 {
-            let key = (place.bucket, place.used(), place.number);
-            self.by_bucket.remove(&key);
-        }
-        if let Some(bucket) = &session.info.bucket
-            && let Some(members) = self.buckets.get_mut(bucket)
-        {
-            members.count -= 1;
-            if members.count == 0 {
-                self.buckets.remove(bucket);
-            }
-        }
+        self.buckets.leave(session);
         if let Some(ended) = self.ended.get_mut(reason as usize) {
             *ended += 1;
         }
@@ -181,7 +164,7 @@ impl Registry {
         };
         let bucket = match bucket {
             None => None,
-            Some(bucket) => Some(self.buckets.get(bucket)?.number),
+            Some(bucket) => Some(self.buckets.number_of(bucket)?),
         };
         let mut budget = MAX_EXAMINED;
         loop {
@@ -219,9 +202,7 @@ impl Registry {
                 Found::search(entries, now, latest, budget)
             }
             Some(bucket) => {
-                let range = (bucket, 0, 0)..=(bucket, latest, u64::MAX);
-                let entries = self.by_bucket.range(range);
-                let entries = entries.map(|((_, used, _), session)| (*used, session));
+                let entries = self.buckets.entries(bucket, latest);
                 Found::search(entries, now, latest, budget)
             }
         };
@@ -242,11 +223,7 @@ impl Registry {
         if let Some(session) = self.by_use.remove(&(before, place.number)) {
             self.by_use.insert((used, place.number), session);
         }
-        let key = (place.bucket, before, place.number);
-        if let Some(session) = self.by_bucket.remove(&key) {
-            let key = (place.bucket, used, place.number);
-            self.by_bucket.insert(key, session);
-        }
+        self.buckets.requeue(session, before);
     }
 
     /// Moves a session in the order of deadlines, or takes it out of it.
@@ -351,11 +328,7 @@ impl Registry {
         for (at, number) in self.by_deadline.keys() {
             assert!(self.by_age.contains_key(number) && *at != NEVER);
         }
-        for (bucket, used, number) in self.by_bucket.keys() {
-            assert!(self.by_use.contains_key(&(*used, *number)), "{bucket}");
-        }
-        let members: usize = self.buckets.values().map(|members| members.count).sum();
-        assert_eq!(members, self.by_bucket.len());
+        self.buckets.check();
         let created: u64 = self.created.iter().sum();
         let ended: u64 = self.ended.iter().sum();
         assert_eq!(created - ended, self.len() as u64);

@@ -41,7 +41,7 @@ impl Shards {
             clippy::indexing_slicing,
             reason = "the index is reduced modulo the length"
         )]
-        &self.0[usize::from(id.0.as_bytes()[15]) % SHARDS]
+        &self.0[usize::from(id.byte()) % SHARDS]
     }
 
     pub(super) fn get(&self, id: SessionId) -> Option<Arc<Session>> {

@@ -126,6 +126,7 @@ pub(super) struct Counters {
     rejected: [AtomicU64; Rejection::ALL.len()],
     lookups_failed: [AtomicU64; LookupFailure::ALL.len()],
     reaped: AtomicU64,
+    claimed: AtomicU64,
     reaper_runs: AtomicU64,
     reaper_lag: AtomicU64,
     reaper_last_run: AtomicU64,
@@ -142,6 +143,10 @@ impl Counters {
         if let Some(count) = self.lookups_failed.get(why as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn claimed(&self) {
+        self.claimed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes a sweep that ended this many sessions and began this late, in milliseconds.
@@ -171,6 +176,10 @@ impl Counters {
 
     pub(super) fn reaped(&self) -> u64 {
         self.reaped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn all_claimed(&self) -> u64 {
+        self.claimed.load(Ordering::Relaxed)
     }
 
     pub(super) fn reaper_runs(&self) -> u64 {
@@ -256,6 +265,8 @@ pub struct Statistics {
     pub sessions_ended: Counts,
     /// Sessions that the reaper ended, as opposed to a request that found them expired.
     pub sessions_reaped_total: u64,
+    /// Sessions that were opened without a credential and came to belong to a principal.
+    pub sessions_claimed_total: u64,
     /// `initialize` requests that got no session, by reason.
     pub sessions_rejected: Counts,
     /// Session ids that found no session, by reason.

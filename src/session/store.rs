@@ -3,6 +3,7 @@
 //! A request costs one probe of a map and one compare-and-swap in and out. The order in which
 //! sessions end is kept in the registry, which requests do not touch.
 
+mod claim;
 mod ends;
 mod reports;
 
@@ -20,7 +21,7 @@ use super::registry::{Ending, Registry};
 use super::shards::Shards;
 use super::statistics::{Counters, Histograms, LookupFailure, Rejection};
 use super::tombstones::Tombstones;
-use super::{Bucket, EndReason, Entrant, Session, SessionGuard, SessionId, SessionInfo};
+use super::{Bucket, EndReason, Entrant, Owner, Session, SessionGuard, SessionId, SessionInfo};
 use crate::protocol::version::ProtocolVersion;
 
 /// What bounds the sessions. Timeouts are at least a millisecond; `None` is no bound.
@@ -87,6 +88,8 @@ pub enum Refused {
     NotFound,
     /// The session is used as often at once as it can be. It lives.
     Crowded,
+    /// The principal would claim the session, and holds as many as one may. It lives, unclaimed.
+    PrincipalFull,
 }
 
 /// What a sweep did.
@@ -190,14 +193,12 @@ impl SessionStore {
         mut info: SessionInfo,
         now: Millis,
     ) -> Result<SessionGuard, NoRoom> {
-        if self.limits.max_sessions_per_principal.is_none() {
-            info.bucket = None;
-        }
+        info.opener = self.counted(info.opener);
         let id = SessionId::random();
         let version = info.version;
-        let bucket = info.bucket.clone();
+        let bucket = info.opener.bucket.clone();
         let mut registry = self.registry.lock();
-        let evicted = match self.make_room(&mut registry, &info, now) {
+        let evicted = match self.make_room(&mut registry, &info.opener, now) {
             Ok(evicted) => evicted,
             Err((refused, rejection)) => {
                 drop(registry);
@@ -228,43 +229,31 @@ impl SessionStore {
         })
     }
 
+    /// An owner whose sessions are counted only if there is a limit.
+    fn counted(&self, owner: Owner) -> Owner {
+        let is_limited = self.limits.max_sessions_per_principal.is_some();
+        Owner {
+            bucket: owner.bucket.filter(|_| is_limited),
+            ..owner
+        }
+    }
+
     /// Makes sure that one more session is within the limits, if need be by closing another.
     fn make_room(
         &self,
         registry: &mut Registry,
-        info: &SessionInfo,
+        owner: &Owner,
         now: Millis,
     ) -> Result<Option<Ending>, (NoRoom, Rejection)> {
-        let close = |session: &Session, last_use| {
-            let classes = self.shards.classes(session.id);
-            session.activity.close_if_idle_since(last_use, classes)
-        };
         // The limit of the principal comes first: what ends for it makes room for everybody.
-        if let (Some(bucket), Some(max)) = (&info.bucket, self.limits.max_sessions_per_principal)
-            && registry.len_of(bucket) >= max.get()
-        {
-            let evicted = match (self.limits.when_full, bucket) {
-                (WhenFull::Evict { .. }, Bucket::Principal(_)) => {
-                    registry.evict(Some(bucket), now, now, close)
-                }
-                // Behind one address there may be strangers.
-                (WhenFull::Evict { min_idle }, Bucket::Address(_)) => now
-                    .checked_sub(millis(min_idle))
-                    .and_then(|latest| registry.evict(Some(bucket), now, latest, close)),
-                (WhenFull::Reject, _) => None,
-            };
-            return match evicted {
-                Some(evicted) => Ok(Some(evicted)),
-                None => Err((NoRoom::PrincipalFull, Rejection::PrincipalLimit)),
-            };
-        }
-        if registry.len() < self.limits.max_sessions {
-            return Ok(None);
+        let evicted = self.make_room_in_bucket(registry, owner, now)?;
+        if evicted.is_some() || registry.len() < self.limits.max_sessions {
+            return Ok(evicted);
         }
         let evicted = match self.limits.when_full {
             WhenFull::Evict { min_idle } => now
                 .checked_sub(millis(min_idle))
-                .and_then(|latest| registry.evict(None, now, latest, close)),
+                .and_then(|latest| registry.evict(None, now, latest, self.closing())),
             WhenFull::Reject => None,
         };
         match evicted {
@@ -273,13 +262,53 @@ impl SessionStore {
         }
     }
 
-    /// Enters a session of this principal to serve a message in it.
+    /// Makes sure that one more session of an owner is within its limit, if need be by closing another.
+    fn make_room_in_bucket(
+        &self,
+        registry: &mut Registry,
+        owner: &Owner,
+        now: Millis,
+    ) -> Result<Option<Ending>, (NoRoom, Rejection)> {
+        let (Some(bucket), Some(max)) = (&owner.bucket, self.limits.max_sessions_per_principal)
+        else {
+            return Ok(None);
+        };
+        if registry.len_of(bucket) < max.get() {
+            return Ok(None);
+        }
+        let evicted = match (self.limits.when_full, bucket) {
+            (WhenFull::Evict { .. }, Bucket::Principal(_)) => {
+                registry.evict(Some(bucket), now, now, self.closing())
+            }
+            // Behind one address there may be strangers.
+            (WhenFull::Evict { min_idle }, Bucket::Address(_)) => now
+                .checked_sub(millis(min_idle))
+                .and_then(|latest| registry.evict(Some(bucket), now, latest, self.closing())),
+            (WhenFull::Reject, _) => None,
+        };
+        match evicted {
+            Some(evicted) => Ok(Some(evicted)),
+            None => Err((NoRoom::PrincipalFull, Rejection::PrincipalLimit)),
+        }
+    }
+
+    /// Closes a session unless it was used since a time.
+    fn closing(&self) -> impl Fn(&Session, Millis) -> bool {
+        |session: &Session, last_use| {
+            let classes = self.shards.classes(session.id);
+            session.activity.close_if_idle_since(last_use, classes)
+        }
+    }
+
+    /// Enters a session of this principal to serve a message in it. One that was opened without a
+    /// credential belongs from then on to the first principal that comes with one.
     ///
     /// # Errors
     ///
     /// [`Refused::NotFound`] for an id that is unknown, has expired, or belongs to somebody else or to
     /// another endpoint,
-    /// [`Refused::Crowded`] for a session that is used too often at once.
+    /// [`Refused::Crowded`] for a session that is used too often at once,
+    /// [`Refused::PrincipalFull`] for one that would be the principal's own, and one too many.
     pub fn enter<'a>(
         self: &Arc<Self>,
         id: SessionId,
@@ -309,17 +338,20 @@ impl SessionStore {
         what: Use,
         now: Millis,
     ) -> Result<SessionGuard, Refused> {
-        let session = self.find(id, entrant.into(), now)?;
+        let entrant = entrant.into();
+        let session = self.find(id, entrant, now)?;
         match session.activity.acquire(what, now, self.terms(&session)) {
             Acquired::Granted { idle } => {
                 if let Some(idle) = idle {
                     self.histograms.reuse_gap.observe(seconds(idle));
                 }
-                Ok(SessionGuard {
+                let guard = SessionGuard {
                     session,
                     store: Arc::clone(self),
                     what,
-                })
+                };
+                self.claim(&guard.session, entrant.principal, now)?;
+                Ok(guard)
             }
             Acquired::Expired(expiry) => {
                 self.finish(&session, expiry.into(), now);
@@ -339,8 +371,8 @@ impl SessionStore {
         entrant: impl Into<Entrant<'a>>,
     ) -> Option<ProtocolVersion> {
         let session = self.shards.get(id)?;
-        let is_at_home = entrant.into().is_at_home(&session.info);
-        is_at_home.then_some(session.info.version)
+        let is_let_in = entrant.into().is_let_in(&session);
+        is_let_in.then_some(session.info.version)
     }
 
     /// Ends a session of this principal for its client. This is no use of it.
@@ -378,9 +410,9 @@ impl SessionStore {
             let why = self.tombstones.lock().get(self.hash(id), now);
             return Err(self.not_found(why.unwrap_or(LookupFailure::Unknown)));
         };
-        if entrant.is_at_home(&session.info) {
+        if entrant.is_let_in(&session) {
             Ok(session)
-        } else if session.info.owner == *entrant.principal {
+        } else if session.owner().principal == *entrant.principal {
             Err(self.not_found(LookupFailure::Unknown))
         } else {
             Err(self.not_found(LookupFailure::PrincipalMismatch))

@@ -31,7 +31,7 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::mcp::{self, Method};
 use crate::protocol::modern::check_meta;
 use crate::protocol::version::{Era, ProtocolVersion, classify};
-use crate::session::{Bucket, SessionGuard, SessionInfo};
+use crate::session::{Bucket, Owner, SessionGuard, SessionInfo};
 use crate::stream::{Answer, Next, Outbox, Reader, Reply};
 
 /// What a request is answered with.
@@ -255,6 +255,7 @@ impl Client {
             number,
             id,
             version: ProtocolVersion::V2026_07_28,
+            session: None,
             outbox: Arc::clone(&self.outbox),
             log_level: call.client.log_level,
             resumes: false,
@@ -380,12 +381,14 @@ impl Client {
             .context(ProtocolVersion::UNSTATED, &self.caller, &catalog);
         let (params, result) = dispatch::initialize(&context, params)?;
         let info = SessionInfo {
-            owner: self.caller.principal.clone(),
+            opener: Owner {
+                principal: self.caller.principal.clone(),
+                bucket: None,
+            },
             toolset: None,
             version: params.version,
             client: params.client.into(),
             capabilities: params.capabilities,
-            bucket: None,
             since,
         };
         let sessions = self.app.sessions.as_ref();

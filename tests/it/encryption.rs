@@ -163,6 +163,19 @@ fn plain_http_is_not_spoken_where_encryption_is() {
     );
 }
 
+/// A page that came without encryption may be made up by whoever is on the way.
+#[test]
+fn the_own_pages_are_those_that_came_encrypted() {
+    let server = serve(TOOLS, &[]);
+    let body = initialize("2025-11-25").to_string();
+    for (scheme, status) in [("https", 200), ("http", 403)] {
+        let origin = format!("{scheme}://{}", server.address());
+        let headers = [("Content-Type", "application/json"), ("Origin", &origin)];
+        let answer = connect(&server).request("POST", "/mcp", &headers, &body);
+        assert_eq!(answer.status, status, "{origin}");
+    }
+}
+
 /// H32
 #[test]
 fn a_handshake_takes_its_place_and_only_so_long() {

@@ -668,9 +668,9 @@ tools:
     });
     for (era, number) in ERAS.into_iter().zip(1..) {
         let number = format!("MCP_REQUEST_ID={number}");
-        let printed = server
-            .client(era)
-            .call_text("env", &json!({"text": "of the caller"}));
+        let client = server.client(era);
+        let session = format!("MCP_SESSION_HASH={}", client.session_hash());
+        let printed = client.call_text("env", &json!({"text": "of the caller"}));
         let variables: BTreeSet<_> = printed.split_terminator('\0').collect();
         let temporary = format!("TMPDIR={}", temporary.display());
         let version = match era {
@@ -687,10 +687,12 @@ tools:
             "ALSO_KEPT=",
             "SHARED=of this tool",
             "OWN=of the caller",
+            "MCP_CALLER_ISSUER=",
             "MCP_CALLER_SUBJECT=",
             "MCP_CALLER_TENANT=",
             "MCP_CALLER_SCOPES=",
             &number,
+            &session,
             "MCP_TOOL_NAME=env",
             version,
             "MCP_CLIENT_CAPABILITIES={}",
@@ -707,10 +709,12 @@ tools:
         "LANG=C.UTF-8",
         "OWN=",
         "SHARED=of this tool",
+        "MCP_CALLER_ISSUER=",
         "MCP_CALLER_SUBJECT=",
         "MCP_CALLER_TENANT=",
         "MCP_CALLER_SCOPES=",
         "MCP_REQUEST_ID=1",
+        "MCP_SESSION_HASH=",
         "MCP_TOOL_NAME=env",
         "MCP_PROTOCOL_VERSION=2026-07-28",
         "MCP_CLIENT_CAPABILITIES={}",

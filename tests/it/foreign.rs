@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mcp_serve::protocol::mcp::Method;
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::identity::{ALICE, ALICE_ELSEWHERE, ALICE_NOWHERE, BOB, on_session, pi
 use crate::support::{Client, Http, Response, TestServer};
 
 /// The id of no session.
-const NO_SESSION: &str = "00000000-0000-4000-8000-000000000000";
+pub(crate) const NO_SESSION: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Whoever is not Alice of Acme.
 const OTHERS: [(&str, &str); 3] = [
@@ -19,15 +20,13 @@ const OTHERS: [(&str, &str); 3] = [
 ];
 
 /// A request by its HTTP method, further headers and body.
-type Verb = (&'static str, Vec<(&'static str, &'static str)>, String);
+pub(crate) type Verb = (&'static str, Vec<(&'static str, &'static str)>, String);
 
 /// Each kind of request that can name a session. An `initialize` opens another one.
-fn verbs() -> Vec<Verb> {
+pub(crate) fn verbs() -> Vec<Verb> {
     let message = |body: Value| ("POST", vec![], body.to_string());
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "environment"}});
     let mut verbs = vec![
-        message(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})),
-        message(json!({"jsonrpc": "2.0", "id": 1, "method": "no/such"})),
         message(json!([call])),
         message(call),
         message(
@@ -37,6 +36,11 @@ fn verbs() -> Vec<Verb> {
         ("POST", vec![], "{".to_owned()),
         ("GET", vec![("Last-Event-ID", "1-1")], String::new()),
     ];
+    let of_mcp = Method::ALL
+        .iter()
+        .filter(|method| **method != Method::Initialize);
+    let bare = |method: &Method| json!({"jsonrpc": "2.0", "id": 1, "method": method.as_str()});
+    verbs.extend(of_mcp.map(|method| message(bare(method))));
     let methods = [
         "GET", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH", "TRACE", "BREW",
     ];
@@ -46,7 +50,7 @@ fn verbs() -> Vec<Verb> {
 
 /// Sends a request for the session of a client, and reads the answer without what differs from one second
 /// to the next.
-fn send(client: &Client, (method, headers, body): &Verb) -> Response {
+pub(crate) fn send(client: &Client, (method, headers, body): &Verb) -> Response {
     let of_client = client.headers(&Value::Null);
     let of_client = of_client
         .iter()

@@ -1,7 +1,4 @@
 //! Who calls, as the real binary tells callers apart and tells its tools of them.
-//!
-//! Session rule E6 has nothing to test yet: no server lets in both anonymous callers and those
-//! with a token, so that no session can be claimed.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -143,12 +140,27 @@ fn a_tool_is_told_what_is_known_of_its_call_and_nothing_is_made_up() {
     let shared = TestServer::with_token(TOOLS, &[]);
     let named = serve();
     let cases = [
-        ("open", &open, None, ["", "", ""]),
-        ("token file", &shared, Some(TOKEN), ["default", "", ""]),
-        ("no tenant", &named, Some(ALICE_NOWHERE), ["alice", "", ""]),
-        ("all", &named, Some(BOB), ["bob", "acme", "r w"]),
+        ("open", &open, None, ["", "", "", ""]),
+        (
+            "token file",
+            &shared,
+            Some(TOKEN),
+            ["token_file", "default", "", ""],
+        ),
+        (
+            "no tenant",
+            &named,
+            Some(ALICE_NOWHERE),
+            ["auth_file", "alice", "", ""],
+        ),
+        (
+            "all",
+            &named,
+            Some(BOB),
+            ["auth_file", "bob", "acme", "r w"],
+        ),
     ];
-    for (name, server, token, [subject, tenant, scopes]) in cases {
+    for (name, server, token, [issuer, subject, tenant, scopes]) in cases {
         for era in ERAS {
             let client = Client::new(server, era, token);
             let version = match era {
@@ -161,12 +173,14 @@ fn a_tool_is_told_what_is_known_of_its_call_and_nothing_is_made_up() {
                 .find_map(|variable| variable.strip_prefix("MCP_REQUEST_ID="))
                 .unwrap();
             let expected = [
+                format!("MCP_CALLER_ISSUER={issuer}"),
                 format!("MCP_CALLER_SCOPES={scopes}"),
                 format!("MCP_CALLER_SUBJECT={subject}"),
                 format!("MCP_CALLER_TENANT={tenant}"),
                 "MCP_CLIENT_CAPABILITIES={}".to_owned(),
                 format!("MCP_PROTOCOL_VERSION={version}"),
                 format!("MCP_REQUEST_ID={number}"),
+                format!("MCP_SESSION_HASH={}", client.session_hash()),
                 "MCP_TOOL_NAME=environment".to_owned(),
             ];
             assert_eq!(variables, expected, "{name} {era:?}");

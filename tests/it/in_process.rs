@@ -106,6 +106,7 @@ impl InProcess {
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             strangers: Pace::default(),
+            foreign: Pace::default(),
             throttle: Throttle::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),

@@ -1,5 +1,7 @@
 //! What one client can do to the server with bytes: raw sockets against the real binary.
 
+mod framing;
+
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Barrier;
@@ -206,63 +208,6 @@ fn a_request_names_its_host_once() {
     http.write(b"GET http://evil.example/mcp HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(http.read().status, 400);
     check_lives("strange hosts", &server);
-}
-
-/// Bytes that are no request that is served.
-const GARBAGE: &[(&str, &[u8])] = &[
-    ("random bytes", b"\x00\xff\x17\x99\x01\x02\x03\r\n\r\n"),
-    ("zeros", &[0; 4096]),
-    ("text", b"hello\r\nworld\r\n\r\n"),
-    ("JSON", b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\r\n\r\n"),
-    ("a PROXY header", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("a PROXY header of version 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\0\x01\0\x02GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("an HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
-    ("HTTP/0.9", b"GET /mcp\r\n\r\n"),
-    ("HTTP/3.0", b"GET /mcp HTTP/3.0\r\nHost: localhost\r\n\r\n"),
-    ("HTTP/1.9", b"GET /mcp HTTP/1.9\r\nHost: localhost\r\n\r\n"),
-    ("a TLS hello", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n"),
-    ("no target", b"GET HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("a space too many", b"GET  /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("a space before the colon", b"GET /mcp HTTP/1.1\r\nHost : localhost\r\n\r\n"),
-    ("a folded header", b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n"),
-    ("a NUL in a header", b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n"),
-    ("a bare CR in a header", b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n"),
-    ("CONNECT", b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n"),
-    ("a negative length", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
-    ("a signed length", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\nhello"),
-    ("a list of lengths", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5,5\r\n\r\nhello"),
-    ("two lengths", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"),
-    ("a length and a coding", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("a coding and a length", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("a huge length", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18446744073709551616\r\n\r\n"),
-    ("an unknown coding", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n"),
-    ("a coding behind chunked", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n"),
-    ("a bad chunk", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"),
-    ("a chunk in hexadecimal notation", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n"),
-];
-
-#[test]
-fn garbage_is_refused_and_harms_nobody() {
-    let server = serve(&[]);
-    let bystander = server.client(Era::Legacy);
-    for (name, bytes) in GARBAGE {
-        let http = Http::connect(server.address());
-        drop(http.socket().write_all(bytes));
-        drop(http.socket().shutdown(Shutdown::Write));
-        let mut answer = Vec::new();
-        // A reset is an answer too.
-        drop(http.socket().read_to_end(&mut answer));
-        let answer = String::from_utf8_lossy(&answer);
-        let refused = ["HTTP/1.1 4", "HTTP/1.0 4"]
-            .iter()
-            .any(|start| answer.starts_with(start));
-        assert!(answer.is_empty() || refused, "{name}: {answer}");
-        let responses = answer.matches("HTTP/1.").count();
-        assert!(responses <= 1, "{name}: {answer}");
-        let pong = bystander.request("ping", &json!({}));
-        assert_eq!(pong.status, 200, "after {name}");
-    }
-    check_lives("garbage", &server);
 }
 
 #[test]

@@ -14,7 +14,6 @@ use http_body_util::BodyExt as _;
 use mcp_serve::http::{Connection, Delivery, monitor};
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use crate::in_process::{self, InProcess};
 use crate::support::{
@@ -167,6 +166,7 @@ fn every_metric_is_there_with_its_type_and_help() {
         ("session_idle_timeout_seconds", "gauge"),
         ("sessions_created", "counter"),
         ("sessions_ended", "counter"),
+        ("sessions_claimed", "counter"),
         ("sessions_rejected", "counter"),
         ("session_lookups_failed", "counter"),
         ("session_requests", "histogram"),
@@ -543,23 +543,14 @@ fn the_sessions_are_listed_in_pages() {
 }
 
 /// Asks the routes of the listener for metrics, in process.
-async fn ask_in_process(app: &InProcess, path: &str, connection: Option<Connection>) -> String {
-    let mut request = http::Request::builder()
+async fn ask_in_process(app: &InProcess, path: &str, connection: Connection) -> String {
+    let request = http::Request::builder()
         .uri(path)
         .header("host", "localhost")
         .body(Body::empty())
         .unwrap();
-    request.extensions_mut().extend(
-        connection
-            .map(|connection| {
-                let mut extensions = http::Extensions::new();
-                extensions.insert(connection);
-                extensions
-            })
-            .unwrap_or_default(),
-    );
-    let router = monitor(Arc::clone(&app.app), true);
-    let response = router.oneshot(request).await.unwrap();
+    let response = monitor(Arc::clone(&app.app), true, connection, request).await;
+    let response = response.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     format!("{head:?} {}", String::from_utf8_lossy(&body))
@@ -568,13 +559,11 @@ async fn ask_in_process(app: &InProcess, path: &str, connection: Option<Connecti
 #[tokio::test]
 async fn sessions_are_listed_for_this_machine_only() {
     let app = InProcess::new();
-    let from = |peer: &str| {
-        Some(Connection {
-            peer: Some(format!("{peer}:1234").parse().unwrap()),
-            ..Connection::default()
-        })
+    let from = |peer: &str| Connection {
+        peer: Some(format!("{peer}:1234").parse().unwrap()),
+        ..Connection::default()
     };
-    let unix = Some(Connection::default());
+    let unix = Connection::default();
     for near in [
         from("127.0.0.1"),
         from("[::1]"),
@@ -588,7 +577,6 @@ async fn sessions_are_listed_for_this_machine_only() {
         from("192.0.2.1"),
         from("[2001:db8::1]"),
         from("[::ffff:192.0.2.1]"),
-        None,
     ] {
         let answer = ask_in_process(&app, "/debug/sessions", far.clone()).await;
         let nothing = ask_in_process(&app, "/debug/nothing", far.clone()).await;
@@ -602,7 +590,7 @@ async fn sessions_are_listed_for_this_machine_only() {
 async fn a_server_that_refuses_sessions_for_long_is_not_ready() {
     let app = InProcess::with(|app| app.sessions = Some(in_process::sessions(None, 1)));
     let ready = async || {
-        let answer = ask_in_process(&app, "/readyz", None).await;
+        let answer = ask_in_process(&app, "/readyz", Connection::default()).await;
         assert!(
             answer.contains("ready") != answer.contains("full"),
             "{answer}"

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::issuer::{Issuer, Key};
@@ -128,9 +129,10 @@ fn serve(upstream: &Upstream, auth: &str, logs_text: bool) -> TestServer {
         "--log-level=trace",
         "--metrics-listen=127.0.0.1:0",
         "--debug-sessions",
+        "--credential-header=X-Token",
         "--log-format=text",
     ];
-    let options = options.get(..3 + usize::from(logs_text)).unwrap();
+    let options = options.get(..4 + usize::from(logs_text)).unwrap();
     TestServer::start_with(&tools(upstream), options, |prepare| {
         prepare.serve_with_auth(auth);
         let folder = prepare.folder;
@@ -259,6 +261,17 @@ fn ask(server: &TestServer, seen: &mut Seen) {
         gate.open();
         seen.response("an answer of waits", &waiting.read());
     }
+    let client = server.client(Era::Modern);
+    for (token, status) in [(TOKEN, 200), (OPAQUE, 200), (EXPIRED, 401), (UNKNOWN, 401)] {
+        let call = client.message(1, "tools/call", &json!({"name": "prints"}));
+        let headers = client.headers(&call);
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<_> = headers.chain([("X-Token", token)]).collect();
+        let mut http = client.connect();
+        let response = http.request("POST", "/mcp", &headers, &call.to_string());
+        assert_eq!(response.status, status, "{response:?}");
+        seen.response("an answer to another header", &response);
+    }
     for (name, value) in misplaced() {
         for method in ["POST", "GET", "DELETE", "OPTIONS"] {
             let headers = [("Content-Type", "application/json"), (name, &value)];
@@ -368,6 +381,7 @@ fn check(seen: &Seen, has_pages: bool) {
         ("an answer of prints", "***"),
         ("an answer to carol", "MCP_CALLER_SUBJECT=carol"),
         ("an answer to dave", "MCP_CALLER_SUBJECT=dave"),
+        ("an answer to another header", "MCP_CALLER_SUBJECT=alice"),
         ("an answer of fails", "***"),
         ("an answer of sends", "***"),
         ("an answer of locked", "insufficient_scope"),

@@ -58,9 +58,10 @@ fn a_public_url_is_the_servers_own() {
     let known = TestServer::with_token(TOOLS, &[PUBLIC_URL]);
     let unknown = TestServer::with_token(TOOLS, &[]);
     let bearer = format!("Bearer {TOKEN}");
-    let cases: [(&str, &str, u16); 3] = [
+    let cases: [(&str, &str, u16); 4] = [
         ("https://mcp.example.com", "/other", 404),
         ("https://mcp.example.com:8443", "/other", 403),
+        ("http://mcp.example.com", "/other", 403),
         ("https://evil.example", "/other", 403),
     ];
     for (origin, path, expected) in cases {

@@ -655,6 +655,11 @@ impl Client {
         self.session.as_deref().expect("a session")
     }
 
+    /// What tools are told of the session.
+    pub(crate) fn session_hash(&self) -> String {
+        self.session.as_deref().map_or_else(String::new, sha256)
+    }
+
     /// The headers of a message of this client.
     pub(crate) fn headers(&self, message: &Value) -> Vec<(&str, String)> {
         let mut headers: Vec<_> = POST.map(|(name, value)| (name, value.to_owned())).into();

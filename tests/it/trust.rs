@@ -56,7 +56,7 @@ fn only_what_tokens_have_to_say_is_a_reason_to_end_what_they_opened() {
         ("require_claims: {sub: alice}", false),
         ("max_lifetime: 2h", false),
     ] {
-        settings.push_str(&format!("    {setting}\n"));
+        settings = format!("{settings}    {setting}\n");
         reload(&server, &format!("jwt:\n{}", issuer.entry(&settings)));
         if goes_on {
             check_goes_on(&server, &mut stream, setting);

@@ -86,6 +86,7 @@ fn task(executor: &Executor, tools: &str, stop: Stop) -> (CallTask, OwnedSemapho
             version: ProtocolVersion::V2025_11_25,
             capabilities: ClientCapabilities::default(),
             trace: None,
+            session: None,
         },
         outbound: Arc::clone(&executor.outbound),
         outputs: Arc::clone(&executor.outputs),

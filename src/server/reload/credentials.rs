@@ -41,8 +41,8 @@ impl Reloading {
                     }
                     None => format!("{error:#}"),
                 };
-                tracing::error!(reason, "not reloaded: those may call who could before");
                 self.counts.credentials.failed();
+                tracing::error!(reason, "not reloaded: those may call who could before");
             }
         }
     }

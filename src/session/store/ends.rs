@@ -9,7 +9,7 @@ use super::{SessionStore, Swept, seconds};
 use crate::session::activity::Millis;
 use crate::session::registry::Ending;
 use crate::session::statistics::LookupFailure;
-use crate::session::{EndReason, Session, SessionInfo};
+use crate::session::{EndReason, Session};
 
 impl SessionStore {
     /// Ends a session, unless something else did. Running calls and streams are told.
@@ -51,7 +51,7 @@ impl SessionStore {
         }
         tracing::info!(
             session = %session.id,
-            principal = %session.info.owner,
+            principal = %session.owner().principal,
             reason = reason.as_str(),
             age_seconds = age,
             idle_seconds = idle,
@@ -117,10 +117,10 @@ impl SessionStore {
     }
 
     /// Ends every session that `matches`, and returns how many it ended. Walks over all sessions.
-    pub fn end_where(&self, reason: EndReason, matches: impl Fn(&SessionInfo) -> bool) -> usize {
+    pub fn end_where(&self, reason: EndReason, matches: impl Fn(&Session) -> bool) -> usize {
         let mut sessions = Vec::new();
         self.shards.for_each(|session| {
-            if matches(&session.info) {
+            if matches(session) {
                 sessions.push(Arc::clone(session));
             }
         });
@@ -133,11 +133,11 @@ impl SessionStore {
     pub fn end_resting_where(
         &self,
         reason: EndReason,
-        matches: impl Fn(&SessionInfo) -> bool,
+        matches: impl Fn(&Session) -> bool,
     ) -> usize {
         let (mut resting, mut busy) = (Vec::new(), 0);
         self.shards.for_each(|session| {
-            if matches(&session.info) {
+            if matches(session) {
                 if session.activity.view().work == 0 {
                     resting.push(Arc::clone(session));
                 } else {

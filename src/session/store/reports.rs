@@ -41,6 +41,7 @@ impl SessionStore {
             sessions: self.classes(active),
             sessions_ended: Counts::of(EndReason::ALL.map(EndReason::as_str), &ended),
             sessions_reaped_total: self.counters.reaped(),
+            sessions_claimed_total: self.counters.all_claimed(),
             sessions_rejected: self.counters.all_rejected(),
             lookups_failed: self.counters.all_lookups_failed(),
             reaper_runs: self.counters.reaper_runs(),
@@ -83,7 +84,7 @@ impl SessionStore {
         let view = session.activity.view();
         SessionSummary {
             session: session.id.to_string(),
-            principal: format!("{:016x}", self.hasher.hash_one(&session.info.owner)),
+            principal: format!("{:016x}", self.hasher.hash_one(&session.owner().principal)),
             protocol: session.info.version.as_str(),
             client: session.info.client.clone(),
             age: seconds(now.saturating_sub(session.created)),

@@ -145,23 +145,21 @@ async fn buckets_last_as_long_as_their_sessions() {
         ..Bounds::default()
     };
     let store = bounds.store();
-    let anonymous = |bucket| SessionInfo {
-        owner: Principal::Anonymous,
-        bucket,
-        ..info("")
-    };
-    let here = Bucket::Address(Some([192, 0, 2, 1].into()));
-    let there = Bucket::Address(Some([192, 0, 2, 2].into()));
     let mut guards = Vec::new();
-    for bucket in [&here, &there, &Bucket::Address(None)] {
+    for network in [Some([192, 0, 2, 1]), Some([192, 0, 2, 2]), None] {
         for expected in [None, None, Some(NoRoom::PrincipalFull)] {
-            let created = store.create(anonymous(Some(bucket.clone())));
-            assert_eq!(created.as_ref().err(), expected.as_ref(), "{bucket:?}");
+            let created = store.create(anonymous(network));
+            assert_eq!(created.as_ref().err(), expected.as_ref(), "{network:?}");
             guards.extend(created.ok());
         }
     }
     for _ in 0..5 {
-        guards.push(store.create(anonymous(None)).unwrap());
+        let shared = Principal::user(crate::auth::Issuer::TokenFile, "default", None);
+        let info = SessionInfo {
+            opener: Owner::new(shared, None),
+            ..info("")
+        };
+        guards.push(store.create(info).unwrap());
     }
     assert_eq!(store.bucket_count(), 3);
     store.check();
@@ -180,7 +178,7 @@ async fn buckets_last_as_long_as_their_sessions() {
     let unlimited = Bounds::default().store();
     let guard = unlimited.create(info("a")).unwrap();
     assert_eq!(unlimited.bucket_count(), 0);
-    assert_eq!(guard.session().info().bucket, None);
+    assert_eq!(guard.session().owner().bucket, None);
 }
 
 /// The entries looked at by an `initialize`.

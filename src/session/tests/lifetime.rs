@@ -236,7 +236,7 @@ async fn calls_are_found_by_their_ids() {
 async fn sessions_end_by_their_owner() {
     let store = Bounds::default().store();
     let ids = ["a", "b", "a"].map(|subject| open(&store, subject));
-    let is_a = |info: &SessionInfo| info.owner == principal("a");
+    let is_a = |session: &Session| session.owner().principal == principal("a");
     assert_eq!(store.end_where(EndReason::Revoked, is_a), 2);
     assert_eq!(ids.map(|id| store.lives(id)), [false, true, false]);
     assert_eq!(store.end_all(EndReason::Shutdown), 1);

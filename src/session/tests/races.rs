@@ -79,6 +79,73 @@ fn endings_race_and_one_wins() {
 }
 
 #[test]
+fn principals_race_for_a_session_and_one_wins() {
+    let bounds = Bounds {
+        per_principal: Some(100),
+        ..Bounds::default()
+    };
+    let store = bounds.store();
+    for round in 1..=500 {
+        let info = anonymous(None);
+        let id = store.create(info).unwrap().session().id();
+        let subjects: [_; THREADS] = std::array::from_fn(|number| (number / 2).to_string());
+        let winners = Mutex::new(Vec::new());
+        race(|number| {
+            // Two of them are of each principal; some only ask without a credential, and some leave.
+            let subject = &subjects[number];
+            match number {
+                0 => drop(store.enter(id, &Principal::Anonymous)),
+                1 => drop(store.enter_stream(id, &Principal::Anonymous)),
+                _ => {
+                    if let Ok(guard) = enter(&store, id, subject) {
+                        assert_eq!(guard.session().owner().principal, principal(subject));
+                        assert!(guard.session().claimed().is_cancelled());
+                        winners.lock().push(subject.clone());
+                    }
+                }
+            }
+            0
+        });
+        let mut winners = winners.into_inner();
+        assert_eq!(winners.len(), 2, "round {round}: both of one principal");
+        winners.dedup();
+        assert_eq!(winners.len(), 1, "round {round}");
+        store.check();
+        store.delete(id, &principal(&winners[0])).unwrap();
+        let statistics = store.statistics();
+        assert_eq!(statistics.sessions_claimed_total, round);
+        assert_eq!(statistics.active_sessions, 0);
+    }
+    assert_eq!(store.bucket_count(), 0);
+}
+
+#[test]
+fn a_session_that_is_claimed_while_it_ends_counts_nowhere() {
+    let bounds = Bounds {
+        per_principal: Some(3),
+        evict: Some(0),
+        ..Bounds::default()
+    };
+    let store = bounds.store();
+    for _ in 0..500 {
+        let id = store.create(anonymous(None)).unwrap().session().id();
+        race(|number| {
+            match number % 4 {
+                0 => drop(store.delete(id, &Principal::Anonymous)),
+                1 => drop(store.delete(id, &principal("a"))),
+                2 => drop(enter(&store, id, "a")),
+                _ => drop(store.create(info("a"))),
+            }
+            0
+        });
+        store.check();
+    }
+    store.end_all(EndReason::Shutdown);
+    assert_eq!(store.bucket_count(), 0);
+    store.check();
+}
+
+#[test]
 fn concurrent_creations_never_exceed_a_limit() {
     let bounds = Bounds {
         sessions: Some(20),

@@ -48,6 +48,7 @@ async fn a_snapshot_says_what_there_is() {
             "shutdown": 0,
         },
         "sessions_reaped_total": 0,
+        "sessions_claimed_total": 0,
         "sessions_rejected": {"max_sessions": 0, "principal_limit": 0, "rate": 0, "draining": 0},
         "lookups_failed": {
             "expired": 0, "deleted": 0, "evicted": 0, "unknown": 2, "principal_mismatch": 0,

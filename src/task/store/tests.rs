@@ -41,7 +41,7 @@ impl Stage {
         let new = New {
             id: id(number),
             owner: Owner {
-                permission: Permission::of(user(owner)),
+                permission: Permission::of(&Caller::new(user(owner))),
                 bucket: Some(Bucket::Principal(user(owner))),
             },
             time_limit: Duration::from_secs(10),
@@ -354,7 +354,7 @@ fn callers_without_a_bucket_share_the_limit_of_all_only() {
         let new = New {
             id: id(number),
             owner: Owner {
-                permission: Permission::of(Principal::Anonymous),
+                permission: Permission::of(&Caller::new(Principal::Anonymous)),
                 bucket: None,
             },
             time_limit: Duration::MAX,
