@@ -159,8 +159,6 @@ impl App {
             legacy_level: Level::DEFAULT,
             hears_changes: version.era() == Era::Modern || self.sessions.is_some(),
             keeps_tasks: version.era() == Era::Modern,
-            // A call that has to wait for its first line in the audit log is not answered at once.
-            answers_at_once: !self.audit.as_ref().is_some_and(|audit| audit.is_required()),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! that a number that is missing is a line that somebody took out. What finds no room is counted, and a
 //! line says how many are missing.
 //!
-//! In mode `required` no call begins before its first line is on the disk, and none while nothing can be
-//! written.
+//! In mode `required` nothing begins and nothing is answered before the first line is on the disk, and
+//! nothing while none can be written.
 
 mod file;
 mod journal;
@@ -24,18 +24,19 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::cli::{AuditArguments, AuditMode, AuditTarget};
+use crate::logging::Stderr;
 use crate::secret::Permissions;
 use file::AuditFile;
 use journal::Journal;
 use queue::Queue;
-use target::{Stderr, Target};
+use target::Target;
 
 pub use file::OpenError;
 pub use queue::Statistics;
 pub use record::{About, Ending};
 
-/// How long a call of mode `required` waits until its first line is on the disk, and the start of the
-/// server for its own.
+/// How long a request of mode `required` waits until its first line is on the disk, and the start of
+/// the server for its own.
 const MAX_SYNC: Duration = Duration::from_secs(5);
 
 /// How long the end of the server waits for the last lines.
@@ -52,6 +53,27 @@ pub struct Settings {
     pub arguments: AuditArguments,
     /// Whether owner and mode of a file that is there are checked.
     pub permissions: Permissions,
+}
+
+impl Settings {
+    /// Finds out whether it can be opened, as far as that can be told of one that another server may
+    /// have now. Makes no file, and changes none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Audit::open`].
+    pub fn check(&self) -> Result<(), OpenError> {
+        match &self.target {
+            AuditTarget::File(path) => file::check(path, self.permissions),
+            AuditTarget::Stderr => Ok(()),
+            AuditTarget::Journald => Journal::open().map(drop),
+        }
+    }
+
+    /// What messages about it begin with.
+    pub fn label(&self) -> String {
+        format!("--audit {}", self.target)
+    }
 }
 
 /// The audit log.
@@ -101,7 +123,7 @@ impl Audit {
         Ok(Arc::new(audit))
     }
 
-    /// Whether a call waits for its first line.
+    /// Whether a request waits for its first line.
     pub fn is_required(&self) -> bool {
         self.queue.is_required()
     }
@@ -126,7 +148,7 @@ impl Audit {
             about: members,
             audit: Arc::clone(self),
             began: Instant::now(),
-            has_ended: false,
+            if_dropped: Some((Ending::Lost, None)),
         }
     }
 
@@ -165,7 +187,8 @@ pub struct Open {
     place: Option<u64>,
     about: String,
     began: Instant,
-    has_ended: bool,
+    /// How it ends when it is dropped; `None` if it has ended.
+    if_dropped: Option<(Ending, Option<&'static str>)>,
 }
 
 impl Open {
@@ -175,7 +198,7 @@ impl Open {
     }
 
     /// Waits for the first line to be on the disk, in mode `required`; returns whether it is.
-    pub fn is_written(&self) -> impl Future<Output = bool> + Send + 'static {
+    pub fn is_written(&self) -> impl Future<Output = bool> + Send + use<> {
         let (queue, place) = (Arc::clone(&self.audit.queue), self.place);
         async move {
             match place {
@@ -190,14 +213,14 @@ impl Open {
         self.audit.is_required()
     }
 
-    /// Says that the call has ended: how, and the reason in a few words of the log.
-    pub fn end(mut self, ending: Ending, reason: Option<&str>) {
-        self.write_end(ending, reason);
+    /// From now on somebody waits who may leave, which would be this end.
+    pub fn ends_if_dropped(&mut self, ending: Ending, reason: &'static str) {
+        self.if_dropped = Some((ending, Some(reason)));
     }
 
-    fn write_end(&mut self, ending: Ending, reason: Option<&str>) {
-        self.has_ended = true;
-        if self.place.is_some() {
+    /// Says that the call has ended: how, and the reason in a few words of the log. It ends once.
+    pub fn end(&mut self, ending: Ending, reason: Option<&str>) {
+        if self.if_dropped.take().is_some() && self.place.is_some() {
             let run = &self.audit.run;
             let line = record::end(run, &self.about, (ending, reason), self.began.elapsed());
             self.audit.queue.push(&line);
@@ -208,8 +231,78 @@ impl Open {
 /// Whatever became of the call: it is over.
 impl Drop for Open {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.write_end(Ending::Lost, None);
+        if let Some((ending, reason)) = self.if_dropped {
+            self.end(ending, reason);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::Principal;
+    use crate::protocol::mcp::Method;
+    use crate::protocol::version::ProtocolVersion;
+
+    async fn open(path: &Path) -> Arc<Audit> {
+        let settings = Settings {
+            target: AuditTarget::File(path.to_owned()),
+            mode: AuditMode::Required,
+            arguments: AuditArguments::None,
+            permissions: Permissions::Checked,
+        };
+        Audit::open(&settings).await.unwrap()
+    }
+
+    fn begin(audit: &Arc<Audit>, call: u64) -> Open {
+        let about = About {
+            call,
+            method: Method::CallTool,
+            name: Some("deploy"),
+            toolset: None,
+            caller: &Principal::Anonymous,
+            client: None,
+            session: None,
+            version: ProtocolVersion::V2026_07_28,
+        };
+        audit.begin(&about, None)
+    }
+
+    #[tokio::test]
+    async fn each_call_ends_once_whatever_becomes_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let audit = open(&path).await;
+        let mut ended = begin(&audit, 1);
+        assert!(ended.is_written().await);
+        ended.end(Ending::Ok, None);
+        ended.end(Ending::Error, Some("again"));
+        drop(ended);
+        drop(begin(&audit, 2));
+        let mut left = begin(&audit, 3);
+        left.ends_if_dropped(Ending::Cancelled, "its client has left");
+        drop(left);
+        let mut stayed = begin(&audit, 4);
+        stayed.ends_if_dropped(Ending::Cancelled, "its client has left");
+        stayed.end(Ending::NotFound, None);
+        drop(stayed);
+        audit.close().await;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let ends: Vec<_> = lines
+            .filter(|line: &Value| line["event"] == "end")
+            .map(|line| json!([line["call"], line["outcome"], line["reason"]]))
+            .collect();
+        let expected = [
+            json!([1, "ok", null]),
+            json!([2, "lost", null]),
+            json!([3, "cancelled", "its client has left"]),
+            json!([4, "not_found", null]),
+        ];
+        assert_eq!(ends, expected);
     }
 }

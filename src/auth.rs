@@ -4,6 +4,7 @@
 //! travels with the message; the token itself goes no further. An empty set of tokens lets nobody
 //! in.
 
+mod audience;
 mod authenticator;
 mod bearer;
 mod claims;
@@ -27,6 +28,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
+pub use audience::Reach;
 pub use authenticator::{Authenticator, Known, MIN_TOKEN_CHARS, Presented, WayIn};
 pub use bearer::Credential;
 pub use current::Current;
@@ -47,6 +49,8 @@ pub struct Caller {
     pub scopes: Vec<String>,
     /// What the principal is to the operator.
     pub roles: Vec<String>,
+    /// What of the server the credential is good for.
+    pub reach: Reach,
     /// When the credential ends; `None` if it does not.
     pub expires: Option<SystemTime>,
     /// What the credential says of its owner, by the names of RFC 7519 and RFC 9068.
@@ -63,6 +67,7 @@ impl Caller {
             principal,
             scopes: Vec::new(),
             roles: Vec::new(),
+            reach: Reach::default(),
             expires: None,
             revocation: Revocation::default(),
         }
@@ -130,6 +135,8 @@ pub enum AuthError {
     Invalid,
     /// The token was good once.
     Expired,
+    /// The token is for something else than what is asked.
+    Audience,
     /// Nobody can say now whether the token is good.
     Unavailable,
     /// Nor whether there is the key that the token names: anybody can make one up.
@@ -144,6 +151,7 @@ impl AuthError {
             Self::Malformed => "malformed",
             Self::Invalid => "invalid",
             Self::Expired => "expired",
+            Self::Audience => "audience",
             Self::Unavailable => "unavailable",
             Self::UnknownKey => "unknown_key",
         }

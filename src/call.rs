@@ -22,7 +22,8 @@ use crate::catalog::{Catalog, Tool};
 use crate::changes::Change;
 use crate::dispatch::{self, Call, Context, Plan, Purpose, Retry};
 use crate::execute::{
-    self, CallRequest, Input, List, Listener, Origin, Outcome, Said, Stop, Stopped,
+    self, Admission, CallRequest, Input, List, Listener, Origin, Outcome, Refusal, Said, Stop,
+    Stopped,
 };
 use crate::metrics::{AuthFailure, ErrorType, MessageKind, OTHER};
 use crate::protocol::input::{Answers, MISSING_CLIENT_CAPABILITY, missing_capabilities};
@@ -123,26 +124,15 @@ pub(super) fn start<K: Send + 'static>(
     stop: Stop,
     keep: K,
 ) -> bool {
-    let (request, listener) = prepare(app, from, (call, input), keep);
-    launch(app, request, stop, Box::new(listener), trail)
-}
-
-/// Starts what was prepared, and says whether it was taken in.
-pub(super) fn launch(
-    app: &App,
-    request: CallRequest,
-    stop: Stop,
-    listener: Box<dyn Listener>,
-    trail: Trail,
-) -> bool {
-    app.executor.start(request, stop, trail.follow(listener))
+    let (request, listener) = prepare(app, from, (call, input, trail), keep);
+    app.executor.start(request, stop, Box::new(listener))
 }
 
 /// What the executor is asked to run, and who hears of it.
 pub(super) fn prepare<K>(
     app: &Arc<App>,
     from: From,
-    (call, input): (Call, Input),
+    (call, input, trail): (Call, Input, Trail),
     keep: K,
 ) -> (CallRequest, Answering<K>) {
     let client = call.client;
@@ -168,6 +158,7 @@ pub(super) fn prepare<K>(
         purpose: call.purpose,
         started: Instant::now(),
         owes_reply: true,
+        trail,
         from,
         keep,
     };
@@ -185,11 +176,16 @@ pub(super) struct Answering<K> {
     retry: Option<Retry>,
     started: Instant,
     owes_reply: bool,
+    trail: Trail,
     #[expect(dead_code, reason = "kept for its destructor")]
     keep: K,
 }
 
 impl<K: Send + 'static> Listener for Answering<K> {
+    fn admission(&self) -> Option<Admission> {
+        self.trail.admission()
+    }
+
     fn said(&mut self, said: Said) {
         if self.from.is_given_up() {
             return;
@@ -279,8 +275,15 @@ impl<K> Answering<K> {
         }
     }
 
-    /// What the client is told of an outcome.
-    pub(super) fn encoded(&self, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+    /// What the client is told of an outcome, when the audit log knows it.
+    pub(super) fn encoded(&mut self, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
+        let ended = audit::ended(&outcome);
+        let told = self.told(outcome);
+        self.trail.done(ended, &told);
+        told
+    }
+
+    fn told(&self, outcome: Outcome) -> Result<Box<RawValue>, ErrorObject> {
         let app = &self.app;
         let version = self.from.version;
         let finish = |answer| dispatch::finish(version, &self.purpose, answer, &self.catalog);
@@ -389,6 +392,27 @@ pub(super) fn note(
     };
     let version = context.version;
     count_answer((app, started), method, version, (tool, error_type));
+}
+
+/// Answers a request that is not served now, and counts that.
+pub(super) fn refuse(
+    counted: (&App, Instant),
+    method: Method,
+    version: ProtocolVersion,
+    (id, refusal): (&RequestId, Refusal),
+) -> Reply {
+    let tool = (method == Method::CallTool).then_some(OTHER);
+    let error_type = ErrorType::JsonRpc(INTERNAL_ERROR);
+    count_answer(counted, method, version, (tool, Some(error_type)));
+    let ErrorStatus {
+        status,
+        retry_after,
+    } = ErrorStatus::from(&refusal);
+    let error = ErrorObject::new(INTERNAL_ERROR, refusal.message);
+    Reply {
+        retry_after,
+        ..reply(id, &Err(error), status)
+    }
 }
 
 /// Counts what was answered at once, with the tool and the error if there are.

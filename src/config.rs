@@ -27,6 +27,7 @@ use crate::session::store::{Limits, WhenFull};
 use crate::task;
 use crate::tls::Tls;
 
+pub(crate) use audit_log::check as check_audit;
 pub use credentials::Credentials;
 pub(crate) use credentials::authenticator;
 

@@ -221,8 +221,6 @@ pub struct Context<'a> {
     pub hears_changes: bool,
     /// A call can become a task that its client comes back for.
     pub keeps_tasks: bool,
-    /// What is known can be the answer at once, without a call.
-    pub answers_at_once: bool,
     /// The most items on a page of a list.
     pub page_size: usize,
 }
@@ -325,7 +323,7 @@ fn perform(
     }
     let progress_token = ProgressToken::read(&request.params)?;
     // What the user is asked for is not known yet, and the file system is not for here.
-    let is_known = context.answers_at_once && !tool.asks_for_values() && !tool.looks_up_paths();
+    let is_known = !tool.asks_for_values() && !tool.looks_up_paths();
     let work = is_known.then(|| tool.work(&arguments, context.caller));
     let work = work.transpose();
     match work.map_err(|error| invalid_arguments(&error))? {

@@ -181,6 +181,18 @@ pub enum Stopped {
     ByShutdown,
 }
 
+impl Stopped {
+    /// A few words for the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ByClient => "cancelled by the client",
+            Self::ByDisconnect => "cancelled by a lost connection",
+            Self::BySession => "cancelled with its session",
+            Self::ByShutdown => "cancelled by shutdown",
+        }
+    }
+}
+
 /// What came of a call.
 #[derive(Debug)]
 pub enum Outcome {
@@ -223,8 +235,8 @@ impl Outcome {
 /// All functions run in the task of the call, or of whoever starts it if it is refused, and must not
 /// block.
 pub trait Listener: Send + 'static {
-    /// What has to happen before anything of the call runs; `None` if nothing has. Asked once, unless the
-    /// call is refused.
+    /// What has to happen before anything of the call runs, and before it is refused at a limit; `None`
+    /// if nothing has. Asked once.
     fn admission(&self) -> Option<Admission> {
         None
     }
@@ -310,7 +322,7 @@ impl Executor {
     }
 
     /// Starts a call in a task of its own, and says so. One that is refused at a limit of calls is over
-    /// when this returns.
+    /// when this returns, unless it has to be admitted.
     pub fn start(&self, request: CallRequest, stop: Stop, listener: Box<dyn Listener>) -> bool {
         let started = Instant::now();
         let (share, permit) = match self.take_in(&request.caller.principal) {
@@ -319,7 +331,7 @@ impl Executor {
                 let outcome = refusal::too_many_calls(full);
                 let call = (request.number, &*request.tool, &*request.caller);
                 log(call, started.elapsed(), report::label(&outcome));
-                listener.done(outcome);
+                self.refuse(listener, outcome);
                 return false;
             }
         };
@@ -378,6 +390,17 @@ impl Executor {
             }
         });
         true
+    }
+
+    /// Ends a call that found no room.
+    fn refuse(&self, listener: Box<dyn Listener>, outcome: Outcome) {
+        let Some(Admission(admitted)) = listener.admission() else {
+            return listener.done(outcome);
+        };
+        self.tasks.spawn(async move {
+            let outcome = admitted.await.err().map_or(outcome, Outcome::Refused);
+            listener.done(outcome);
+        });
     }
 
     /// Takes what a call needs of the limits.

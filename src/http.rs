@@ -75,7 +75,8 @@ pub async fn serve(
         Ok(Admitted::Public(public)) => serve_public(public, &app, &request),
         Ok(Admitted::Caller(caller)) => route(app, Visitor { caller, connection }, request).await,
         Ok(Admitted::Stranger(presented)) => {
-            let verified = Box::pin(admission::verify(&app, presented)).await;
+            let path = request.uri().path();
+            let verified = Box::pin(admission::verify(&app, path, presented)).await;
             match verified {
                 Ok(caller) => Box::pin(route(app, Visitor { caller, connection }, request)).await,
                 Err(error) => {

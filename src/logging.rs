@@ -1,6 +1,7 @@
 //! The log: text or JSON lines on standard error.
 
 mod sink;
+mod stderr;
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -21,6 +22,7 @@ use crate::redact::Redactor;
 use sink::Sink;
 
 pub use sink::{Flush, lost};
+pub(crate) use stderr::Stderr;
 
 /// The field whose text is JSON already.
 const STATISTICS: &str = "statistics";
@@ -79,7 +81,7 @@ impl<W: Write> Write for Discreet<W> {
 ///
 /// The operating system's, when there can be no thread that writes.
 pub fn start(options: &Log, allows_color: bool) -> io::Result<Flush> {
-    let (sink, flush) = Sink::start(io::stderr())?;
+    let (sink, flush) = Sink::start(Stderr)?;
     let level = match options.log_level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,

@@ -176,8 +176,16 @@ impl Outputs {
     /// Finds what stands at a URI, for a caller that may read it.
     pub fn find(&self, uri: &str, caller: &Caller, now: Instant) -> Option<Reading> {
         let state = self.state.lock();
-        let kept = state.kept.iter().find(|kept| kept.uri.as_str() == uri)?;
-        (now < kept.expires && kept.permission.permits(caller)).then(|| kept.reading.clone())
+        let kept = state.find(uri, now)?;
+        kept.permission
+            .permits(caller)
+            .then(|| kept.reading.clone())
+    }
+
+    /// Whether anything stands at a URI, for anybody. For whoever keeps watch over callers, and not for
+    /// them.
+    pub fn has(&self, uri: &str, now: Instant) -> bool {
+        self.state.lock().find(uri, now).is_some()
     }
 
     /// Forgets what is too old, from time to time, until `closing`.
@@ -246,6 +254,11 @@ impl Outputs {
 }
 
 impl State {
+    fn find(&self, uri: &str, now: Instant) -> Option<&Kept> {
+        let kept = self.kept.iter().find(|kept| kept.uri.as_str() == uri)?;
+        (now < kept.expires).then_some(kept)
+    }
+
     /// Takes out the oldest output of whoever has most, for a principal that wants so much more; one of
     /// its own if it would then have most itself.
     fn evict(

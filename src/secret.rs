@@ -1,5 +1,7 @@
 //! Text that must not be seen: tokens.
 
+mod folder;
+
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::hash::{Hash, Hasher};
@@ -10,6 +12,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+pub use folder::OpenFolder;
 
 /// The largest file that holds one secret, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -137,6 +141,9 @@ pub enum SecretFileError {
         /// The permission bits.
         mode: u32,
     },
+    /// Others can put another file in its place.
+    #[error("it {0}")]
+    Replaceable(OpenFolder),
     /// The file is larger than what it should hold; the bound is in bytes.
     #[error("it is larger than {} KiB", .0 / 1024)]
     TooLarge(u64),
@@ -146,7 +153,7 @@ pub enum SecretFileError {
 }
 
 /// Reads a secret file of at most `most` bytes. Owner and mode are judged on the opened file, since
-/// a mounted secret is often a symbolic link.
+/// a mounted secret is often a symbolic link, and then those of its folder.
 ///
 /// # Errors
 ///
@@ -159,6 +166,7 @@ pub fn read_file(
     let (file, metadata) = open(path)?;
     if permissions == Permissions::Checked {
         check_permissions(&metadata)?;
+        check_folder(path)?;
     }
     read(file, most)
 }
@@ -181,11 +189,12 @@ pub fn read_public(
         if mode & OTHERS_WRITE != 0 {
             return Err(SecretFileError::Writable { mode });
         }
+        check_folder(path)?;
     }
     read(file, most).map(|Secret(text)| text)
 }
 
-/// As [`read_file`], but what is wrong with owner and mode is handed back beside the secret.
+/// As [`read_file`], but what is wrong with owner, mode and folder is handed back beside the secret.
 ///
 /// # Errors
 ///
@@ -195,8 +204,8 @@ pub fn read_doubtful(
     most: u64,
 ) -> Result<(Secret, Option<SecretFileError>), SecretFileError> {
     let (file, metadata) = open(path)?;
-    let doubt = check_permissions(&metadata).err();
-    Ok((read(file, most)?, doubt))
+    let doubt = check_permissions(&metadata).and_then(|()| check_folder(path));
+    Ok((read(file, most)?, doubt.err()))
 }
 
 fn open(path: &Path) -> Result<(File, Metadata), SecretFileError> {
@@ -221,6 +230,13 @@ fn read(file: File, most: u64) -> Result<Secret, SecretFileError> {
     String::from_utf8(bytes)
         .map(Secret)
         .map_err(|_| SecretFileError::NotText)
+}
+
+fn check_folder(path: &Path) -> Result<(), SecretFileError> {
+    match OpenFolder::of(path)? {
+        Some(folder) => Err(SecretFileError::Replaceable(folder)),
+        None => Ok(()),
+    }
 }
 
 fn check_owner(metadata: &Metadata) -> Result<(), SecretFileError> {

@@ -312,7 +312,7 @@ impl Server {
 
 async fn open_audit(settings: &audit::Settings) -> anyhow::Result<Arc<Audit>> {
     let opened = Audit::open(settings).await;
-    opened.with_context(|| format!("--audit {}", settings.target))
+    opened.with_context(|| settings.label())
 }
 
 /// Starts what keeps in order what requests and calls leave behind, until `closing`.

@@ -186,7 +186,6 @@ fn serve(input: &[u8], message: Message) {
             legacy_level: Level::DEFAULT,
             hears_changes: true,
             keeps_tasks: true,
-            answers_at_once: true,
             page_size: 2,
         };
         if era == Era::Modern {

@@ -12,125 +12,44 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
 
-use crate::calls::{
-    CALL, Contestant, MODERN_CALL, MODERN_FIELDS, RUN, RUNS, TOOLS, request, session_fields,
-};
-use crate::client::{Client, INITIALIZE, Id};
-use crate::server::Server;
-use crate::table::{above, median, row, spread, title};
+use crate::calls::RUNS;
+use crate::table::title;
+use crate::variants::{Variant, compare};
 
 const TOKEN: &str = "bench-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "https://mcp.example.com/mcp";
-
-/// A server that asks for a credential of some kind, or for none.
-struct Guarded {
-    kind: &'static str,
-    /// The value of the header.
-    credential: Option<String>,
-    /// Of the rate without credentials.
-    goal: f64,
-    server: Server,
-    _folder: TempDir,
-}
-
-impl Guarded {
-    fn start(
-        kind: &'static str,
-        goal: f64,
-        prepare: impl FnOnce(&Path) -> Option<(String, String)>,
-    ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let prepared = prepare(folder.path());
-        let file = folder.path().join("auth.yaml");
-        let mut options = vec!["--json-response"];
-        if let Some((auth, _)) = &prepared {
-            fs::write(&file, auth).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-            options.extend(["--auth", file.to_str().unwrap()]);
-        }
-        Self {
-            kind,
-            credential: prepared.map(|(_, token)| format!("Bearer {token}")),
-            goal,
-            server: Server::serve(TOOLS, &options),
-            _folder: folder,
-        }
-    }
-
-    fn fields<'a>(&'a self, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let credential = self
-            .credential
-            .iter()
-            .map(|value| ("Authorization", value.as_str()));
-        credential.chain(fields.iter().copied()).collect()
-    }
-
-    fn session(&self) -> Id {
-        let address = &self.server.address;
-        let mut client = Client::connect(address);
-        client.send(&request(address, &self.fields(&[]), INITIALIZE));
-        client.receive().session.unwrap()
-    }
-
-    /// Those who call here, up to 2025-11-25 and in 2026-07-28.
-    fn contestants(&self) -> [Contestant; 2] {
-        let session = self.session();
-        let address = &self.server.address;
-        let legacy = self.fields(&session_fields(&session));
-        let modern = self.fields(&MODERN_FIELDS);
-        [
-            Contestant::new(self.kind, address, &legacy, CALL),
-            Contestant::new(self.kind, address, &modern, MODERN_CALL),
-        ]
-    }
-}
 
 /// Calls per second, by how the caller is known.
 pub(crate) fn auth(scale: f64) {
     title(&format!(
         "auth: a tool with a fixed text, JSON, each kind of caller {RUNS} times in turn; median (least to most)"
     ));
-    let servers = [
-        Guarded::start("anonymous", 1.0, |_| None),
-        Guarded::start("static token", 0.95, |_| {
-            Some((static_tokens(), TOKEN.to_owned()))
+    let variants = [
+        Variant::start("anonymous", None, &[], None),
+        guarded("static token", 0.95, |_| {
+            (static_tokens(), TOKEN.to_owned())
         }),
-        Guarded::start("JWT, checked before", 0.9, |folder| Some(jwt(folder))),
+        guarded("JWT, checked before", 0.9, jwt),
     ];
-    for connections in [1, 32] {
-        let mut contestants: Vec<_> = servers.iter().map(Guarded::contestants).collect();
-        for _ in 0..RUNS {
-            for contestant in contestants.iter_mut().flatten() {
-                contestant.run(connections, RUN.mul_f64(scale));
-            }
-        }
-        for (number, era) in ["2025-11-25", "2026-07-28"].into_iter().enumerate() {
-            let mut rates: Vec<_> = (contestants.iter_mut())
-                .map(|eras| &mut eras.get_mut(number).unwrap().rates)
-                .collect();
-            report(
-                &format!("{era}, {connections} connections"),
-                &servers,
-                &mut rates,
-            );
-        }
-    }
+    compare(&variants, scale);
 }
 
-fn report(what: &str, servers: &[Guarded], rates: &mut [&mut Vec<f64>]) {
-    for (server, rates) in servers.iter().zip(rates.iter_mut()) {
-        let measured = format!("{} calls/s", spread(rates));
-        row(&format!("{}, {what}", server.kind), &measured);
-    }
-    let mut medians = rates.iter_mut().map(|rates| median(rates));
-    let anonymous = medians.next().unwrap();
-    for (server, rate) in servers.iter().skip(1).zip(medians) {
-        let name = format!("{} / anonymous, {what}", server.kind);
-        above(&name, rate / anonymous, "", server.goal);
-    }
+/// A server with an auth file, and a token for it.
+fn guarded(
+    kind: &'static str,
+    goal: f64,
+    prepare: impl FnOnce(&Path) -> (String, String),
+) -> Variant {
+    let folder = tempfile::tempdir().unwrap();
+    let (auth, token) = prepare(folder.path());
+    let file = folder.path().join("auth.yaml");
+    fs::write(&file, auth).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let options = ["--auth", file.to_str().unwrap()];
+    let credential = Some(format!("Bearer {token}"));
+    Variant::start(kind, Some(goal), &options, credential).keeping(folder)
 }
 
 /// A thousand tokens, ours among them.

@@ -24,6 +24,7 @@
     reason = "a benchmark starts processes, reads the clock, calculates and prints"
 )]
 
+mod audit;
 mod auth;
 mod calls;
 mod client;
@@ -34,11 +35,12 @@ mod programs;
 mod server;
 mod sessions;
 mod table;
+mod variants;
 
 /// A name, and what runs for it with a factor for how much it does.
 type Scenario = (&'static str, fn(f64));
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 14] = [
     ("memory", sessions::memory),
     ("streams", sessions::streams),
     ("create", sessions::create),
@@ -47,6 +49,7 @@ const SCENARIOS: [Scenario; 13] = [
     ("expiry", sessions::expiry),
     ("calls", calls::calls),
     ("auth", auth::auth),
+    ("audit", audit::audit),
     ("instructions", instructions::instructions),
     ("programs", programs::programs),
     ("sandbox", programs::sandbox),

@@ -1,11 +1,11 @@
 //! An audit log in a file of its own.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{Access, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::tail::{self, Past};
@@ -94,14 +94,49 @@ impl Target for AuditFile {
     }
 }
 
+/// Finds out what [`AuditFile::open`] would say of the file, or of a folder without it.
+pub(super) fn check(path: &Path, permissions: Permissions) -> Result<(), OpenError> {
+    let path = std::path::absolute(path)?;
+    match open_safely(&path, &mut File::options(), permissions) {
+        Ok((file, metadata)) => read(&file, &metadata).map(drop),
+        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let may_make = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            rustix::fs::access(folder_of(&path), may_make)
+                .map_err(|errno| OpenError::Io(errno.into()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn open(path: &Path, permissions: Permissions) -> Result<(File, Past), OpenError> {
+    let mut options = File::options();
+    let (file, metadata) = open_safely(path, options.create(true).mode(0o600), permissions)?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+        if errno == Errno::WOULDBLOCK {
+            OpenError::Taken
+        } else {
+            OpenError::Io(errno.into())
+        }
+    })?;
+    let past = read(&file, &metadata)?;
+    if metadata.len() == 0 {
+        // That there is such a file outlives the machine, too.
+        File::open(folder_of(path))?.sync_all()?;
+    }
+    Ok((file, past))
+}
+
+/// Opens a file to add to it, if nobody else could have written what is in it.
+fn open_safely(
+    path: &Path,
+    options: &mut OpenOptions,
+    permissions: Permissions,
+) -> Result<(File, Metadata), OpenError> {
     // Without waiting, should it be a pipe.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options()
+    let file = options
         .read(true)
         .append(true)
-        .create(true)
-        .mode(0o600)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
         .map_err(|error| match Errno::from_io_error(&error) {
@@ -115,18 +150,13 @@ fn open(path: &Path, permissions: Permissions) -> Result<(File, Past), OpenError
     if permissions == Permissions::Checked {
         secret::check_permissions(&metadata)?;
     }
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
-        if errno == Errno::WOULDBLOCK {
-            OpenError::Taken
-        } else {
-            OpenError::Io(errno.into())
-        }
-    })?;
-    let past = tail::read(&file, metadata.len())?.ok_or(OpenError::Foreign)?;
-    if metadata.len() == 0 {
-        // That there is such a file outlives the machine, too.
-        let folder = path.parent().unwrap_or(path);
-        File::open(folder)?.sync_all()?;
-    }
-    Ok((file, past))
+    Ok((file, metadata))
+}
+
+fn read(file: &File, metadata: &Metadata) -> Result<Past, OpenError> {
+    tail::read(file, metadata.len())?.ok_or(OpenError::Foreign)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }

@@ -1,7 +1,9 @@
 //! Where the lines go.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
+
+use crate::logging::Stderr;
 
 /// Something that takes lines.
 pub(super) trait Target: fmt::Debug + Send {
@@ -25,14 +27,9 @@ pub(super) trait Target: fmt::Debug + Send {
     }
 }
 
-/// Standard error, among the lines of the log.
-#[derive(Debug)]
-pub(super) struct Stderr;
-
+/// Among the lines of the log.
 impl Target for Stderr {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        // All at once: nobody else gets in between.
-        io::stderr().lock().write_all(lines)?;
-        Ok(lines.len())
+        io::Write::write(self, lines)
     }
 }

@@ -196,9 +196,18 @@ impl Authenticator {
         self.credentials().is_some_and(Credentials::trusts_others)
     }
 
-    /// The authorization servers whose tokens are let in, by their issuer identifiers (RFC 8414).
-    pub fn authorization_servers(&self) -> impl Iterator<Item = &str> {
-        self.issuers().iter().map(|issuer| &**issuer.issuer())
+    /// The authorization servers whose tokens are let in, by their issuer identifiers (RFC 8414), each
+    /// once and in the order of the file.
+    pub fn authorization_servers(&self) -> Vec<&str> {
+        let credentials = self.credentials().into_iter();
+        let named = credentials.flat_map(Credentials::authorization_servers);
+        let mut servers = Vec::new();
+        for server in named {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        servers
     }
 
     /// Whether somebody could be let in: false where tokens are good only by keys that are not there.
@@ -297,6 +306,12 @@ impl Credentials {
         !self.issuers.is_empty() || !self.introspection.is_empty()
     }
 
+    fn authorization_servers(&self) -> impl Iterator<Item = &str> {
+        let issuers = self.issuers.iter().map(|issuer| &**issuer.issuer());
+        let servers = self.introspection.iter();
+        issuers.chain(servers.filter_map(|server| server.authorization_server()))
+    }
+
     fn trusts(&self, issuer: &Arc<str>) -> bool {
         let issuers = self.issuers.iter().map(|trusted| trusted.issuer());
         let servers = self.introspection.iter().map(|server| server.issuer());
@@ -371,15 +386,15 @@ impl Credentials {
         }
         for before in &earlier.issuers {
             let mut issuers = self.issuers.iter_mut();
-            match issuers.find(|issuer| issuer.settings() == before.settings()) {
-                Some(issuer) => *issuer = Arc::clone(before),
+            match issuers.find(|issuer| issuer.issuer() == before.issuer()) {
+                Some(issuer) => *issuer = issuer.after(before),
                 None => before.revocation.revoke(),
             }
         }
         for before in &earlier.introspection {
             let mut servers = self.introspection.iter_mut();
-            match servers.find(|server| server.settings() == before.settings()) {
-                Some(server) => *server = Arc::clone(before),
+            match servers.find(|server| server.issuer() == before.issuer()) {
+                Some(server) => *server = server.after(before),
                 None => before.revocation.revoke(),
             }
         }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::names::{MAX_ITEMS, check_name, check_scope};
-use super::{Caller, Issuer, Principal, Revocation};
+use super::{Caller, Issuer, Principal, Reach, Revocation};
 
 /// The name of a claim, or with `/` in front the JSON Pointer (RFC 6901) of one inside another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,7 @@ impl ClaimNames {
             principal: Principal::user(issuer, subject, tenant),
             scopes,
             roles,
+            reach: Reach::default(),
             expires,
             claims,
             revocation: Revocation::default(),

@@ -23,6 +23,7 @@ use crate::document::values::{Audience, Values, literal, reference};
 use crate::document::yaml::{Advice, Content, Entry, Node};
 use crate::document::{Diagnostic, LoadError, reader, yaml};
 use crate::environment::Variables;
+use crate::host::PublicUrl;
 use crate::redact::Redactor;
 use crate::secret::{Permissions, SecretDigest};
 use crate::snapshot::Snapshot;
@@ -74,7 +75,7 @@ pub struct Surroundings {
     /// Whether the files that it names may be anybody's.
     pub permissions: Permissions,
     /// The URL of this server, for which tokens are unless the file says something else.
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 }
 
 /// Reads a text as if it stood in the file `path`; `now` tells which tokens have expired.

@@ -15,6 +15,7 @@ use super::recent::Recent;
 use super::revocation::Revocation;
 use super::settings::IntrospectionSettings;
 use super::{Caller, jwt};
+use crate::pace::Pace;
 use crate::secret::SecretDigest;
 
 /// How long a server may take to say what a token is.
@@ -40,6 +41,8 @@ pub(super) struct Introspection {
     bad: Recent<Instant>,
     /// Whether its last answer was none.
     is_silent: AtomicBool,
+    /// What the log says of tokens which it says are good, and which are not good here.
+    unfit: Pace,
     /// Of all tokens that it says are good.
     pub(super) revocation: Revocation,
 }
@@ -72,8 +75,28 @@ impl Introspection {
             good: Recent::default(),
             bad: Recent::default(),
             is_silent: AtomicBool::new(false),
+            unfit: Pace::default(),
             revocation: Revocation::default(),
         }
+    }
+
+    /// What takes the place of an earlier one at this address. What was opened with its tokens is taken
+    /// back only if they have to say something else now.
+    pub(super) fn after(&self, earlier: &Arc<Self>) -> Arc<Self> {
+        let (settings, before) = (&self.settings, &earlier.settings);
+        if settings == before {
+            return Arc::clone(earlier);
+        }
+        let asks_the_same =
+            settings.audiences == before.audiences && settings.names == before.names;
+        Arc::new(Self {
+            revocation: if asks_the_same {
+                earlier.revocation.clone()
+            } else {
+                earlier.revocation.replace()
+            },
+            ..Self::new(settings.clone(), self.fetcher.clone())
+        })
     }
 
     pub(super) fn settings(&self) -> &IntrospectionSettings {
@@ -83,6 +106,11 @@ impl Introspection {
     /// Who it is that vouches for a caller.
     pub(super) fn issuer(&self) -> &Arc<str> {
         &self.issuer
+    }
+
+    /// Where clients get such tokens, if they are told.
+    pub(super) fn authorization_server(&self) -> Option<&str> {
+        self.settings.issuer.as_deref()
     }
 
     /// Whom a token stands for, if the server said so of late.
@@ -179,10 +207,13 @@ impl Introspection {
         if !is_active.ok_or_else(unreadable)? {
             return Ok(None);
         }
-        let caller = self.caller(claims, now).inspect_err(|error| {
+        let caller = self.caller(claims, now);
+        if let Err(reason) = &caller
+            && let Some(held_back) = self.unfit.pass(Instant::now())
+        {
             let server = self.server();
-            tracing::warn!(server, %error, "a token is active, and not good here");
-        });
+            tracing::warn!(server, %reason, held_back, "an active token is not good here");
+        }
         Ok(caller.ok())
     }
 
@@ -191,9 +222,7 @@ impl Introspection {
         let IntrospectionSettings {
             audiences, names, ..
         } = &self.settings;
-        if !jwt::is_for(audiences, &claims) {
-            return Err(Unfit::Audience);
-        }
+        let reach = audiences.reach(&claims).ok_or(Unfit::Audience)?;
         let expires = claims
             .get("exp")
             .filter(|exp| !exp.is_null())
@@ -204,6 +233,7 @@ impl Introspection {
         }
         let caller = names.caller(&self.issuer, claims, expires)?;
         Ok(Caller {
+            reach,
             revocation: self.revocation.clone(),
             ..caller
         })

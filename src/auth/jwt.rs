@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 pub(super) use self::key_set::{KeySet, KeySetError};
 use super::Caller;
+use super::audience::Audiences;
 use super::claims::{BadClaim, ClaimNames};
 
 /// The longest token, in bytes.
@@ -30,8 +31,7 @@ pub(super) const MAX_TOKEN_BYTES: usize = 8 * 1024;
 pub(super) struct Rules {
     /// What `iss` says, byte by byte.
     pub(super) issuer: Arc<str>,
-    /// Of these `aud` must name one.
-    pub(super) audiences: Vec<String>,
+    pub(super) audiences: Audiences,
     /// None of them with a shared key.
     pub(super) algorithms: Vec<Algorithm>,
     /// What `typ` says, if that matters.
@@ -74,6 +74,28 @@ pub(super) enum Refused {
     Lifetime,
     #[error(transparent)]
     Identity(#[from] BadClaim),
+}
+
+impl Refused {
+    /// Whether the issuer has signed the token, so that it will make more of the kind. One that is over
+    /// was good.
+    pub(super) fn is_signed(&self) -> bool {
+        match self {
+            Self::Type(_)
+            | Self::Claim(_)
+            | Self::Value(_)
+            | Self::Audience
+            | Self::Early
+            | Self::Lifetime
+            | Self::Identity(_) => true,
+            Self::Malformed
+            | Self::Critical
+            | Self::Algorithm
+            | Self::UnknownKey
+            | Self::Signature
+            | Self::Expired => false,
+        }
+    }
 }
 
 /// A token that was taken apart. Nothing that it says is known to be true.
@@ -121,12 +143,12 @@ impl<'a> Unverified<'a> {
         if !rules.algorithms.contains(&self.algorithm) {
             return Err(Refused::Algorithm);
         }
+        let claims = self.signed_claims(keys)?;
         if let Some(typ) = &rules.typ
             && !self.typ.as_deref().is_some_and(|said| is_type(said, typ))
         {
             return Err(Refused::Type(typ.clone()));
         }
-        let claims = self.signed_claims(keys)?;
         rules.caller(claims, now)
     }
 
@@ -160,6 +182,20 @@ fn signature_only(algorithm: Algorithm) -> Validation {
 }
 
 impl Rules {
+    /// Whether tokens have to say the same by other rules. How they are signed, and by how much clocks
+    /// differ, is nothing that a token says.
+    pub(super) fn ask_the_same(&self, other: &Self) -> bool {
+        let Self {
+            algorithms, leeway, ..
+        } = self.clone();
+        let other = Self {
+            algorithms,
+            leeway,
+            ..other.clone()
+        };
+        *self == other
+    }
+
     /// Whom claims that the issuer has signed are about.
     fn caller(&self, claims: Map<String, Value>, now: SystemTime) -> Result<Caller, Refused> {
         if text(&claims, "iss")? != &*self.issuer {
@@ -171,16 +207,15 @@ impl Rules {
         if !is_stated {
             return Err(Refused::Claim("aud"));
         }
-        if !is_for(&self.audiences, &claims) {
-            return Err(Refused::Audience);
-        }
+        let reach = self.audiences.reach(&claims).ok_or(Refused::Audience)?;
         let expires = self.check_times(&claims, now)?;
         for (name, value) in &self.required {
             if claims.get(name) != Some(value) {
                 return Err(Refused::Value(name.clone()));
             }
         }
-        Ok(self.names.caller(&self.issuer, claims, Some(expires))?)
+        let caller = (self.names).caller(&self.issuer, claims, Some(expires))?;
+        Ok(Caller { reach, ..caller })
     }
 
     /// Returns when the token is over here, where the clock may be behind.
@@ -211,19 +246,6 @@ impl Rules {
             return Err(Refused::Lifetime);
         }
         Ok(over)
-    }
-}
-
-/// Whether claims name one of these audiences (RFC 7519, section 4.1.3).
-pub(super) fn is_for(audiences: &[String], claims: &Map<String, Value>) -> bool {
-    let is_ours = |audience: &str| audiences.iter().any(|ours| ours == audience);
-    match claims.get("aud") {
-        Some(Value::String(audience)) => is_ours(audience),
-        Some(Value::Array(named)) => {
-            let texts: Option<Vec<_>> = named.iter().map(Value::as_str).collect();
-            texts.is_some_and(|texts| texts.into_iter().any(is_ours))
-        }
-        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod discovery;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;

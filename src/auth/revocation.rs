@@ -16,6 +16,13 @@ impl Revocation {
         self.0.cancel();
     }
 
+    /// Takes back every credential that this belongs to, and begins another one for those which come
+    /// after them.
+    pub(super) fn replace(&self) -> Self {
+        self.revoke();
+        Self::default()
+    }
+
     /// Completes when the credential is taken back; at once if it was.
     ///
     /// # Cancel safety

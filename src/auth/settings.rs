@@ -4,6 +4,7 @@
 use http::HeaderValue;
 use url::Url;
 
+use super::audience::Audiences;
 use super::claims::ClaimNames;
 use super::jwt::Rules;
 use super::keys::Source;
@@ -21,7 +22,8 @@ pub(super) struct IntrospectionSettings {
     pub(super) url: Url,
     /// How this server says who it is; `Debug` does not show it.
     pub(super) authorization: HeaderValue,
-    /// Of these `aud` must name one; there is one at least.
-    pub(super) audiences: Vec<String>,
+    /// Where clients get such tokens, if they are told.
+    pub(super) issuer: Option<String>,
+    pub(super) audiences: Audiences,
     pub(super) names: ClaimNames,
 }

@@ -3,6 +3,7 @@
 //! A request that runs or reveals something leaves a [`Trail`], from before it is planned to its end,
 //! whatever that is.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
@@ -10,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::audit::{About, Ending, Open};
 use crate::dispatch::{Context, Plan, Standing};
-use crate::execute::{self, Admission, Limit, Listener, Outcome, Refusal, Said};
-use crate::protocol::jsonrpc::{ErrorObject, Request};
+use crate::execute::{self, Admission, Limit, Outcome, Refusal, Stopped};
+use crate::protocol::jsonrpc::{ErrorObject, INTERNAL_ERROR, Request};
 use crate::protocol::mcp::{self, Method};
 use crate::session::SessionGuard;
 
@@ -35,6 +36,9 @@ pub(crate) struct Way<'a> {
 #[must_use = "a call that is dropped is written down as lost"]
 pub(crate) struct Trail(Option<Open>);
 
+/// How a request ended, and the reason in a few words of the log.
+type Ended = (Ending, Option<Cow<'static, str>>);
+
 impl Trail {
     /// Begins with what the client says, before anything is made of it.
     pub(crate) fn begin(app: &App, context: &Context<'_>, way: Way<'_>, request: &Request) -> Self {
@@ -55,16 +59,10 @@ impl Trail {
             session: way.session.map(|guard| guard.session().id().to_string()),
             version: context.version,
         };
-        let none = Map::new();
-        let arguments = match method {
-            Method::ReadResource => None,
-            Method::Complete => mcp::member(&request.params, "argument").and_then(Value::as_object),
-            _ => match mcp::member(&request.params, "arguments") {
-                None => Some(&none),
-                Some(arguments) => arguments.as_object(),
-            },
-        };
-        Self(Some(audit.begin(&about, arguments)))
+        Self(Some(audit.begin(
+            &about,
+            arguments(method, &request.params).as_deref(),
+        )))
     }
 
     /// The number of the call that the request becomes.
@@ -73,50 +71,79 @@ impl Trail {
         open.map_or_else(|| app.executor.number(), Open::call)
     }
 
-    /// Ends here if the request was answered at once.
-    pub(crate) fn planned(mut self, context: &Context<'_>, request: &Request, plan: &Plan) -> Self {
-        let (ending, reason) = match plan {
-            Plan::Call(_) => return self,
-            Plan::Answered {
-                is_error: true,
-                how,
-                ..
-            } => (Ending::Invalid, Some(*how)),
-            Plan::Reply(Err(error)) => {
-                let ending = why_refused(context, request);
-                self.end(ending, Some(&reason_of(error)));
-                return self;
-            }
-            Plan::StepUp(_) => (Ending::Denied, Some("insufficient_scope")),
-            _ => (Ending::Ok, None),
+    /// Ends here if the request is answered at once, when it may be.
+    ///
+    /// # Errors
+    ///
+    /// What it is answered with if it cannot be written down.
+    pub(crate) async fn planned(
+        &mut self,
+        context: &Context<'_>,
+        request: &Request,
+        plan: &Plan,
+    ) -> Result<(), Refusal> {
+        if self.0.is_none() {
+            return Ok(());
+        }
+        match answered(context, request, plan) {
+            Some(ended) => self.answer(ended).await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Trail::planned`]: the request contradicts itself.
+    pub(crate) async fn malformed(mut self, error: &ErrorObject) -> Result<(), Refusal> {
+        self.answer((Ending::Invalid, Some(reason_of(error)))).await
+    }
+
+    /// As [`Trail::planned`]: there is no room for the call.
+    pub(crate) async fn refused(mut self, reason: &'static str) -> Result<(), Refusal> {
+        self.answer((Ending::Refused, Some(reason.into()))).await
+    }
+
+    /// Ends with an answer that nothing had to run for. In mode `required` that waits until the request
+    /// is written down, and its client may leave meanwhile.
+    async fn answer(&mut self, (ending, reason): Ended) -> Result<(), Refusal> {
+        let Some(open) = &mut self.0 else {
+            return Ok(());
         };
-        self.end(ending, reason);
-        self
-    }
-
-    /// Ends here: the request contradicts itself.
-    pub(crate) fn malformed(mut self, error: &ErrorObject) {
-        self.end(Ending::Invalid, Some(&reason_of(error)));
-    }
-
-    /// Ends here: there is no room for the call.
-    pub(crate) fn refused(mut self, reason: &str) {
-        self.end(Ending::Refused, Some(reason));
-    }
-
-    /// Ends with the call whose listener this is.
-    pub(super) fn follow(self, listener: Box<dyn Listener>) -> Box<dyn Listener> {
-        match self.0 {
-            Some(open) => Box::new(Followed { open, listener }),
-            None => listener,
+        if open.is_required() {
+            open.ends_if_dropped(Ending::Cancelled, Stopped::ByDisconnect.label());
+            // Boxed, since the future of every request has room for it otherwise.
+            if let Err(refusal) = Box::pin(written(open)).await {
+                open.end(Ending::Refused, Some(refusal.limit.label()));
+                return Err(refusal);
+            }
         }
+        open.end(ending, reason.as_deref());
+        Ok(())
     }
 
-    fn end(&mut self, ending: Ending, reason: Option<&str>) {
-        if let Some(open) = self.0.take() {
-            open.end(ending, reason);
-        }
+    /// In mode `required` no call begins that is not written down.
+    pub(super) fn admission(&self) -> Option<Admission> {
+        let open = self.0.as_ref().filter(|open| open.is_required())?;
+        Some(Admission::new(written(open)))
     }
+
+    /// Ends with a call that ended like this, unless its client cannot be told what came of it.
+    pub(super) fn done<T>(&mut self, ended: Ended, told: &Result<T, ErrorObject>) {
+        let Some(open) = &mut self.0 else {
+            return;
+        };
+        let (ending, reason) = match (ended, told) {
+            ((Ending::Ok | Ending::InputRequired, _), Err(error)) => {
+                (Ending::Error, Some(reason_of(error)))
+            }
+            (ended, _) => ended,
+        };
+        open.end(ending, reason.as_deref());
+    }
+}
+
+/// Waits until the first line of a request is on the disk.
+fn written(open: &Open) -> impl Future<Output = Result<(), Refusal>> + Send + use<> {
+    let is_written = open.is_written();
+    async move { is_written.await.then_some(()).ok_or_else(unwritable) }
 }
 
 /// Whether a request runs or reveals something. Lists do not: they say what there is.
@@ -141,23 +168,61 @@ fn name(method: Method, params: &Map<String, Value>) -> Option<&str> {
     }
 }
 
+/// The arguments of a request. Where it has none of that name, they are all that it says of what it
+/// wants: also a URI, of which its name may be no more than the beginning.
+fn arguments(method: Method, params: &Map<String, Value>) -> Option<Cow<'_, Map<String, Value>>> {
+    let said = |names: &[&str]| {
+        let member = |name: &&str| Some(((*name).to_owned(), mcp::member(params, name)?.clone()));
+        Some(Cow::Owned(names.iter().filter_map(member).collect()))
+    };
+    match method {
+        Method::ReadResource => said(&["uri"]),
+        Method::Complete => said(&["ref", "argument", "context"]),
+        _ => match mcp::member(params, "arguments") {
+            None => Some(Cow::Owned(Map::new())),
+            Some(arguments) => arguments.as_object().map(Cow::Borrowed),
+        },
+    }
+}
+
 /// As the metrics have it: the code says enough, and no text of a client.
-fn reason_of(error: &ErrorObject) -> String {
-    format!("JSON-RPC error {}", error.code)
+fn reason_of(error: &ErrorObject) -> Cow<'static, str> {
+    format!("JSON-RPC error {}", error.code).into()
+}
+
+/// How a request ended that is answered at once; `None` for one that runs.
+fn answered(context: &Context<'_>, request: &Request, plan: &Plan) -> Option<Ended> {
+    let ended = match plan {
+        Plan::Call(_) => return None,
+        Plan::Reply(Err(error)) => (why_refused(context, request, error), Some(reason_of(error))),
+        Plan::Answered {
+            outcome: Err(error),
+            ..
+        } => (Ending::Error, Some(reason_of(error))),
+        Plan::Answered {
+            is_error: true,
+            how,
+            ..
+        } => (Ending::Invalid, Some((*how).into())),
+        Plan::StepUp(_) => (Ending::Denied, Some("insufficient_scope".into())),
+        _ => (Ending::Ok, None),
+    };
+    Some(ended)
 }
 
 /// Why a request got an error: the client sees less.
-fn why_refused(context: &Context<'_>, request: &Request) -> Ending {
+fn why_refused(context: &Context<'_>, request: &Request, error: &ErrorObject) -> Ending {
     let method = Method::named(&request.method);
     let name = name(method, &request.params).unwrap_or_default();
     match context.standing(method, name) {
+        Standing::Usable if error.code == INTERNAL_ERROR => Ending::Error,
         Standing::Usable => Ending::Invalid,
         Standing::Hidden => Ending::Denied,
         Standing::Absent => Ending::NotFound,
     }
 }
 
-/// Why a call is not run that could not be written down.
+/// Why a request is not served that could not be written down.
 fn unwritable() -> Refusal {
     const MESSAGE: &str = "The server cannot keep its audit log; nothing was run; try again later";
     Refusal {
@@ -167,39 +232,11 @@ fn unwritable() -> Refusal {
     }
 }
 
-/// The listener of a call, and its place in the audit log.
-struct Followed {
-    open: Open,
-    listener: Box<dyn Listener>,
-}
-
-impl Listener for Followed {
-    /// In mode `required` no call begins that is not written down.
-    fn admission(&self) -> Option<Admission> {
-        let is_written = self.open.is_required().then(|| self.open.is_written())?;
-        Some(Admission::new(async move {
-            if is_written.await {
-                Ok(())
-            } else {
-                Err(unwritable())
-            }
-        }))
-    }
-
-    fn begins(&mut self) {
-        self.listener.begins();
-    }
-
-    fn said(&mut self, said: Said) {
-        self.listener.said(said);
-    }
-
-    fn done(self: Box<Self>, outcome: Outcome) {
-        let ending = ending(&outcome);
-        let reason = (ending != Ending::Ok).then(|| outcome.label());
-        self.open.end(ending, reason);
-        self.listener.done(outcome);
-    }
+/// How a call with this outcome ended.
+pub(super) fn ended(outcome: &Outcome) -> Ended {
+    let ending = ending(outcome);
+    let reason = (ending != Ending::Ok).then(|| outcome.label().to_owned().into());
+    (ending, reason)
 }
 
 fn ending(outcome: &Outcome) -> Ending {

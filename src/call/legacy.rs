@@ -11,13 +11,13 @@ use super::{CallInSession, changes};
 use crate::app::App;
 use crate::call;
 use crate::dispatch::{self, Call, Context, InsufficientScope, Plan};
-use crate::execute::{Input, Stop};
+use crate::execute::{Input, Refusal, Stop};
 use crate::protocol::jsonrpc::{
     ErrorObject, INTERNAL_ERROR, Notification, Request, RequestId, RequestKey, Response,
 };
 use crate::protocol::mcp::Method;
 use crate::session::{Refused, SessionGuard};
-use crate::stream::Outbox;
+use crate::stream::{Outbox, Reply};
 
 /// What a client is told whose session is used as often at once as it can be.
 pub(crate) const CROWDED: &str = "Too many requests of this session are open; try again later";
@@ -61,6 +61,8 @@ pub(crate) enum Planned {
     Answer(Result<Box<RawValue>, ErrorObject>),
     Call(Box<Call>, Trail),
     StepUp(InsufficientScope),
+    /// It is not served now.
+    Refused(Reply),
 }
 
 /// The client of one request, as far as that is known.
@@ -87,17 +89,19 @@ impl Peer<'_> {
             context.legacy_level = session.session().log_level();
             session.session().note_request(method);
         }
-        let trail = Trail::begin(self.app, &context, self.way, &request);
+        let mut trail = Trail::begin(self.app, &context, self.way, &request);
         let mut plan = dispatch::plan(&context, &mut request);
         if let Plan::Remember(wish) = plan {
             let who = (self.app.as_ref(), self.context.caller);
             plan = Plan::Reply(Box::pin(changes::remember(who, self.session, wish)).await);
         }
+        if let Err(refusal) = trail.planned(&context, &request, &plan).await {
+            return Planned::Refused(self.refuse(method, (&request.id, refusal)));
+        }
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
         }
         call::note((self.app, self.started), method, &context, (&plan, &trail));
-        let trail = trail.planned(&context, &request, &plan);
         match plan {
             Plan::Call(call) => Planned::Call(call, trail),
             Plan::StepUp(needed) => Planned::StepUp(needed),
@@ -108,12 +112,17 @@ impl Peer<'_> {
         }
     }
 
+    fn refuse(&self, method: Method, refused: (&RequestId, Refusal)) -> Reply {
+        let counted = (self.app.as_ref(), self.started);
+        call::refuse(counted, method, self.context.version, refused)
+    }
+
     /// Starts a call. `keep` is dropped when its reply is in the outbox.
     ///
     /// # Errors
     ///
     /// [`Refused`] by a session that ended meanwhile, or is used too often at once.
-    pub(crate) fn run<K: Send + 'static>(
+    pub(crate) async fn run<K: Send + 'static>(
         &self,
         id: RequestId,
         (call, trail): (Call, Trail),
@@ -132,7 +141,12 @@ impl Peer<'_> {
             Some(guard) => {
                 let session = guard.session();
                 let Some(another) = guard.another() else {
-                    trail.refused("refused: too many requests of the session");
+                    let reason = "refused: too many requests of the session";
+                    if let Err(refusal) = trail.refused(reason).await {
+                        let method = call.purpose.method();
+                        outbox.reply(self.refuse(method, (&id, refusal)));
+                        return Ok(());
+                    }
                     return Err(if session.ended().is_cancelled() {
                         Refused::NotFound
                     } else {

@@ -1,4 +1,5 @@
-//! `check`: what serving would say of the definitions, the auth file and the options, all at once.
+//! `check`: what serving would say of the definitions, the auth file, the options and the place of the
+//! audit log, all at once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,6 +72,7 @@ impl Verdict {
             Err(_) => Grants::Any,
         };
         let loaded = setup.load(grants);
+        let audit = config::check_audit(&setup.parsed);
         match Config::new(setup.parsed, setup.environment.variables()) {
             Ok(config) => {
                 verdict.notes.extend(config.warnings);
@@ -78,6 +80,7 @@ impl Verdict {
             }
             Err(errors) => verdict.errors.extend(errors),
         }
+        verdict.errors.extend(audit.err());
         match loaded {
             Ok(Loaded {
                 catalog, warnings, ..

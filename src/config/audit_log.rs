@@ -1,5 +1,7 @@
 //! The settings of the audit log.
 
+use anyhow::Context as _;
+
 use super::permissions;
 use crate::audit;
 use crate::cli::Parsed;
@@ -21,6 +23,18 @@ pub(super) fn settings(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<au
         arguments: options.audit_arguments,
         permissions: permissions(&parsed.cli.access),
     })
+}
+
+/// Whether the audit log can be opened, for whoever does not open it.
+///
+/// # Errors
+///
+/// What a start would say.
+pub(crate) fn check(parsed: &Parsed) -> anyhow::Result<()> {
+    match settings(parsed, &mut Vec::new()) {
+        Some(settings) => settings.check().with_context(|| settings.label()),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

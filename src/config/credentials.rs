@@ -53,7 +53,6 @@ impl Credentials {
     /// Two files are named.
     pub(crate) fn new(cli: &Cli, variables: &Variables) -> anyhow::Result<Self> {
         let access = &cli.access;
-        let public_url = cli.network.public_url.as_ref();
         let file = match (&access.auth, &access.token_file) {
             (None, None) => None,
             (Some(path), None) => Some(CredentialFile::Auth(path.clone())),
@@ -68,7 +67,7 @@ impl Credentials {
             around: Surroundings {
                 variables: variables.clone(),
                 permissions: permissions(access),
-                public_url: public_url.map(|url| url.resource(None)),
+                public_url: cli.network.public_url.clone(),
             },
             seen: Snapshot::default(),
         })

@@ -50,7 +50,6 @@ fn context<'a>(era: Era, catalog: &'a Arc<Catalog>, caller: &'a Arc<Caller>) -> 
         legacy_level: Level::Warning,
         hears_changes: true,
         keeps_tasks: true,
-        answers_at_once: true,
         page_size: 1000,
     }
 }

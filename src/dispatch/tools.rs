@@ -82,8 +82,7 @@ pub(super) fn call(context: &Context<'_>, request: &mut Request) -> Result<Calle
         return Ok(Called::Answered(Arc::clone(tool), result, how));
     }
     let work = tool.arguments(arguments, caller).and_then(|arguments| {
-        let is_known = context.answers_at_once && tool.is_fixed();
-        let work = is_known.then(|| tool.work(&arguments, caller));
+        let work = tool.is_fixed().then(|| tool.work(&arguments, caller));
         Ok((arguments, work.transpose()?))
     });
     let (result, how) = match work {

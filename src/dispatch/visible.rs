@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{Context, InsufficientScope, prompts, resources, tools};
 use crate::auth::Caller;
@@ -102,13 +103,25 @@ impl<'a> Context<'a> {
             Method::ReadResource => {
                 let fits = |template: &ResourceTemplate| template.uri.values(name).is_some();
                 let template = self.templates().standing_where(fits);
-                self.resources().standing(name).max(template)
+                let resource = self.resources().standing(name).max(template);
+                resource.max(self.standing_of_output(name))
             }
             Method::Complete => {
                 let template = self.templates().standing(name);
                 self.prompts().standing(name).max(template)
             }
             _ => Standing::Absent,
+        }
+    }
+
+    fn standing_of_output(&self, uri: &str) -> Standing {
+        let now = Instant::now();
+        if self.outputs.find(uri, self.caller, now).is_some() {
+            Standing::Usable
+        } else if self.outputs.has(uri, now) {
+            Standing::Hidden
+        } else {
+            Standing::Absent
         }
     }
 

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::Refusal;
 
-/// What has to happen before anything of a call runs, or why nothing may.
+/// What has to happen before anything of a call runs or its client is answered, or why nothing may.
 pub struct Admission(pub(super) BoxFuture<'static, Result<(), Refusal>>);
 
 impl Admission {

@@ -41,7 +41,7 @@ pub enum Limit {
 
 impl Limit {
     /// A few words for the log.
-    pub(super) fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Server => "refused: the server is busy",
             Self::Tool => "refused: the tool is busy",

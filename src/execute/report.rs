@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::Outcome;
 use super::conversation::{MAX_ANSWERS, MAX_ROUNDS};
 use super::output::{self, Failed};
 use super::process::End;
 use super::starting::NotStarted;
 use super::stdout::{Given, Printed};
-use super::{Outcome, Stopped};
 use crate::catalog::{ArgumentError, ExitMeaning, Form, MAX_FILE_BYTES, Stderr, Tool};
 use crate::protocol::content::Content;
 use crate::protocol::mcp::CallToolResult;
@@ -353,10 +353,7 @@ pub(super) fn label(outcome: &Outcome) -> &str {
         Outcome::Error(_) => "protocol error",
         Outcome::Refused(refusal) => refusal.limit.label(),
         Outcome::Messages(_) | Outcome::Bytes(_) => "ok",
-        Outcome::Stopped(Stopped::ByClient) => "cancelled by the client",
-        Outcome::Stopped(Stopped::ByDisconnect) => "cancelled by a lost connection",
-        Outcome::Stopped(Stopped::BySession) => "cancelled with its session",
-        Outcome::Stopped(Stopped::ByShutdown) => "cancelled by shutdown",
+        Outcome::Stopped(stopped) => stopped.label(),
         Outcome::Lost => "lost",
     }
 }

@@ -43,6 +43,13 @@ impl PublicUrl {
         format!("{root}{path}{}", below(toolset))
     }
 
+    /// The toolset that has this URL, as [`resource`](Self::resource) writes it, if one can have it.
+    pub fn toolset<'a>(&self, resource: &'a str) -> Option<&'a str> {
+        let below = resource.strip_prefix(&self.resource(None))?;
+        let name = below.strip_prefix('/')?;
+        (!name.is_empty() && !name.contains('/')).then_some(name)
+    }
+
     /// The URL of the document about a toolset, or about the whole.
     pub fn metadata(&self, toolset: Option<&str>) -> String {
         let Self { root, path, .. } = self;
@@ -159,6 +166,8 @@ mod tests {
         assert_eq!(url.metadata(None), whole);
         assert_eq!(url.metadata(Some("ops")), format!("{whole}/ops"));
         assert_eq!(url.resource(Some("ops")), "https://mcp.example.com/mcp/ops");
+        assert_eq!(url.toolset("https://mcp.example.com/mcp/ops"), Some("ops"));
+        assert_eq!(url.toolset("https://mcp.example.com/mcp"), None);
         let bare: PublicUrl = "https://mcp.example.com".parse().unwrap();
         assert_eq!(bare.metadata(None), whole.trim_end_matches("/mcp"));
     }

@@ -15,9 +15,9 @@ use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::routes::{Page, Public};
-use super::{Connection, challenge, headers, reply};
+use super::{Connection, challenge, endpoint, headers, reply};
 use crate::app::{App, Options};
-use crate::auth::{AuthError, Caller, Credential, Known, Presented};
+use crate::auth::{AuthError, Caller, Credential, Known, Presented, Reach};
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
@@ -52,7 +52,7 @@ pub(super) fn admit<'r>(
     if let Some(public) = public {
         return Ok(Admitted::Public(public));
     }
-    match look_up(app, request.headers()) {
+    match look_up(app, request) {
         Ok(Known::Caller(caller)) => Ok(Admitted::Caller(caller)),
         // To find out more costs a signature or a question to another server.
         Ok(Known::Nothing(presented)) => {
@@ -82,14 +82,20 @@ fn check_place(
     checked.map_err(|refusal| refuse(app, refusal, request.headers()))
 }
 
-/// Finds out whom a token stands for that nobody knows yet.
+/// Finds out whom a token stands for that nobody knows yet, who asks for what is at a path.
 ///
 /// # Errors
 ///
 /// Why that is nobody.
-pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<Caller>, AuthError> {
+pub(super) async fn verify(
+    app: &App,
+    path: &str,
+    presented: Presented<'_>,
+) -> Result<Arc<Caller>, AuthError> {
     let authenticator = app.authenticator.whole();
-    authenticator.verify(presented, SystemTime::now()).await
+    let caller = authenticator.verify(presented, SystemTime::now()).await?;
+    check_reach(app, path, &caller)?;
+    Ok(caller)
 }
 
 /// Answers a request whose sender nobody knows.
@@ -105,7 +111,7 @@ pub(super) fn unknown(
     note(app, error.as_str(), connection);
     app.metrics.auth_failure(match error {
         AuthError::Missing => AuthFailure::Missing,
-        AuthError::Malformed | AuthError::Invalid => AuthFailure::Invalid,
+        AuthError::Malformed | AuthError::Invalid | AuthError::Audience => AuthFailure::Invalid,
         AuthError::Expired => AuthFailure::Expired,
         AuthError::UnknownKey | AuthError::Unavailable => AuthFailure::Unavailable,
     });
@@ -119,11 +125,13 @@ fn throttled(app: &App, connection: &Connection) -> Response {
     challenge::throttled()
 }
 
-/// Whether a client may have made up its credential. One that has expired was good once: its digest or
-/// its signature says so.
+/// Whether a client may have made up its credential, or has one that never was good here. One that has
+/// expired was good once: its digest or its signature says so.
 fn is_guess(error: AuthError) -> bool {
     match error {
-        AuthError::Malformed | AuthError::Invalid | AuthError::UnknownKey => true,
+        AuthError::Malformed | AuthError::Invalid | AuthError::Audience | AuthError::UnknownKey => {
+            true
+        }
         AuthError::Missing | AuthError::Expired | AuthError::Unavailable => false,
     }
 }
@@ -297,13 +305,29 @@ fn check_origin(
     }
 }
 
-fn look_up<'a>(app: &App, headers: &'a HeaderMap) -> Result<Known<'a>, AuthError> {
+fn look_up<'r>(app: &App, request: &'r Request) -> Result<Known<'r>, AuthError> {
+    let headers = request.headers();
     let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let authorization = Credential::of_authorization(values(&AUTHORIZATION));
     let others = app.options.credential_headers.iter();
     let credential = others.fold(authorization, |known, name| known.and(values(name)));
     let authenticator = app.authenticator.load();
-    authenticator.look_up(credential, SystemTime::now())
+    let known = authenticator.look_up(credential, SystemTime::now())?;
+    if let Known::Caller(caller) = &known {
+        check_reach(app, request.uri().path(), caller)?;
+    }
+    Ok(known)
+}
+
+/// Refuses a caller whose credential is not for the endpoint at a path.
+fn check_reach(app: &App, path: &str, caller: &Caller) -> Result<(), AuthError> {
+    if caller.reach == Reach::Server {
+        return Ok(());
+    }
+    match endpoint::at(&app.options.path, path) {
+        Some(endpoint) if !caller.reach.includes(endpoint.as_deref()) => Err(AuthError::Audience),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

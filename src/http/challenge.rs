@@ -69,6 +69,11 @@ fn refused(error: AuthError, headers: &HeaderMap, scope: &str, metadata: Option<
             "Unauthorized: the bearer token has expired",
             ", error=\"invalid_token\", error_description=\"The access token expired\"",
         ),
+        AuthError::Audience => (
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized: the bearer token is for another resource",
+            ", error=\"invalid_token\", error_description=\"The access token is for another resource\"",
+        ),
     };
     // Whose header is malformed needs no other token.
     let has_scope = status == StatusCode::UNAUTHORIZED && (1..=MAX_SCOPE).contains(&scope.len());
@@ -114,6 +119,8 @@ fn challenged(mut response: Response, parameters: &str, metadata: Option<&str>) 
 
 #[cfg(test)]
 mod tests {
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     fn challenge(response: &Response) -> &str {
@@ -131,12 +138,31 @@ mod tests {
                 401,
                 ", error=\"invalid_token\", error_description=\"The access token expired\"",
             ),
+            (
+                AuthError::Audience,
+                401,
+                ", error=\"invalid_token\", error_description=\"The access token is for another \
+                 resource\"",
+            ),
         ];
         for (error, status, parameters) in cases {
             let response = refused(error, &HeaderMap::new(), "", None);
             assert_eq!(response.status(), status, "{error:?}");
             let expected = format!("Bearer realm=\"mcp-serve\"{parameters}");
             assert_eq!(challenge(&response), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_have_a_good_token_is_told_to_come_back_and_to_get_no_other() {
+        for error in [AuthError::Unavailable, AuthError::UnknownKey] {
+            let response = refused(error, &HeaderMap::new(), "list", Some("https://h/metadata"));
+            assert_eq!(response.status(), 503, "{error:?}");
+            assert!(response.headers().contains_key(RETRY_AFTER), "{error:?}");
+            assert!(
+                !response.headers().contains_key(WWW_AUTHENTICATE),
+                "{error:?}"
+            );
         }
     }
 

@@ -298,12 +298,14 @@ async fn serve_request(
             let needed = needed.beside(granted.filter(|scope| catalog.shows_scope(caller, scope)));
             return challenge::insufficient_scope(exchange, &id, &needed);
         }
+        Planned::Refused(refused) => return reply::whole(refused, (session, waiting)),
         Planned::Call(call, trail) => (call, trail),
     };
     let permission = call::permission(&call);
     let (outbox, reader) = call::outbox(&exchange.app, 1);
     let in_flight = Arc::clone(&waiting.in_flight);
-    if let Err(refused) = peer.run(id.clone(), (*call, trail), outbox, in_flight) {
+    let run = peer.run(id.clone(), (*call, trail), outbox, in_flight);
+    if let Err(refused) = Box::pin(run).await {
         return NoSession::from(refused).response(Some(&id), &exchange.headers);
     }
     let exchanged = Exchanged {
@@ -401,10 +403,12 @@ async fn in_batch(
             Planned::Answer(outcome) => outcome,
             // The response of a batch has no status that would be that of one request.
             Planned::StepUp(needed) => Err(needed.error()),
+            Planned::Refused(refused) => return outbox.reply(refused),
             Planned::Call(call, trail) => {
                 let outbox = Arc::clone(outbox);
                 let in_flight = Arc::clone(&waiting.in_flight);
-                match peer.run(id.clone(), (*call, trail), outbox, in_flight) {
+                let run = peer.run(id.clone(), (*call, trail), outbox, in_flight);
+                match Box::pin(run).await {
                     Ok(()) => return,
                     Err(refused) => Err(call::legacy::refused(refused, not_found)),
                 }

@@ -48,7 +48,7 @@ impl<'a> Document<'a> {
 /// Where the document about an endpoint is, if there is one.
 pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
     let public = app.options.public_url.as_ref()?;
-    app.authenticator.load().authorization_servers().next()?;
+    app.authenticator.load().authorization_servers().first()?;
     let toolset = endpoint.as_deref().filter(|name| is_plain(name));
     Some(public.metadata(toolset))
 }
@@ -56,7 +56,7 @@ pub(super) fn url(app: &App, endpoint: &Endpoint) -> Option<String> {
 /// Answers a request for the document at its path, if there is one.
 pub(super) fn serve(app: &App, request: &Request) -> Response {
     let authenticator = app.authenticator.whole();
-    let servers: Vec<_> = authenticator.authorization_servers().collect();
+    let servers = authenticator.authorization_servers();
     let below = request.uri().path().strip_prefix(WELL_KNOWN);
     let found = app.options.public_url.as_ref().zip(below);
     let found = found.and_then(|(public, below)| Some((public, endpoint_at(public, below)?)));

@@ -17,7 +17,7 @@ use super::{challenge, headers, reply, subscriptions, task};
 use crate::call;
 use crate::call::audit::Trail;
 use crate::dispatch::{self, Call, Context, Plan};
-use crate::execute::Stop;
+use crate::execute::{Refusal, Stop};
 use crate::metrics::RequestEra;
 use crate::protocol::jsonrpc::{
     ErrorObject, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, Message, Request, RequestId,
@@ -54,14 +54,18 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
         return reply::stopping(Some(&request.id));
     }
     let context = exchange.context(ProtocolVersion::V2026_07_28, None);
-    let trail = Trail::begin(app, &context, exchange.way(None), &request);
+    let mut trail = Trail::begin(app, &context, exchange.way(None), &request);
     if let Err(error) = check(exchange, &context, &request) {
-        trail.malformed(&error);
-        return reply::error(status_of(&error), &request.id, &error);
+        return match trail.malformed(&error).await {
+            Ok(()) => reply::error(status_of(&error), &request.id, &error),
+            Err(refusal) => refuse(exchange, method, (&request.id, refusal)),
+        };
     }
     let plan = dispatch::plan(&context, &mut request);
+    if let Err(refusal) = trail.planned(&context, &request, &plan).await {
+        return refuse(exchange, method, (&request.id, refusal));
+    }
     call::note((app, exchange.started), method, &context, (&plan, &trail));
-    let trail = trail.planned(&context, &request, &plan);
     let outcome = match plan {
         Plan::Call(call) if call.is_task() => {
             return Box::pin(task::create(exchange, request.id, (*call, trail), waiting)).await;
@@ -116,6 +120,17 @@ fn status_of(error: &ErrorObject) -> StatusCode {
     } else {
         StatusCode::BAD_REQUEST
     }
+}
+
+/// Answers a request that is not served now.
+pub(super) fn refuse(
+    exchange: &Exchange,
+    method: Method,
+    refused: (&RequestId, Refusal),
+) -> Response {
+    let counted = (exchange.app.as_ref(), exchange.started);
+    let version = ProtocolVersion::V2026_07_28;
+    reply::whole(call::refuse(counted, method, version, refused), ())
 }
 
 async fn run(

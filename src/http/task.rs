@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::call;
 use crate::call::audit::Trail;
 use crate::dispatch::{self, Call, TaskAction, TaskRequest};
-use crate::execute::{self, Answer, Input, Listener, Outcome, Said, Stop, Stopped};
+use crate::execute::{self, Admission, Answer, Input, Listener, Outcome, Said, Stop, Stopped};
 use crate::metrics::ErrorType;
 use crate::protocol::input::{InputRequest, NOT_ANSWERED};
 use crate::protocol::jsonrpc::{ErrorObject, RequestId};
@@ -95,8 +95,10 @@ pub(super) async fn create(
     let (running, task) = match created {
         Ok((running, task)) => (Arc::new(running), task),
         Err(no_room) => {
-            trail.refused("refused: too many tasks");
-            return refuse(&id, no_room);
+            return match trail.refused("refused: too many tasks").await {
+                Ok(()) => refuse(&id, no_room),
+                Err(refusal) => modern::refuse(exchange, Method::CallTool, (&id, refusal)),
+            };
         }
     };
     let (outbox, reader) = call::outbox(app, 1);
@@ -104,7 +106,7 @@ pub(super) async fn create(
     let asking = Box::new(Asking(Arc::clone(&running)));
     let answers = call::take_answers(&mut call).unwrap_or_default();
     let input = Input::RetryThenLive(answers, asking);
-    let (request, plain) = call::prepare(app, from, (call, input), ());
+    let (request, plain) = call::prepare(app, from, (call, input, trail), ());
     let listener = Box::new(Answering {
         app: Arc::clone(app),
         number: request.number,
@@ -112,7 +114,7 @@ pub(super) async fn create(
         plain,
         created: Some(task),
     });
-    call::launch(app, request, stop, listener, trail);
+    app.executor.start(request, stop, listener);
     answer::answer(modern::exchanged(exchange), reader, waiting).await
 }
 
@@ -138,6 +140,10 @@ struct Answering {
 }
 
 impl Listener for Answering {
+    fn admission(&self) -> Option<Admission> {
+        self.plain.admission()
+    }
+
     fn begins(&mut self) {
         let Some(task) = self.created.take() else {
             return;
@@ -158,7 +164,7 @@ impl Listener for Answering {
         }
     }
 
-    fn done(self: Box<Self>, outcome: Outcome) {
+    fn done(mut self: Box<Self>, outcome: Outcome) {
         if self.created.is_some() {
             self.app.tasks.forget(self.running.id());
             return Box::new(self.plain).done(outcome);

@@ -112,6 +112,11 @@ const INTROSPECTION: Object = Object::new(
             Text,
             "The secret of that client, such as ${file:/etc/mcp-serve/introspection.secret}.",
         ),
+        key(
+            "issuer",
+            Text,
+            "What the server calls itself, so that clients are told where to get a token.",
+        ),
         AUDIENCE,
         CLAIMS,
     ]],

@@ -57,6 +57,10 @@ async fn an_output_is_for_its_principal_and_for_a_while() {
     assert!(!find(uri.as_str(), &caller("bob", &["reader"]), now));
     assert!(!find(uri.as_str(), &caller("alice", &["writer"]), now));
     assert!(!find(uri.as_str(), &alice, now + KEPT_FOR));
+    // For the audit log it is there, whoever asks.
+    assert!(outputs.has(uri.as_str(), now));
+    assert!(!outputs.has(&guess, now));
+    assert!(!outputs.has(uri.as_str(), now + KEPT_FOR));
 
     // What cannot be found any more is gone soon.
     let closing = CancellationToken::new();

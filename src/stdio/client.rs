@@ -81,7 +81,11 @@ impl Client {
         let mut lines = Lines::new(input, limit);
         while let Some(line) = lines.next().await? {
             match line {
-                Line::Text(text) => self.take(text.trim_ascii()).await,
+                Line::Text(text) => {
+                    // A server that stops waits for the answer to what was taken.
+                    let _taken = self.work.token();
+                    self.take(text.trim_ascii()).await;
+                }
                 Line::TooLong => {
                     let text = format!("Invalid request: the line is longer than {limit} bytes");
                     self.refuse(None, &ErrorObject::new(INVALID_REQUEST, text));
@@ -208,15 +212,26 @@ impl Client {
                 .app
                 .context(ProtocolVersion::V2026_07_28, &self.caller, &catalog)
         };
-        let trail = Trail::begin(&self.app, &context, Way::default(), &request);
+        let method = Method::named(&request.method);
+        let mut trail = Trail::begin(&self.app, &context, Way::default(), &request);
+        let id = request.id.clone();
+        let refuse = |refusal| {
+            let counted = (self.app.as_ref(), started);
+            let refused = call::refuse(counted, method, context.version, (&id, refusal));
+            to.outbox.reply(refused);
+            None
+        };
         if let Err(error) = check_meta(&request.params) {
-            trail.malformed(&error);
-            return Some(Err(error));
+            return match trail.malformed(&error).await {
+                Ok(()) => Some(Err(error)),
+                Err(refusal) => refuse(refusal),
+            };
         }
         let plan = dispatch::plan(&context, &mut request);
-        let method = Method::named(&request.method);
+        if let Err(refusal) = trail.planned(&context, &request, &plan).await {
+            return refuse(refusal);
+        }
         call::note((&self.app, started), method, &context, (&plan, &trail));
-        let trail = trail.planned(&context, &request, &plan);
         match plan {
             Plan::Reply(outcome) | Plan::Answered { outcome, .. } => Some(outcome),
             Plan::Call(call) => {
@@ -312,10 +327,15 @@ impl Client {
         let (call, trail) = match peer.plan(request).await {
             Planned::Answer(outcome) => return Some(outcome),
             Planned::StepUp(needed) => return Some(Err(needed.error())),
+            Planned::Refused(refused) => {
+                to.outbox.reply(refused);
+                return None;
+            }
             Planned::Call(call, trail) => (*call, trail),
         };
         let keep = (self.work.token(), in_flight);
-        match peer.run(id, (call, trail), Arc::clone(&to.outbox), keep) {
+        let run = peer.run(id, (call, trail), Arc::clone(&to.outbox), keep);
+        match Box::pin(run).await {
             Ok(()) => None,
             Err(refused) => Some(Err(call::legacy::refused(refused, call::stopping_error))),
         }

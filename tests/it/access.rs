@@ -361,7 +361,6 @@ impl Seat<'_> {
             legacy_level: Level::Warning,
             hears_changes: true,
             keeps_tasks: true,
-            answers_at_once: true,
             page_size: usize::MAX,
         }
     }

@@ -3,6 +3,9 @@
 mod disk;
 mod files;
 mod lines;
+mod outcomes;
+mod pipes;
+mod stdio;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -64,6 +67,7 @@ resources:
   vault: {{uri: 'x://vault', description: d, text: Gold., allow: [role:ops]}}
 resource_templates:
   user: {{uri: 'x://users/{{name}}', description: d, exec: 'printf %s {{name}}'}}
+  room: {{uri: 'x://rooms/{{at}}', description: d, text: 'Room {{at}}.', params: {{at: {{enum: [a, b]}}}}}}
 toolsets:
   desk: {{match: [echo]}}
 "
@@ -260,6 +264,15 @@ fn cases() -> Vec<Case> {
             }),
             ("ok", None),
         ),
+        (
+            "listed",
+            "completion/complete",
+            json!({
+                "ref": {"type": "ref/resource", "uri": "x://rooms/{at}"},
+                "argument": {"name": "at", "value": ""}
+            }),
+            ("ok", None),
+        ),
     ]
 }
 
@@ -275,6 +288,10 @@ fn each_call_has_a_beginning_and_an_end_that_says_what_came_of_it() {
             for (case, method, params, (outcome, reason)) in cases() {
                 client.request(method, &params);
                 count += 1;
+                if mode == "required" {
+                    let starts = of_event(&read(&log), "start").len();
+                    assert_eq!(starts, count, "{case} in {era:?}: answered before");
+                }
                 let records = wait_for_ends(&log, count);
                 let end = of_event(&records, "end")[count - 1].clone();
                 assert_eq!(end["outcome"], outcome, "{case} in {era:?}, {mode}: {end}");

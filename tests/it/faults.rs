@@ -9,7 +9,7 @@ mod drain;
 mod machine;
 mod peers;
 mod soak;
-mod starts;
+pub(crate) mod starts;
 
 use std::cell::Cell;
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! Tokens that only their authorization server can read: it is asked, and not too often; and who
 //! comes without a token.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use mcp_serve::protocol::version::Era;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::issuer::{AUDIENCE, Issuer, Mood, base64};
 use crate::jwt::ask;
 use crate::support::{Client, ERAS, Http, TOKEN, TestServer, eventually, sha256};
+use crate::upstream::{Upstream, respond};
 
 const TOOLS: &str = "
 tools:
@@ -22,14 +24,17 @@ tools:
     content: Hello!
 ";
 
-const OPAQUE: &str = "opaque-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
+pub(crate) const OPAQUE: &str = "opaque-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const SECRET: &str = "client-mfZ3b1mXk0Qy7h2Vn5cR8w";
 
 /// An entry of `introspection` in an auth file.
-fn entry(server: &Issuer) -> String {
+pub(crate) fn entry(server: &Issuer) -> String {
+    entry_at(&server.url())
+}
+
+fn entry_at(url: &str) -> String {
     format!(
-        "  - url: {}/introspect\n    client_id: mcp\n    client_secret: {SECRET}\n    audience: {AUDIENCE}\n",
-        server.url()
+        "  - url: {url}/introspect\n    client_id: mcp\n    client_secret: {SECRET}\n    audience: {AUDIENCE}\n"
     )
 }
 
@@ -38,7 +43,7 @@ pub(crate) fn serve(servers: &[&Issuer]) -> TestServer {
     TestServer::with_auth(TOOLS, &format!("introspection:\n{entries}"), &[])
 }
 
-fn active() -> Value {
+pub(crate) fn active() -> Value {
     json!({"active": true, "sub": "alice", "scope": "read write", "aud": AUDIENCE})
 }
 
@@ -93,6 +98,9 @@ fn what_is_no_good_token_lets_nobody_in() {
         let asked = authority.asked().len();
         let is_soon = began.elapsed() < Duration::from_secs(5);
         assert!(asked == 1 || !is_soon, "{case}: asked {asked} times");
+        if case != "inactive" {
+            server.wait_for_log("an active token is not good here");
+        }
         // Before long it is asked again: the token may be good by then.
         authority.is_now(Mood::Json(active()));
         let works = eventually(|| (ask(&server, OPAQUE).status == 200).then_some(()));
@@ -144,6 +152,29 @@ fn another_server_may_know_what_one_does_not() {
     );
     let refused = ask(&serve(&[&silent, &ignorant]), OPAQUE);
     assert_eq!(refused.status, 503, "the silent one may know it");
+}
+
+#[test]
+fn servers_are_asked_at_once() {
+    // Each answers only once both were asked, and would be late if one waited for the other.
+    let both = Arc::new(Barrier::new(2));
+    let servers = [Arc::clone(&both), both].map(|both| {
+        Upstream::start(move |_, to| {
+            both.wait();
+            respond(
+                to,
+                "200 OK",
+                &["Content-Type: application/json"],
+                b"{\"active\": false}",
+            )
+        })
+    });
+    let entries: String = servers
+        .iter()
+        .map(|server| entry_at(&server.url()))
+        .collect();
+    let server = TestServer::with_auth(TOOLS, &format!("introspection:\n{entries}"), &[]);
+    assert_eq!(ask(&server, OPAQUE).status, 401);
 }
 
 fn ignorant_too() -> Issuer {

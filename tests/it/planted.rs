@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use mcp_serve::protocol::version::Era;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::issuer::{Issuer, Key};
 use crate::metrics::monitor_of;
 use crate::support::{Client, ERAS, Gate, Http, Response, TestServer, command, run, sha256};
 use crate::upstream::{Received, Upstream, respond};
@@ -18,6 +19,8 @@ const EXPIRED: &str = "planted-token-that-expired-mfZ3b1mXk0Qy7h2V";
 const UNKNOWN: &str = "planted-token-of-nobody-mfZ3b1mXk0Qy7h2V";
 /// One that its authorization server knows.
 const OPAQUE: &str = "planted-token-to-ask-about-mfZ3b1mXk0Qy7h2V";
+/// What stands in tokens that are not good here.
+const CLAIM: &str = "planted-claim-mfZ3b1mXk0Qy7h2V";
 /// Where a token does not belong.
 const IN_QUERY: &str = "planted-token-in-a-query-mfZ3b1mXk0Qy7h2V";
 const IN_COOKIE: &str = "planted-token-in-a-cookie-mfZ3b1mXk0Qy7h2V";
@@ -85,14 +88,33 @@ fn authority() -> Upstream {
     })
 }
 
-fn auth(authority: &Upstream) -> String {
+/// Tokens of an issuer, of which only the first is good here.
+fn issued(issuer: &Issuer, key: &Key) -> Vec<String> {
+    let claims = |name: &str, value: Value| {
+        let mut claims = issuer.claims("dave");
+        claims[name] = value;
+        claims
+    };
+    let refused = [
+        claims("aud", json!(format!("https://{CLAIM}.example"))),
+        claims("roles", json!(vec![CLAIM; 101])),
+        claims("sub", json!({"name": CLAIM})),
+    ];
+    let good = key.token(&issuer.claims("dave"));
+    let forged = Key::new("one").token(&claims("email", json!(CLAIM)));
+    let refused = refused.iter().map(|claims| key.token(claims));
+    [good, forged].into_iter().chain(refused).collect()
+}
+
+fn auth(authority: &Upstream, issuer: &Issuer) -> String {
     let url = authority.url();
     let (token, expired) = (sha256(TOKEN), sha256(EXPIRED));
     format!(
         "tokens:\n  - {{sha256: {token}, subject: alice, scopes: [r], roles: [clerk]}}\n  \
          - {{sha256: {expired}, subject: alice, scopes: [more], roles: [staff], expires: 2020-01-01T00:00:00Z}}\nintrospection:\n  \
          - {{url: '{url}/introspect', client_id: mcp, client_secret: '${{file:client.secret}}', \
-         audience: 'https://mcp.example.com'}}\n"
+         audience: 'https://mcp.example.com'}}\njwt:\n{}",
+        issuer.entry("")
     )
 }
 
@@ -102,7 +124,7 @@ fn write_secret(folder: &Path, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServer {
+fn serve(upstream: &Upstream, auth: &str, logs_text: bool) -> TestServer {
     let options = [
         "--log-level=trace",
         "--metrics-listen=127.0.0.1:0",
@@ -112,7 +134,7 @@ fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServ
     ];
     let options = options.get(..4 + usize::from(logs_text)).unwrap();
     TestServer::start_with(&tools(upstream), options, |prepare| {
-        prepare.serve_with_auth(&auth(authority));
+        prepare.serve_with_auth(auth);
         let folder = prepare.folder;
         write_secret(folder, "a.secret", FROM_FILE);
         write_secret(folder, "api.secret", OF_API);
@@ -130,6 +152,8 @@ fn serve(upstream: &Upstream, authority: &Upstream, logs_text: bool) -> TestServ
 /// What came out, and where.
 #[derive(Debug, Default)]
 struct Seen {
+    /// The tokens of the issuer.
+    issued: Vec<String>,
     /// Where nothing may be: what clients, operators and others of this machine see.
     outside: Vec<(String, String)>,
     /// Where the secrets of definitions are used: what tools and other servers are given.
@@ -172,11 +196,15 @@ impl Seen {
     }
 
     fn check_clean(&self) {
-        let digests = PRESENTED.map(sha256);
-        let presented = PRESENTED
-            .into_iter()
-            .chain(digests.iter().map(String::as_str));
-        let never: Vec<_> = presented.chain([STATE_KEY, OF_CLIENT]).collect();
+        let issued = self.issued.iter().map(String::as_str);
+        let presented: Vec<_> = PRESENTED.into_iter().chain(issued.clone()).collect();
+        let digests: Vec<_> = presented.iter().map(|token| sha256(token)).collect();
+        // What its issuer says, and that it does.
+        let parts = issued.flat_map(|token| token.split('.').skip(1));
+        let never: Vec<_> = (presented.into_iter().chain(parts))
+            .chain(digests.iter().map(String::as_str))
+            .chain([CLAIM, STATE_KEY, OF_CLIENT])
+            .collect();
         for (place, text) in self.outside.iter().chain(&self.inside) {
             for secret in &never {
                 assert!(!text.contains(secret), "{secret} is in {place}: {text}");
@@ -192,6 +220,8 @@ impl Seen {
 
 /// What a client is answered, whatever it presents and asks for.
 fn ask(server: &TestServer, seen: &mut Seen) {
+    let issued = seen.issued.clone();
+    let (dave, refused) = issued.split_first().unwrap();
     for era in ERAS {
         let client = Client::new(server, era, Some(TOKEN));
         let calls = [
@@ -210,7 +240,8 @@ fn ask(server: &TestServer, seen: &mut Seen) {
             let response = client.request(method, &json!({"access_token": IN_BODY}));
             seen.response(&format!("an answer to {method}"), &response);
         }
-        for token in [EXPIRED, UNKNOWN] {
+        let refused = refused.iter().map(String::as_str);
+        for token in [EXPIRED, UNKNOWN].into_iter().chain(refused) {
             let response = client.with_token(token).request("tools/list", &json!({}));
             assert_eq!(response.status, 401);
             seen.response("a refusal", &response);
@@ -218,6 +249,9 @@ fn ask(server: &TestServer, seen: &mut Seen) {
         let carol = Client::new(server, era, Some(OPAQUE));
         let response = carol.start_call(1, "prints", &json!({})).read();
         seen.response("an answer to carol", &response);
+        let dave = Client::new(server, era, Some(dave));
+        let response = dave.start_call(1, "prints", &json!({})).read();
+        seen.response("an answer to dave", &response);
         let gate = Gate::new(server, &format!("{era:?}"));
         let mut waiting = client.start_call(1, "waits", &gate.arguments());
         gate.wait();
@@ -318,9 +352,14 @@ fn what_is_secret_comes_out_nowhere() {
             )
         });
         let authority = authority();
-        let server = serve(&upstream, &authority, logs_text);
+        let key = Key::new("one");
+        let issuer = Issuer::with_keys(&[&key]);
+        let server = serve(&upstream, &auth(&authority, &issuer), logs_text);
         let monitor = (!logs_text).then(|| monitor_of(&server));
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            issued: issued(&issuer, &key),
+            ..Seen::default()
+        };
         seen.process("the server", server.pid());
         ask(&server, &mut seen);
         operate(&server, monitor.as_deref(), &mut seen);
@@ -342,6 +381,7 @@ fn check(seen: &Seen, has_pages: bool) {
         ("an answer of prints", "***"),
         ("an answer to carol", "MCP_CALLER_SUBJECT=carol"),
         ("an answer to another header", "MCP_CALLER_SUBJECT=alice"),
+        ("an answer to dave", "MCP_CALLER_SUBJECT=dave"),
         ("an answer of fails", "***"),
         ("an answer of sends", "***"),
         ("an answer of locked", "insufficient_scope"),
@@ -353,6 +393,7 @@ fn check(seen: &Seen, has_pages: bool) {
         ("the log", "credential refused"),
         ("the log", "E0"),
         ("the log", "TRACE"),
+        ("the log", "a signed token is not good here"),
         ("the audit log", "alice"),
         ("the audit log", "insufficient_scope"),
     ];

@@ -1,11 +1,13 @@
 //! The URL that clients know the server by, and where they are told to get a token.
 
+use std::cell::Cell;
 use std::time::SystemTime;
 
 use mcp_serve::protocol::version::Era;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::issuer::{AUDIENCE, Issuer, Key, unix};
+use crate::issuer::{AUDIENCE, Issuer, Key, Mood, unix};
+use crate::lifecycle::ping;
 use crate::support::{Client, ERAS, Http, Response, TOKEN, TestServer};
 
 const TOOLS: &str = "tools: {echo: {description: Says hello., exec: /bin/echo hello}}";
@@ -180,4 +182,134 @@ fn who_lacks_a_scope_is_told_where_to_get_it() {
         Client::new(&server, Era::Modern, Some(&token)).call_text("read", &json!({})),
         "hello\n"
     );
+}
+
+/// Whether tokens for what is below the public URL are good at paths of the server.
+fn check_audiences(server: &TestServer, token_for: impl Fn(&Value) -> String) {
+    let part = |name: &str| json!(format!("{AUDIENCE}/{name}"));
+    let cases = [
+        (
+            json!(AUDIENCE),
+            ["/mcp", "/mcp/ops", "/mcp/ops/"].as_slice(),
+            [].as_slice(),
+        ),
+        (
+            part("ops"),
+            &["/mcp/ops", "/mcp/ops/"],
+            &["/mcp", "/mcp/", "/mcp/other"],
+        ),
+        (part("other"), &[], &["/mcp", "/mcp/ops"]),
+        (
+            json!([part("other"), part("ops")]),
+            &["/mcp/ops"],
+            &["/mcp"],
+        ),
+        (json!([part("ops"), AUDIENCE]), &["/mcp/ops", "/mcp"], &[]),
+        (part("ops/x"), &[], &["/mcp", "/mcp/ops"]),
+        (json!("https://mcp.example.com"), &[], &["/mcp", "/mcp/ops"]),
+    ];
+    for (audience, good, bad) in cases {
+        let token = token_for(&audience);
+        // Twice: by its signature or its server, and then as one that is known.
+        for path in [good, bad, good, bad].concat() {
+            let client = Client::at(server, path, Era::Modern, Some(&token));
+            let answer = client.request("tools/list", &json!({}));
+            if good.contains(&path) {
+                assert_eq!(answer.status, 200, "{audience} at {path}: {answer:?}");
+                continue;
+            }
+            assert_eq!(answer.status, 401, "{audience} at {path}: {answer:?}");
+            let challenge = answer.header("www-authenticate").unwrap();
+            assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+            let document = format!(
+                "resource_metadata=\"{DOCUMENTS}{}\"",
+                path.trim_end_matches('/')
+            );
+            assert!(challenge.ends_with(&document), "{path}: {challenge}");
+        }
+        let elsewhere = Client::at(server, "/elsewhere", Era::Modern, Some(&token));
+        let answer = elsewhere.request("tools/list", &json!({}));
+        assert!(
+            [401, 404].contains(&answer.status),
+            "{audience}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_token_for_a_toolset_is_good_there_and_for_no_more() {
+    let key = Key::new("one");
+    let issuer = Issuer::with_keys(&[&key]);
+    let url = issuer.url();
+    let entry = format!("  - issuer: {url}\n    jwks: {url}/jwks.json\n");
+    for auth in [entry, issuer.entry("")] {
+        let server = TestServer::with_auth(GUARDED, &format!("jwt:\n{auth}"), &[PUBLIC_URL]);
+        let token_for = |audience: &Value| {
+            let mut claims = issuer.claims("alice");
+            claims["aud"] = audience.clone();
+            key.token(&claims)
+        };
+        check_audiences(&server, token_for);
+
+        let part = token_for(&json!(format!("{AUDIENCE}/ops")));
+        let session = Client::at(&server, "/mcp/ops", Era::Legacy, Some(&part));
+        assert_eq!(ping(&session).status, 200);
+        assert_eq!(ping(&session.with_path("/mcp")).status, 401);
+        let challenge =
+            Client::at(&server, "/mcp", Era::Modern, Some(&part)).request("tools/list", &json!({}));
+        let challenge = challenge.header("www-authenticate").unwrap().to_owned();
+        let said = "error_description=\"The access token is for another resource\"";
+        assert!(challenge.contains(said), "{challenge}");
+        server.wait_for_log("\"reason\":\"audience\"");
+    }
+}
+
+/// An entry of `introspection` in an auth file.
+fn asked(url: &str, issuer: Option<&str>) -> String {
+    let issuer = issuer.map_or_else(String::new, |issuer| format!("    issuer: {issuer}\n"));
+    let secret = "client-mfZ3b1mXk0Qy7h2V";
+    format!("  - url: {url}/introspect\n    client_id: mcp\n    client_secret: {secret}\n{issuer}")
+}
+
+#[test]
+fn each_authorization_server_is_named_once() {
+    let issuer = Issuer::with_keys(&[]);
+    let url = issuer.url();
+    let other = "https://id.example.com/realms/a";
+    let servers = [
+        asked("https://a.example", None),
+        asked("https://b.example", Some(other)),
+        asked("https://c.example", Some(&url)),
+        asked("https://d.example", Some(other)),
+    ];
+    let asked = format!("introspection:\n{}", servers.concat());
+    let cases = [
+        (
+            format!("jwt:\n{}{asked}", issuer.entry("")),
+            vec![&*url, other],
+        ),
+        (asked, vec![other, &url]),
+    ];
+    for (auth, expected) in cases {
+        let server = TestServer::with_auth(GUARDED, &auth, &[PUBLIC_URL]);
+        let mut http = Http::connect(server.address());
+        let path = "/.well-known/oauth-protected-resource";
+        let document = http.request("GET", path, &[], "").json();
+        assert_eq!(document["authorization_servers"], json!(expected));
+    }
+}
+
+#[test]
+fn a_server_that_is_asked_may_say_that_a_token_is_for_a_toolset() {
+    let authority = Issuer::start(Mood::Silent);
+    let url = authority.url();
+    let auth = format!("introspection:\n{}", asked(&url, Some(&url)));
+    let server = TestServer::with_auth(GUARDED, &auth, &[PUBLIC_URL]);
+    let tokens = Cell::new(0);
+    check_audiences(&server, |audience| {
+        let answer = json!({"active": true, "sub": "alice", "aud": audience});
+        authority.is_now(Mood::Json(answer));
+        tokens.set(tokens.get() + 1);
+        format!("opaque-{}-mfZ3b1mXk0Qy7h2Vn5cR8w", tokens.get())
+    });
 }

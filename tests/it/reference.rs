@@ -84,22 +84,27 @@ fn codes_of_the_source(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-#[test]
-fn the_reference_names_every_key() {
-    let printed = run(command().arg("schema"));
+/// Checks that a text names every key of a language, which has this many at least.
+fn check_keys(language: &str, least: usize, text: &str) {
+    let printed = run(command().args(["schema", language]));
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let mut expected = BTreeSet::new();
     keys(
         &serde_json::from_str(&printed.stdout).unwrap(),
         &mut expected,
     );
-    assert!(expected.len() > 60, "{expected:?}");
-    let page = page();
-    let named = words(&page);
+    assert!(expected.len() > least, "{expected:?}");
+    let named = words(text);
     let missing: Vec<_> = (expected.iter())
         .filter(|key| !named.contains(key.as_str()))
         .collect();
-    assert!(missing.is_empty(), "{PAGE} does not name {missing:?}");
+    assert!(missing.is_empty(), "{language} has {missing:?} too");
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    check_keys("tools", 60, &page());
+    check_keys("auth", 20, &fs::read_to_string("docs/auth.md").unwrap());
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn listen(client: &Client) -> Sse {
 }
 
 /// The methods of the next messages, sorted, since several lists can change at once.
-fn told(stream: &mut Sse, count: usize) -> String {
+pub(crate) fn told(stream: &mut Sse, count: usize) -> String {
     let mut methods = Vec::new();
     while methods.len() < count {
         let sent = stream.next().expect("a message");

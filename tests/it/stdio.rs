@@ -70,7 +70,7 @@ const SCRIPTS: [(&str, &str); 5] = [
 ];
 
 /// The server as the child of the test.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     input: Option<ChildStdin>,
     output: Receiver<String>,
@@ -126,7 +126,7 @@ impl Served {
     }
 
     /// A server that has opened the session of an era, if it has one.
-    fn in_era(era: Era, options: &[&str]) -> Self {
+    pub(crate) fn in_era(era: Era, options: &[&str]) -> Self {
         let mut served = Self::start(options);
         if era == Era::Legacy {
             served.initialize("2025-11-25", &json!({}));
@@ -155,24 +155,24 @@ impl Served {
     }
 
     /// Sends a request as an era says it.
-    fn request(&mut self, era: Era, id: u64, method: &str, params: &Value) {
+    pub(crate) fn request(&mut self, era: Era, id: u64, method: &str, params: &Value) {
         let message = request(era, id, method, params);
         self.send(&message);
     }
 
-    fn call(&mut self, era: Era, id: u64, tool: &str, arguments: &Value) {
+    pub(crate) fn call(&mut self, era: Era, id: u64, tool: &str, arguments: &Value) {
         let params = json!({"name": tool, "arguments": arguments});
         self.request(era, id, "tools/call", &params);
     }
 
     /// The next message of the server.
-    fn next(&self) -> Value {
+    pub(crate) fn next(&self) -> Value {
         let line = self.output.recv_timeout(PATIENCE).expect("a message");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
     /// Waits for the end, after which nothing more may come.
-    fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let ended = eventually(|| self.child.try_wait().unwrap());
         let status = ended.expect("the server ends");
         let left = self.output.iter().next();
@@ -180,7 +180,11 @@ impl Served {
         status
     }
 
-    fn end_of_input(&mut self) {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn end_of_input(&mut self) {
         drop(self.input.take());
     }
 
@@ -193,12 +197,12 @@ impl Served {
     }
 
     /// The process group of a call of the tool `gate`, once it runs.
-    fn group(&self, name: &str) -> u32 {
+    pub(crate) fn group(&self, name: &str) -> u32 {
         let file = self.folder.path().join(format!("{name}.group"));
         wait_for_line(&file).parse().unwrap()
     }
 
-    fn open(&self, name: &str) {
+    pub(crate) fn open(&self, name: &str) {
         fs::write(self.folder.path().join(format!("{name}.open")), "").unwrap();
     }
 }

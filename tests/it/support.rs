@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Read as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,17 @@ impl TestServer {
         options: &[&str],
         change: impl FnOnce(&mut Prepare<'_>),
     ) -> Self {
+        Self::logging_into(None, tools, options, change)
+    }
+
+    /// As [`TestServer::start_with`], with a pipe of the test's own for the log.
+    pub(crate) fn logging_into(
+        pipe: Option<(PipeReader, PipeWriter)>,
+        tools: &str,
+        options: &[&str],
+        change: impl FnOnce(&mut Prepare<'_>),
+    ) -> Self {
+        let (pipe, standard_error) = pipe.unzip();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tools.yaml");
         fs::write(&file, tools).unwrap();
@@ -105,7 +116,7 @@ impl TestServer {
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .stderr(standard_error.map_or_else(Stdio::piped, Stdio::from));
         let logs_text = options.contains(&"--log-format=text");
         if !logs_text {
             command.arg("--log-format=json");
@@ -116,7 +127,11 @@ impl TestServer {
         });
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr: Box<dyn io::Read + Send> = match pipe {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(child.stderr.take().unwrap()),
+        };
+        let stderr = BufReader::new(stderr);
         let filled = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {

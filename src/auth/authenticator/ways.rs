@@ -65,7 +65,7 @@ fn issuer(issuer: &Arc<TrustedIssuer>) -> WayIn {
         kind: "issuer",
         name: settings.rules.issuer.to_string(),
         about: vec![
-            audiences(&settings.rules.audiences),
+            format!("for {}", settings.rules.audiences),
             format!("keys from {}", settings.source),
         ],
     }
@@ -76,12 +76,8 @@ fn introspection(server: &Arc<Introspection>) -> WayIn {
     WayIn {
         kind: "introspection",
         name: settings.url.to_string(),
-        about: vec![audiences(&settings.audiences)],
+        about: vec![format!("for {}", settings.audiences)],
     }
-}
-
-fn audiences(audiences: &[String]) -> String {
-    format!("for {}", audiences.join(" or "))
 }
 
 fn granted(caller: &Caller) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use url::Url;
 
 use super::{Surroundings, may_be_token};
+use crate::auth::audience::Audiences;
 use crate::auth::claims::{ClaimNames, ClaimPath};
 use crate::auth::fetch;
 use crate::auth::names::{MAX_ITEMS, check_name};
@@ -175,6 +176,19 @@ pub(super) fn check_server(text: &str) -> Result<Url, WrongServer> {
     Ok(url)
 }
 
+/// Checks the identifier of an issuer that says more about itself (RFC 8414, section 2).
+pub(super) fn check_issuer(text: &str) -> Result<(), WrongServer> {
+    let url = check_server(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err((
+            Code::Value,
+            "has a query or a fragment, where its metadata cannot be found",
+            "write it as the issuer does",
+        ));
+    }
+    Ok(())
+}
+
 /// Reads for whom tokens must be: what an item says, or else this server. A token that is for
 /// somebody else must not be good here (RFC 8707), so there is no item without.
 pub(super) fn audiences(
@@ -182,7 +196,7 @@ pub(super) fn audiences(
     what: &str,
     around: &Surroundings,
     report: &mut Report,
-) -> Option<Vec<String>> {
+) -> Option<Audiences> {
     let help = "write the URL of this server, as tokens name it in `aud`, or set --public-url: a \
                 token that is for another server must not be good here";
     let Some(entry) = node.get("audience") else {
@@ -191,7 +205,7 @@ pub(super) fn audiences(
             let problem = Problem::error(Code::Value, place_of(node), message);
             report.add(problem.help(help));
         }
-        return around.public_url.clone().map(|url| vec![url]);
+        return around.public_url.clone().map(Audiences::of_server);
     };
     let audiences = match &entry.value.content {
         Content::Sequence(nodes) => {
@@ -204,7 +218,7 @@ pub(super) fn audiences(
         let problem = Problem::error(Code::Value, entry.key.span, "`audience` is empty");
         report.add(problem.help(help));
     }
-    (!audiences.is_empty()).then_some(audiences)
+    (!audiences.is_empty()).then(|| Audiences::new(&audiences, around.public_url.clone()))
 }
 
 /// Reports the texts that stand in a list twice.

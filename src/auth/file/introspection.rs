@@ -8,16 +8,25 @@ use url::form_urlencoded::byte_serialize;
 
 use super::Surroundings;
 use super::fields::{
-    Once, audiences, claim_names, item, items, name_of, place_of, server, unknown_key,
+    Once, audiences, check_issuer, claim_names, item, items, name_of, place_of, refuse, server,
+    unknown_key,
 };
 use crate::auth::guessable;
 use crate::auth::settings::IntrospectionSettings;
 use crate::document::diagnostic::{Code, Problem, Report};
+use crate::document::reader;
 use crate::document::values;
 use crate::document::yaml::{Entry, Node};
 use crate::secret::Secret;
 
-const KEYS: &[&str] = &["url", "client_id", "client_secret", "audience", "claims"];
+const KEYS: &[&str] = &[
+    "url",
+    "client_id",
+    "client_secret",
+    "issuer",
+    "audience",
+    "claims",
+];
 /// What must be there, and what to do.
 const REQUIRED: [(&str, &str); 3] = [
     (
@@ -55,7 +64,7 @@ fn read_server(
     report: &mut Report,
 ) -> Option<IntrospectionSettings> {
     let form = "a server must be a mapping with `url`, `client_id` and `client_secret`";
-    let (mut url, mut id, mut secret) = (None, None, None);
+    let (mut url, mut id, mut secret, mut issuer) = (None, None, None, None);
     let mut said = Vec::new();
     for entry in item(node, form, report)? {
         let key = entry.key.text.as_str();
@@ -64,6 +73,7 @@ fn read_server(
             "url" => url = server(entry, report).map(|url| (url, entry.place())),
             "client_id" => id = name_of(entry, report),
             "client_secret" => secret = client_secret(entry, report),
+            "issuer" => issuer = identifier(entry, report),
             "audience" | "claims" => {}
             _ => said.extend(unknown_key(entry, "a server", KEYS, report)),
         }
@@ -79,9 +89,17 @@ fn read_server(
     Some(IntrospectionSettings {
         url,
         authorization: authorization(&id?, &secret?)?,
+        issuer,
         audiences: audiences?,
         names,
     })
+}
+
+/// What the server calls itself, for those who want a token.
+fn identifier(entry: &Entry, report: &mut Report) -> Option<String> {
+    let text = reader::text(entry, report)?;
+    let checked = check_issuer(&text).map_err(|wrong| refuse(entry, &wrong, report));
+    checked.ok().map(|()| text)
 }
 
 fn client_secret(entry: &Entry, report: &mut Report) -> Option<Secret> {

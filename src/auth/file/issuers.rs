@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 
 use super::Surroundings;
 use super::fields::{
-    Once, audiences, check_distinct, check_server, claim_names, item, items, name_of, place_of,
+    Once, audiences, check_distinct, check_issuer, claim_names, item, items, name_of, place_of,
     refuse, server, unknown_key,
 };
+use crate::auth::audience::Audiences;
 use crate::auth::jwt::Rules;
 use crate::auth::keys::Source;
 use crate::auth::settings::IssuerSettings;
@@ -90,7 +91,7 @@ fn read_issuer(
     let mut is_said = false;
     let mut rules = Rules {
         issuer: Arc::default(),
-        audiences: Vec::new(),
+        audiences: Audiences::default(),
         algorithms: ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
         typ: None,
         required: Map::new(),
@@ -138,23 +139,21 @@ fn read_issuer(
 /// Keys that the issuer itself says where to find: it must have an address.
 fn discovery(issuer: &Entry, report: &mut Report) -> Option<Source> {
     let text = issuer.value.scalar().map_or("", |scalar| &scalar.text);
-    let checked = check_server(text).and_then(|url| {
-        let is_plain = url.query().is_none() && url.fragment().is_none();
-        is_plain.then_some(Source::Discovery).ok_or((
-            Code::Value,
-            "has a query or a fragment, where its metadata cannot be found",
-            "write it as the issuer does, or say with `jwks` where its keys are",
-        ))
-    });
-    let checked = checked.map_err(|wrong| match wrong {
+    let checked = check_issuer(text).map_err(|wrong| match wrong {
         (Code::Grammar, ..) => (
             Code::Grammar,
             "is no URL, so that its keys cannot be found",
             "say with `jwks` where its keys are: a URL or a file",
         ),
+        (Code::Value, rule, _) => (
+            Code::Value,
+            rule,
+            "write it as the issuer does, or say with `jwks` where its keys are",
+        ),
         other => other,
     });
-    checked.map_err(|wrong| refuse(issuer, &wrong, report)).ok()
+    let checked = checked.map_err(|wrong| refuse(issuer, &wrong, report));
+    checked.ok().map(|()| Source::Discovery)
 }
 
 fn source(entry: &Entry, around: &Surroundings, report: &mut Report) -> Option<Source> {

@@ -98,7 +98,7 @@ fn key_set(keys: &[Value]) -> KeySet {
 fn rules() -> Rules {
     Rules {
         issuer: ISSUER.into(),
-        audiences: vec![AUDIENCE.to_owned()],
+        audiences: Audiences::new(&[AUDIENCE.to_owned()], None),
         algorithms: vec![
             Algorithm::ES256,
             Algorithm::RS256,

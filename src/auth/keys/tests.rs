@@ -52,6 +52,20 @@ fn keys() -> Keys {
     )
 }
 
+/// What two times differ by that are not the same, so that nothing is due just then.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// Keys with one of this name, of which the last fetch was a moment ago and went well, or not.
+pub(in crate::auth) fn fetched(key: &str, has_failed: bool) -> Keys {
+    let keys = keys();
+    keys.take(document(key)).unwrap();
+    keys.fetches.send_modify(|fetches| {
+        fetches.began = Some(Instant::now());
+        fetches.has_failed = has_failed;
+    });
+    keys
+}
+
 /// Runs a test while somebody keeps the keys.
 async fn while_kept<T>(keys: &Keys, server: &Server, test: impl Future<Output = T>) -> T {
     tokio::select! {
@@ -77,9 +91,9 @@ async fn keys_are_fetched_again_now_and_then_and_the_same_stay_the_same() {
     let (keys, server) = (keys(), Server::of("one"));
     while_kept(&keys, &server, async {
         let first = keys.newer_than(None).await.unwrap();
-        sleep(REFRESH).await;
+        sleep(REFRESH - MOMENT).await;
         assert_eq!(server.asked.get(), 1, "too early");
-        sleep(REFRESH / 5).await;
+        sleep(REFRESH / 5 + 2 * MOMENT).await;
         assert_eq!(server.asked.get(), 2);
         assert!(keys.are(&first));
         server.answer.set(Answer::Key("two"));
@@ -140,7 +154,7 @@ async fn a_server_that_is_down_at_the_start_is_asked_again() {
         assert_eq!(server.asked.get(), 1);
         server.answer.set(Answer::Key("one"));
         // Give or take a fifth.
-        sleep(COOLDOWN * 6 / 5).await;
+        sleep(COOLDOWN * 6 / 5 + MOMENT).await;
         assert_eq!(server.asked.get(), 2);
         assert!(keys.current().is_some());
     })
@@ -174,7 +188,7 @@ async fn the_last_keys_are_good_for_a_day() {
         assert!(keys.current().is_none());
         assert!(keys.newer_than(Some(&known)).await.is_none());
         server.answer.set(Answer::Key("one"));
-        sleep(COOLDOWN * 6 / 5).await;
+        sleep(COOLDOWN * 6 / 5 + MOMENT).await;
         assert!(keys.are(&known), "they are the same");
     })
     .await;

@@ -6,14 +6,13 @@ use std::path::Path;
 
 use super::open::Unreadable;
 use crate::document::diagnostic::Code;
+use crate::secret::OpenFolder;
 
 /// The permission to write that everybody has.
 const OTHERS_WRITE: u32 = 0o002;
-/// In a folder with this bit everybody may write, but only replace what is their own.
-const STICKY: u32 = 0o1000;
 
 /// Refuses a file that others than root and the user of the server can change or replace. The file is
-/// judged as it was opened, and so is the folder that it is really in: a mounted file is often a link.
+/// judged as it was opened.
 pub(super) fn check(path: &Path, file: &Metadata) -> Result<(), Unreadable> {
     let user = rustix::process::geteuid().as_raw();
     let owner = file.uid();
@@ -29,24 +28,10 @@ pub(super) fn check(path: &Path, file: &Metadata) -> Result<(), Unreadable> {
             "can be changed by everybody: its mode is {mode:04o}; run chmod o-w on it"
         )));
     }
-    for path in [std::path::absolute(path), path.canonicalize()] {
-        check_folder(&path?)?;
+    match OpenFolder::of(path)? {
+        Some(folder) => Err(refusal(folder.to_string())),
+        None => Ok(()),
     }
-    Ok(())
-}
-
-fn check_folder(path: &Path) -> Result<(), Unreadable> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    let mode = folder.metadata()?.mode() & 0o7777;
-    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        let folder = folder.display();
-        return Err(refusal(format!(
-            "can be replaced by everybody: the mode of {folder} is {mode:04o}; run chmod o-w on it"
-        )));
-    }
-    Ok(())
 }
 
 fn refusal(message: String) -> Unreadable {

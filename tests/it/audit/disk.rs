@@ -8,9 +8,9 @@ use mcp_serve::protocol::version::Era;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use super::{OPS, auth, check, of_event, read, wait_for_ends};
+use super::{CLERK, OPS, auth, cases, check, of_event, read, wait_for_ends};
 use crate::metrics::{monitor_of, scrape, value};
-use crate::support::{Client, ERAS, Http, Response, Run, TestServer, eventually, run};
+use crate::support::{Client, ERAS, GATE, Gate, Http, Response, Run, TestServer, eventually, run};
 
 const TOOLS: &str = "
 tools:
@@ -31,9 +31,9 @@ fn serve(log: &Path, mode: &str) -> TestServer {
     })
 }
 
-/// Lets no file of the server become larger than this.
-fn limit(server: &TestServer, size: Option<u64>) {
-    let pid = Pid::from_raw(server.pid().cast_signed());
+/// Lets no file of a server become larger than this.
+pub(super) fn limit(server: u32, size: Option<u64>) {
+    let pid = Pid::from_raw(server.cast_signed());
     let limit = Rlimit {
         current: size,
         maximum: None,
@@ -41,21 +41,35 @@ fn limit(server: &TestServer, size: Option<u64>) {
     prlimit(pid, Resource::Fsize, limit).unwrap();
 }
 
-fn length(log: &Path) -> u64 {
-    fs::metadata(log).unwrap().len()
+/// Leaves room for a part of one line in the audit log.
+pub(super) fn fill(server: u32, log: &Path) {
+    limit(server, Some(fs::metadata(log).unwrap().len() + 50));
+}
+
+/// Checks that a request was not served, since it could not be written down.
+pub(super) fn assert_refused(response: &Response, case: &str) {
+    let found = (
+        response.status,
+        response.error_code(),
+        response.header("retry-after"),
+    );
+    let expected = (503, Some(-32603), Some("5"));
+    assert_eq!(found, expected, "{case}: {response:?}");
+    let text = response.text();
+    assert!(text.contains("cannot keep its audit log"), "{case}: {text}");
 }
 
 fn call(client: &Client, tool: &str) -> Response {
     client.start_call(1, tool, &json!({})).read()
 }
 
-fn ready(server: &TestServer) -> (u16, String) {
+pub(super) fn ready(server: &TestServer) -> (u16, String) {
     let response = Http::connect(server.address()).request("GET", "/readyz", &[], "");
     (response.status, response.text().to_owned())
 }
 
 /// Waits until the audit log works again, or does not.
-fn wait_for_failing(monitor: &str, is_failing: bool) {
+pub(super) fn wait_for_failing(monitor: &str, is_failing: bool) {
     let expected = f64::from(u8::from(is_failing));
     let is_so = || {
         let now = value(&scrape(monitor), "audit_failing");
@@ -75,20 +89,9 @@ fn no_call_runs_whose_beginning_is_not_on_the_disk() {
         assert_eq!(call(&client, "fixed").status, 200);
         assert_eq!(ready(&server), (200, "ready\n".to_owned()));
 
-        // Room for a part of one line.
-        limit(&server, Some(length(&log) + 50));
+        fill(server.pid(), &log);
         for tool in ["mark", "mark", "fixed"] {
-            let refused = call(&client, tool);
-            let found = (
-                refused.status,
-                refused.error_code(),
-                refused.header("retry-after"),
-            );
-            assert_eq!(found, (503, Some(-32603), Some("5")), "{refused:?}");
-            assert!(
-                refused.text().contains("cannot keep its audit log"),
-                "{refused:?}"
-            );
+            assert_refused(&call(&client, tool), tool);
         }
         assert!(!server.folder().join("marked").exists(), "it ran");
         let unready = (503, "the audit log cannot be written\n".to_owned());
@@ -96,7 +99,7 @@ fn no_call_runs_whose_beginning_is_not_on_the_disk() {
         wait_for_failing(&monitor, true);
         server.wait_for_log("the audit log cannot be written");
 
-        limit(&server, None);
+        limit(server.pid(), None);
         wait_for_failing(&monitor, false);
         server.wait_for_log("the audit log can be written again");
         assert_eq!(ready(&server), (200, "ready\n".to_owned()));
@@ -126,6 +129,99 @@ fn no_call_runs_whose_beginning_is_not_on_the_disk() {
     }
 }
 
+/// Whatever it is: answered at once, an error, a challenge, or one call too many.
+#[test]
+fn nothing_is_answered_whose_beginning_is_not_on_the_disk() {
+    for era in ERAS {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.log");
+        let options = [
+            "--metrics-listen=127.0.0.1:0",
+            "--audit-mode=required",
+            "--max-calls=1",
+        ];
+        let server = super::serve(&log, &options);
+        let monitor = monitor_of(&server);
+        let client = Client::new(&server, era, Some(CLERK));
+        let gate = Gate::new(&server, "running");
+        let mut running = client.start_call(7, "gate", &gate.arguments());
+        gate.wait();
+
+        fill(server.pid(), &log);
+        for (case, method, params, _) in cases() {
+            let refused = client.request(method, &params);
+            assert_refused(&refused, &format!("{case} in {era:?}"));
+        }
+        if era == Era::Modern {
+            let good = client.message(1, "tools/call", &json!({"name": "fixed"}));
+            let bad = client.message(1, "tools/call", &json!({"name": "secret_door"}));
+            let headers = client.headers(&good);
+            let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+            let headers: Vec<_> = headers.collect();
+            let mut http = client.connect();
+            let refused = http.request("POST", "/mcp", &headers, &bad.to_string());
+            assert_refused(&refused, "a request that contradicts itself");
+        }
+        // What runs goes on, and is answered.
+        gate.open();
+        assert_eq!(running.read().status, 200, "{era:?}");
+
+        limit(server.pid(), None);
+        wait_for_failing(&monitor, false);
+        assert_eq!(call(&client, "fixed").status, 200);
+        let records = wait_for_ends(&log, 3);
+        check(&records);
+        let ends = of_event(&records, "end");
+        let mut ends: Vec<_> = ends
+            .iter()
+            .map(|end| (end["outcome"].as_str().unwrap(), end["reason"].as_str()))
+            .collect();
+        ends.sort_unstable();
+        let unwritten = ("refused", Some("refused: no audit log"));
+        assert_eq!(ends, [("ok", None), ("ok", None), unwritten]);
+    }
+}
+
+#[test]
+fn a_batch_and_a_task_are_not_answered_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let options = ["--audit-mode", "required", "--max-tasks", "1"];
+    let tools = format!("{TOOLS}{GATE}    task: optional\n");
+    let server = TestServer::start_with(&tools, &options, |prepare| {
+        prepare.command.arg("--audit").arg(&log);
+    });
+    let gate = Gate::new(&server, "task");
+    let modern = server.client(Era::Modern);
+    let as_task = || {
+        let params = json!({"name": "gate", "arguments": gate.arguments()});
+        let mut message = modern.message(1, "tools/call", &params);
+        let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+        modern.post_message(&message)
+    };
+    let created = as_task().json();
+    assert_eq!(created["result"]["resultType"], "task", "{created}");
+    gate.wait();
+    let legacy = Client::with_capabilities(&server, "2025-03-26", &json!({}));
+
+    fill(server.pid(), &log);
+    assert_refused(&as_task(), "one task too many");
+    let calls = ["fixed", "nothing", "mark", "gate"].map(|name| {
+        let params = json!({"name": name, "arguments": {}});
+        legacy.message(1, "tools/call", &params)
+    });
+    let replies = legacy.post_message(&json!(calls)).json();
+    let replies = replies.as_array().unwrap();
+    assert_eq!(replies.len(), calls.len());
+    for reply in replies {
+        assert_eq!(reply["error"]["code"], -32603, "{reply}");
+        let message = reply["error"]["message"].as_str().unwrap();
+        assert!(message.contains("cannot keep its audit log"), "{reply}");
+    }
+    gate.open();
+}
+
 #[test]
 fn at_best_effort_calls_go_on_and_what_waits_is_written_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
@@ -133,7 +229,7 @@ fn at_best_effort_calls_go_on_and_what_waits_is_written_when_there_is_room() {
     let server = serve(&log, "best_effort");
     let monitor = monitor_of(&server);
     let client = Client::new(&server, Era::Modern, Some(OPS));
-    limit(&server, Some(length(&log) + 50));
+    fill(server.pid(), &log);
     for _ in 0..3 {
         assert_eq!(call(&client, "fixed").status, 200);
     }
@@ -141,7 +237,7 @@ fn at_best_effort_calls_go_on_and_what_waits_is_written_when_there_is_room() {
     assert_eq!(ready(&server).0, 200, "nobody asked for that");
     let text = fs::read_to_string(&log).unwrap();
     assert!(!text.ends_with('\n'), "half a line: {text}");
-    limit(&server, None);
+    limit(server.pid(), None);
     wait_for_failing(&monitor, false);
     check(&wait_for_ends(&log, 3));
 }
@@ -166,11 +262,13 @@ fn run_on_full_disk(log: &Path, way: &[&str], mode: &str) -> Run {
 fn a_full_disk_at_the_start_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.log");
-    let ended = run_on_full_disk(&log, &["--listen", "127.0.0.1:0"], "required");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let expected = "it cannot be written, which --audit-mode required asks for";
-    assert!(ended.stderr.contains(expected), "{ended:?}");
-    assert_eq!(fs::read_to_string(&log).unwrap(), "");
+    for way in [&["--listen", "127.0.0.1:0"][..], &["--stdio"]] {
+        let ended = run_on_full_disk(&log, way, "required");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let expected = "it cannot be written, which --audit-mode required asks for";
+        assert!(ended.stderr.contains(expected), "{ended:?}");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "");
+    }
 }
 
 #[test]
@@ -199,7 +297,7 @@ fn a_file_that_was_moved_away_from_a_full_disk_ends_the_trouble() {
         assert_eq!(call(&client, "fixed").status, 200);
     }
     wait_for_ends(&log, 20);
-    limit(&server, Some(length(&log) + 50));
+    fill(server.pid(), &log);
     assert_eq!(call(&client, "mark").status, 503);
     wait_for_failing(&monitor, true);
     let rotated = folder.path().join("rotated");

@@ -3,13 +3,17 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use mcp_serve::protocol::version::Era;
+use rustix::process::getuid;
 use serde_json::{Value, json};
 
+use super::disk::assert_refused;
 use super::{OPS, check, of_event, read, serve, tools, wait_for_ends};
-use crate::support::{Client, ERAS, Gate, command, eventually, run};
+use crate::faults::starts::setpriv;
+use crate::support::{Client, ERAS, Gate, Run, command, eventually, run};
 
 #[test]
 fn a_killed_server_leaves_calls_that_the_next_one_ends_as_unknown() {
@@ -123,6 +127,31 @@ fn a_file_that_was_removed_is_made_again() {
     assert_eq!(records.unwrap()[0]["seq"], 4);
 }
 
+#[test]
+fn a_folder_that_is_gone_ends_calls_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let log = place.join("audit.log");
+    let server = serve(&log, &["--audit-mode", "required"]);
+    let client = Client::new(&server, Era::Modern, Some(OPS));
+    let call = || client.request("tools/call", &json!({"name": "fixed"}));
+    assert_eq!(call().status, 200);
+    wait_for_ends(&log, 1);
+    let before = read(&log);
+    fs::remove_dir_all(&place).unwrap();
+    assert_refused(&call(), "without its folder");
+    fs::create_dir(&place).unwrap();
+    let served = eventually(|| (call().status == 200).then_some(()));
+    assert!(served.is_some());
+    let all = eventually(|| {
+        let all = [before.clone(), read(&log)].concat();
+        let ends = of_event(&all, "end");
+        (ends.last()?["outcome"] == "ok" && ends.len() > 2).then_some(all)
+    });
+    check(&all.unwrap());
+}
+
 /// What can stand at the path of an audit log, and why it is not used.
 fn unusable(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let at = |name: &str| folder.join(name);
@@ -172,11 +201,15 @@ fn a_place_that_is_not_safe_for_an_audit_log_is_refused_at_the_start() {
         let ended = start(&path);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         let message = format!("error: --audit {}: {expected}", path.display());
-        assert!(
-            ended.stderr.contains(&message),
-            "{message}: {}",
-            ended.stderr
-        );
+        let said = complaint(&ended);
+        assert!(said.starts_with(&message), "{message}: {ended:?}");
+        let checked = run(command()
+            .args(["check", "--tools"])
+            .arg(&file)
+            .arg("--audit")
+            .arg(&path));
+        assert_eq!(checked.code, Some(2), "{checked:?}");
+        assert_eq!(complaint(&checked), said);
     }
     let log = folder.path().join("audit.log");
     let _first = serve(&log, &[]);
@@ -186,4 +219,55 @@ fn a_place_that_is_not_safe_for_an_audit_log_is_refused_at_the_start() {
         second.stderr.contains("another process writes to it"),
         "{second:?}"
     );
+}
+
+#[test]
+fn a_check_of_the_place_makes_no_file_and_bears_with_the_server_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(folder.path(), 0o755);
+    let file = folder.path().join("tools.yaml");
+    fs::write(&file, tools()).unwrap();
+    let check = |mut command: Command, log: &Path| {
+        run(command
+            .arg("check")
+            .arg("--tools")
+            .arg(&file)
+            .arg("--audit")
+            .arg(log))
+    };
+    let log = folder.path().join("audit.log");
+    let checked = check(command(), &log);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(!log.exists());
+    // Its first line is there when it serves.
+    let _server = serve(&log, &["--audit-mode", "required"]);
+    let text = fs::read(&log).unwrap();
+    let checked = check(command(), &log);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert_eq!(fs::read(&log).unwrap(), text);
+
+    let sealed = folder.path().join("sealed");
+    fs::create_dir(&sealed).unwrap();
+    set_mode(&sealed, 0o555);
+    let log = sealed.join("audit.log");
+    // Nothing is sealed for root.
+    let mut other = setpriv();
+    other.arg(env!("CARGO_BIN_EXE_mcp-serve"));
+    let command = if getuid().is_root() { other } else { command() };
+    let checked = check(command, &log);
+    let message = format!(
+        "error: --audit {}: it cannot be opened: Permission denied (os error 13)",
+        log.display()
+    );
+    assert_eq!(complaint(&checked), message, "{checked:?}");
+}
+
+/// What a command says of the audit log.
+fn complaint(run: &Run) -> String {
+    let mut lines = run.stderr.lines();
+    let line = lines.find(|line| line.starts_with("error: --audit"));
+    line.unwrap_or_else(|| panic!("{run:?}")).to_owned()
 }

@@ -33,7 +33,7 @@ fn as_nobody(prepare: &mut Prepare<'_>) {
 }
 
 /// Runs what is added to it as that user.
-fn setpriv() -> Command {
+pub(crate) fn setpriv() -> Command {
     let id = NOBODY.to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]);

@@ -58,6 +58,8 @@ fn fill(prepare: &mut Prepare<'_>) {
     symlink("../outside", prepare.folder.join("out/link")).unwrap();
     let token = write_token(prepare.folder);
     prepare.command.arg("--token-file").arg(token);
+    let audit = prepare.folder.join("audit.log");
+    prepare.command.arg("--audit").arg(audit);
 }
 
 #[test]
@@ -90,6 +92,10 @@ attempt("link in", lambda: os.link(path("outside/e"), path("out/e")))
 attempt("definitions", read("tools.yaml"))
 attempt("definitions to write", write("tools.yaml"))
 attempt("token", read("token"))
+attempt("audit log", read("audit.log"))
+attempt("audit log to write", write("audit.log"))
+attempt("audit log to cut", lambda: os.truncate(path("audit.log"), 0))
+attempt("audit log to remove", lambda: os.remove(path("audit.log")))
 attempt("list around", lambda: os.listdir(here))
 attempt("/tmp", lambda: open("/tmp/sandbox-escape", "w"))
 attempt("/etc/shadow", read("/etc/shadow"))
@@ -136,6 +142,10 @@ attempt("another program", lambda: os.stat("/bin/sh") and os.spawnv(os.P_WAIT, "
             ("definitions", "EACCES"),
             ("definitions to write", "EACCES"),
             ("token", "EACCES"),
+            ("audit log", "EACCES"),
+            ("audit log to write", "EACCES"),
+            ("audit log to cut", "EACCES"),
+            ("audit log to remove", "EACCES"),
             ("list around", "EACCES"),
             ("/tmp", "EACCES"),
             ("/etc/shadow", "EACCES"),

@@ -35,14 +35,17 @@ pub(super) fn read(
             Problem::error(Code::Unreadable, place, message).help(help)
         }
         Err(error) => {
-            let code = match error {
-                SecretFileError::ForeignOwner { .. } | SecretFileError::Writable { .. } => {
-                    Code::OpenDefinition
-                }
-                _ => Code::Unreadable,
+            let (code, help) = match error {
+                SecretFileError::ForeignOwner { .. }
+                | SecretFileError::Writable { .. }
+                | SecretFileError::Replaceable(_) => (
+                    Code::OpenDefinition,
+                    "it says who may call; --insecure-permissions accepts it as it is",
+                ),
+                _ => (Code::Unreadable, FORM),
             };
             let message = format!("`{name}` cannot be used: {error}");
-            Problem::error(code, place, message).help(FORM)
+            Problem::error(code, place, message).help(help)
         }
         Ok(text) => match judge(text) {
             Ok(document) => return Some(document),
