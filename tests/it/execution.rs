@@ -621,9 +621,8 @@ tools:
     }
 }
 
-#[test]
-fn a_program_gets_no_environment_but_the_promised() {
-    const TOOLS: &str = r#"
+/// A tool that prints its environment.
+const ENV: &str = r#"
 defaults:
   env: {SHARED: of all tools, LANG: C.UTF-8}
   inherit_env: [KEPT]
@@ -635,6 +634,9 @@ tools:
     inherit_env: [ALSO_KEPT, NOT_SET]
     params: {text: string, absent: optional string}
 "#;
+
+#[test]
+fn a_program_gets_no_environment_but_the_promised() {
     let others = [
         ("HOME", "/home/of the server"),
         ("TZ", "Europe/Vienna"),
@@ -661,7 +663,7 @@ tools:
         ("LC_ALL", "C"),
     ];
     let mut temporary = PathBuf::new();
-    let server = TestServer::start_with(TOOLS, &[], |prepare| {
+    let server = TestServer::start_with(ENV, &[], |prepare| {
         temporary = prepare.folder.join("temporary");
         fs::create_dir(&temporary).unwrap();
         prepare.command.envs(others).env("TMPDIR", &temporary);
@@ -699,7 +701,11 @@ tools:
         ]);
         assert_eq!(variables, expected, "{era:?}");
     }
-    let server = TestServer::start(TOOLS, &[]);
+}
+
+#[test]
+fn what_is_not_set_is_not_made_up() {
+    let server = TestServer::start(ENV, &[]);
     let printed = server
         .client(Era::Modern)
         .call_text("env", &json!({"text": ""}));
@@ -719,11 +725,7 @@ tools:
         "MCP_PROTOCOL_VERSION=2026-07-28",
         "MCP_CLIENT_CAPABILITIES={}",
     ];
-    assert_eq!(
-        variables,
-        BTreeSet::from(expected),
-        "what is not set is not made up"
-    );
+    assert_eq!(variables, BTreeSet::from(expected));
 }
 
 #[test]
