@@ -14,7 +14,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFE
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::routes::{Page, Public};
+use super::routes::{Guarded, Page, Public};
 use super::{Connection, challenge, endpoint, headers, reply};
 use crate::app::{App, Options};
 use crate::auth::{AuthError, Caller, Credential, Known, Presented, Reach};
@@ -111,7 +111,9 @@ pub(super) fn unknown(
     note(app, error.as_str(), connection);
     app.metrics.auth_failure(match error {
         AuthError::Missing => AuthFailure::Missing,
-        AuthError::Malformed | AuthError::Invalid | AuthError::Audience => AuthFailure::Invalid,
+        AuthError::Malformed | AuthError::Invalid | AuthError::Audience | AuthError::Reach => {
+            AuthFailure::Invalid
+        }
         AuthError::Expired => AuthFailure::Expired,
         AuthError::UnknownKey | AuthError::Unavailable => AuthFailure::Unavailable,
     });
@@ -126,13 +128,15 @@ fn throttled(app: &App, connection: &Connection) -> Response {
 }
 
 /// Whether a client may have made up its credential, or has one that never was good here. One that has
-/// expired was good once: its digest or its signature says so.
+/// expired was good once, and one for another endpoint is good there: its digest or its signature says so.
 fn is_guess(error: AuthError) -> bool {
     match error {
         AuthError::Malformed | AuthError::Invalid | AuthError::Audience | AuthError::UnknownKey => {
             true
         }
-        AuthError::Missing | AuthError::Expired | AuthError::Unavailable => false,
+        AuthError::Missing | AuthError::Expired | AuthError::Reach | AuthError::Unavailable => {
+            false
+        }
     }
 }
 
@@ -321,13 +325,31 @@ fn look_up<'r>(app: &App, request: &'r Request) -> Result<Known<'r>, AuthError> 
 
 /// Refuses a caller whose credential is not for the endpoint at a path.
 fn check_reach(app: &App, path: &str, caller: &Caller) -> Result<(), AuthError> {
-    if caller.reach == Reach::Server {
+    let Reach::Toolsets(toolsets) = &caller.reach else {
+        return Ok(());
+    };
+    let root = &app.options.path;
+    let is_reached = match Guarded::at(root, path) {
+        Some(Guarded::Endpoint) => {
+            let toolset = endpoint::name_at(root, path).filter(|name| !name.is_empty());
+            caller.reach.includes(toolset)
+        }
+        None => true,
+    };
+    if is_reached {
         return Ok(());
     }
-    match endpoint::at(&app.options.path, path) {
-        Some(endpoint) if !caller.reach.includes(endpoint.as_deref()) => Err(AuthError::Audience),
-        _ => Ok(()),
+    if let Some(held_back) = app.misdirected.pass(Instant::now()) {
+        let (issuer, toolsets) = (caller.issuer(), toolsets.join(" "));
+        let toolsets = &*excerpt(&toolsets);
+        tracing::warn!(
+            issuer,
+            toolsets,
+            held_back,
+            "a token for a toolset is not good elsewhere"
+        );
     }
+    Err(AuthError::Reach)
 }
 
 #[cfg(test)]
