@@ -49,6 +49,9 @@ struct State {
 struct Progress {
     /// The last line that is written, and in mode `required` on the disk.
     through: u64,
+    /// The last line that was part of a failure. After that a sync that succeeds says nothing of it: it
+    /// may be of another file, and a disk tells of a page that it could not write only once.
+    doubtful: u64,
     is_failing: bool,
     /// It writes nothing any more.
     has_ended: bool,
@@ -99,6 +102,7 @@ impl Queue {
             wake: Condvar::new(),
             progress: watch::Sender::new(Progress {
                 through: next.saturating_sub(1),
+                doubtful: 0,
                 is_failing: false,
                 has_ended: false,
             }),
@@ -130,12 +134,12 @@ impl Queue {
         Some(number)
     }
 
-    /// Waits for a line to be written; returns whether it is. Fails at once when nothing can be.
+    /// Waits for a line to be written; returns whether it is for sure. Fails at once when nothing can be.
     pub(super) async fn is_through(&self, number: u64, most: Duration) -> bool {
         let mut progress = self.progress.subscribe();
-        let is_decided = |now: &Progress| now.through >= number || now.is_failing;
+        let is_decided = |now: &Progress| now.has(number).is_some();
         let decided = timeout(most, progress.wait_for(is_decided)).await;
-        decided.is_ok_and(|now| now.is_ok_and(|now| now.through >= number))
+        decided.is_ok_and(|now| now.is_ok_and(|now| now.has(number) == Some(true)))
     }
 
     /// Waits for the thread to end; returns whether it wrote all there was.
@@ -220,17 +224,18 @@ impl Queue {
         let mut state = self.state.lock();
         state.busy_since = None;
         state.written += lines.records;
-        self.progress.send_replace(Progress {
-            through: lines.last,
-            is_failing: false,
-            has_ended: false,
+        self.progress.send_modify(|progress| {
+            progress.through = lines.last;
+            progress.is_failing = false;
         });
     }
 
-    /// Nothing can be written, for the first time or still.
-    pub(super) fn failed(&self) {
-        self.progress
-            .send_modify(|progress| progress.is_failing = true);
+    /// These lines cannot be written, for the first time or still.
+    pub(super) fn failed(&self, lines: &Lines) {
+        self.progress.send_modify(|progress| {
+            progress.doubtful = lines.last;
+            progress.is_failing = true;
+        });
     }
 
     /// Waits before the next attempt. Returns whether the file was moved.
@@ -251,6 +256,19 @@ impl Queue {
     pub(super) fn ended(&self) {
         self.progress
             .send_modify(|progress| progress.has_ended = true);
+    }
+}
+
+impl Progress {
+    /// Whether a line is written; `None` if that is to be seen.
+    fn has(&self, number: u64) -> Option<bool> {
+        if number <= self.doubtful {
+            Some(false)
+        } else if number <= self.through {
+            Some(true)
+        } else {
+            self.is_failing.then_some(false)
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Writer<'_> {
             let Err(error) = self.try_write(&mut batch) else {
                 break;
             };
-            self.queue.failed();
+            self.queue.failed(lines);
             if !has_failed {
                 tracing::error!(%error, "the audit log cannot be written");
             }
@@ -382,6 +382,25 @@ mod tests {
             files[0].iter().any(|(_, event)| event == "lost"),
             "{files:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_sync_failed_for_is_not_on_the_disk_when_another_succeeds() {
+        for is_moved in [false, true] {
+            let log = Log::new(true, 1 << 20);
+            log.disk.change(|state| state.fails_to_sync = true);
+            let place = log.queue.push_start(START).unwrap();
+            until(|| log.queue.is_failing());
+            log.disk.change(|state| state.fails_to_sync = false);
+            if is_moved {
+                log.queue.reopen();
+            }
+            until(|| !log.queue.is_failing());
+            assert!(!log.queue.is_through(place, PATIENCE).await);
+            let place = log.queue.push_start(START).unwrap();
+            assert!(log.queue.is_through(place, PATIENCE).await);
+            log.close();
+        }
     }
 
     #[tokio::test]
