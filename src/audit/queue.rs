@@ -6,6 +6,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::record;
+
 /// The most bytes of lines that wait when a call begins. Lines that end calls come on top: there is one
 /// at most for each call that began.
 const MAX_BYTES: usize = 4 << 20;
@@ -177,10 +179,11 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Puts in the last line.
-    pub(super) fn close(&self, line: &str) {
+    /// Puts in the last line of a run.
+    pub(super) fn close(&self, run: &str) {
         let mut state = self.state.lock();
-        state.push(line);
+        state.push_missing(run);
+        state.push(&record::closed(run));
         state.is_closed = true;
         drop(state);
         self.wake.notify_all();
@@ -197,15 +200,11 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Waits for something to do; `None` at the end. `lost` makes the line that says how many are
-    /// missing.
-    pub(super) fn next(&self, lost: impl Fn(u64) -> String) -> Option<Work> {
+    /// Waits for something to do in a run; `None` at its end.
+    pub(super) fn next(&self, run: &str) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
-            let missing = std::mem::take(&mut state.missing);
-            if missing > 0 {
-                state.push(&lost(missing));
-            }
+            state.push_missing(run);
             if std::mem::take(&mut state.is_moved) {
                 return Some(Work::Reopen);
             }
@@ -281,6 +280,15 @@ impl State {
         let begin = format!(r#"{{"seq":{number},"time":"{time}","#);
         self.lines.extend([begin.as_str(), line, "}\n"]);
         number
+    }
+
+    /// Puts in a line that says how many are missing, if any are. Nothing comes behind the last line.
+    fn push_missing(&mut self, run: &str) {
+        if self.missing > 0 && !self.is_closed {
+            let missing = std::mem::take(&mut self.missing);
+            tracing::warn!(records = missing, "the audit log has lost records");
+            self.push(&record::lost(run, missing));
+        }
     }
 
     fn take(&mut self) -> Lines {

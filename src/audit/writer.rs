@@ -25,11 +25,7 @@ struct Writer<'a> {
 /// Writes what is in the queue, to its end.
 pub(super) fn run(queue: &Queue, target: Box<dyn Target>, run: &str) {
     let mut writer = Writer { queue, target, run };
-    let lost = |records: u64| {
-        tracing::warn!(records, "the audit log has lost records");
-        record::lost(run, records)
-    };
-    while let Some(work) = queue.next(lost) {
+    while let Some(work) = queue.next(run) {
         match work {
             Work::Reopen => {
                 writer.reopen();
@@ -237,9 +233,13 @@ mod tests {
             }
         }
 
-        /// The numbers and events of each file, after the end. Only the last line of a file may be half.
         fn close(self) -> Vec<Vec<(u64, String)>> {
-            self.queue.close(r#""event":"close""#);
+            self.queue.close("r");
+            self.end()
+        }
+
+        /// The numbers and events of each file, after the end. Only the last line of a file may be half.
+        fn end(self) -> Vec<Vec<(u64, String)>> {
             self.writer.join().unwrap();
             let files = std::mem::take(&mut self.disk.0.lock().files);
             let lines = |file: Vec<u8>| -> Vec<_> {
@@ -359,6 +359,25 @@ mod tests {
         ];
         assert_eq!(events, expected);
         assert_eq!(numbers(&files[0]), (1..=9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_said_before_the_last_line() {
+        let log = Log::new(true, 1 << 20);
+        let ((reached, at_gate), (open, opened)) = (channel(), channel());
+        log.disk
+            .change(|state| state.gate = Some((reached, opened)));
+        log.queue.push(START);
+        at_gate.recv().unwrap();
+        until(|| log.queue.is_failing());
+        assert_eq!(log.queue.push_start(START), None);
+        log.queue.close("r");
+        assert_eq!(log.queue.push_start(START), None);
+        assert_eq!(log.queue.statistics().lost, 4);
+        open.send(()).unwrap();
+        let files = log.end();
+        let events: Vec<_> = files[0].iter().map(|(_, event)| event.as_str()).collect();
+        assert_eq!(events, ["start", "lost", "close"]);
     }
 
     #[tokio::test]
