@@ -199,7 +199,7 @@ fn a_place_that_is_not_safe_for_an_audit_log_is_refused_at_the_start() {
     };
     for (path, expected) in unusable(folder.path()) {
         let ended = start(&path);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(ended.code, Some(2), "a start would end like this again: {ended:?}");
         let message = format!("error: --audit {}: {expected}", path.display());
         let said = complaint(&ended);
         assert!(said.starts_with(&message), "{message}: {ended:?}");
