@@ -124,7 +124,7 @@ impl Audit {
     }
 
     /// Whether a request waits for its first line.
-    pub fn is_required(&self) -> bool {
+    fn is_required(&self) -> bool {
         self.queue.is_required()
     }
 

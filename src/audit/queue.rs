@@ -40,7 +40,7 @@ struct State {
     missing: u64,
     lost: u64,
     written: u64,
-    /// Since when the lines are being written that were taken last.
+    /// Since when the work is being done that was taken last.
     busy_since: Option<Instant>,
     is_moved: bool,
     is_closed: bool,
@@ -203,9 +203,12 @@ impl Queue {
     /// Waits for something to do in a run; `None` at its end.
     pub(super) fn next(&self, run: &str) -> Option<Work> {
         let mut state = self.state.lock();
+        // Whatever was opened is.
+        state.busy_since = None;
         loop {
             state.push_missing(run);
             if std::mem::take(&mut state.is_moved) {
+                state.busy_since = Some(Instant::now());
                 return Some(Work::Reopen);
             }
             if !state.lines.is_empty() {

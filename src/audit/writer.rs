@@ -90,7 +90,6 @@ impl Writer<'_> {
     fn reopen(&mut self) -> bool {
         match self.target.reopen() {
             Ok(is_other) => {
-                tracing::info!("the audit log was opened again");
                 if is_other {
                     self.opened();
                 }
@@ -105,6 +104,7 @@ impl Writer<'_> {
 
     /// Says that there is another file, behind the lines that have a number already.
     fn opened(&self) {
+        tracing::info!("the audit log was opened again");
         self.queue.push(&record::opened(self.run));
     }
 }
@@ -163,17 +163,13 @@ mod tests {
         fails_to_sync: bool,
         is_gone: bool,
         synced: usize,
-        /// Holds up each write until the other end says so.
+        /// Holds up the next write or opening until the other end says so.
         gate: Option<(Sender<()>, Receiver<()>)>,
     }
 
     impl Target for Disk {
         fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-            let gate = self.0.lock().gate.take();
-            if let Some((reached, opened)) = gate {
-                reached.send(()).unwrap();
-                opened.recv().unwrap();
-            }
+            self.wait_at_gate();
             let mut state = self.0.lock();
             // A few bytes at a time, so that many writes end within a line.
             let length = lines.len().min(state.room).min(7);
@@ -201,6 +197,7 @@ mod tests {
         }
 
         fn reopen(&mut self) -> io::Result<bool> {
+            self.wait_at_gate();
             let mut state = self.0.lock();
             state.is_gone = false;
             state.files.push(Vec::new());
@@ -259,6 +256,21 @@ mod tests {
     impl Disk {
         fn change(&self, change: impl FnOnce(&mut State)) {
             change(&mut self.0.lock());
+        }
+
+        /// Closes the gate: returned is what says that it is reached, and what opens it.
+        fn close_gate(&self) -> (Receiver<()>, Sender<()>) {
+            let ((reached, at_gate), (open, opened)) = (channel(), channel());
+            self.change(|state| state.gate = Some((reached, opened)));
+            (at_gate, open)
+        }
+
+        fn wait_at_gate(&self) {
+            let gate = self.0.lock().gate.take();
+            if let Some((reached, opened)) = gate {
+                reached.send(()).unwrap();
+                opened.recv().unwrap();
+            }
         }
     }
 
@@ -364,9 +376,7 @@ mod tests {
     #[test]
     fn what_is_missing_at_the_end_is_said_before_the_last_line() {
         let log = Log::new(true, 1 << 20);
-        let ((reached, at_gate), (open, opened)) = (channel(), channel());
-        log.disk
-            .change(|state| state.gate = Some((reached, opened)));
+        let (at_gate, open) = log.disk.close_gate();
         log.queue.push(START);
         at_gate.recv().unwrap();
         until(|| log.queue.is_failing());
@@ -425,9 +435,7 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_does_not_answer_is_as_good_as_none() {
         let log = Log::new(true, 1 << 20);
-        let ((reached, at_gate), (open, opened)) = (channel(), channel());
-        log.disk
-            .change(|state| state.gate = Some((reached, opened)));
+        let (at_gate, open) = log.disk.close_gate();
         let place = log.queue.push_start(START).unwrap();
         at_gate.recv().unwrap();
         assert!(!log.queue.is_through(place, Duration::from_millis(10)).await);
@@ -436,6 +444,19 @@ mod tests {
         open.send(()).unwrap();
         assert!(log.queue.is_through(place, PATIENCE).await);
         assert!(!log.queue.is_failing());
+        log.close();
+    }
+
+    #[test]
+    fn a_file_that_does_not_open_is_as_good_as_none() {
+        let log = Log::new(true, 1 << 20);
+        let (at_gate, open) = log.disk.close_gate();
+        log.queue.reopen();
+        at_gate.recv().unwrap();
+        until(|| log.queue.is_failing());
+        assert_eq!(log.queue.push_start(START), None);
+        open.send(()).unwrap();
+        until(|| !log.queue.is_failing());
         log.close();
     }
 
