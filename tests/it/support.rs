@@ -693,12 +693,27 @@ impl Client {
 
     /// Sends a message on a connection, without reading its response.
     pub(crate) fn send_on<S: io::Read + io::Write>(&self, http: &mut Http<S>, message: &Value) {
-        let headers = self.headers(message);
+        self.send_under(&self.headers(message), http, message);
+    }
+
+    fn send_under<S: io::Read + io::Write>(
+        &self,
+        headers: &[(&str, String)],
+        http: &mut Http<S>,
+        message: &Value,
+    ) {
         let headers: Vec<_> = headers
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         http.send("POST", &self.path, &headers, &message.to_string());
+    }
+
+    /// Posts a message under other headers than its own.
+    pub(crate) fn post_under(&self, headers: &[(&str, String)], message: &Value) -> Response {
+        let mut http = self.connect();
+        self.send_under(headers, &mut http, message);
+        http.read()
     }
 
     /// Posts a message on a connection of its own.

@@ -75,7 +75,7 @@ fn message(client: &Client, method: &str, params: &Value) -> Value {
     message
 }
 
-fn request(client: &Client, method: &str, params: &Value) -> Response {
+pub(crate) fn request(client: &Client, method: &str, params: &Value) -> Response {
     client.post_message(&message(client, method, params))
 }
 
