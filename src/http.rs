@@ -73,7 +73,11 @@ pub async fn serve(
         return Ok(shared(response, page));
     }
     let is_head = *request.method() == Method::HEAD;
-    let response = match framed.and_then(|()| admission::admit(&app, &connection, &request)) {
+    let admitted = match framed {
+        Ok(()) => admission::admit(&app, &connection, &request),
+        Err(refusal) => Err(refusal),
+    };
+    let response = match admitted {
         Ok(Admitted::Public(public)) => serve_public(public, &app, &request),
         Ok(Admitted::Caller(caller)) => route(app, Visitor { caller, connection }, request).await,
         Ok(Admitted::Stranger(presented)) => {
