@@ -54,6 +54,8 @@ pub struct App {
     pub strangers: Pace,
     /// What the log says of requests that were refused by their Host or Origin.
     pub foreign: Pace,
+    /// What the log says of good credentials at endpoints that they are not for.
+    pub misdirected: Pace,
     /// How often each client was wrong about its credential.
     pub throttle: Throttle,
     /// Cancelled when the server stops: no new work is taken.

@@ -141,8 +141,10 @@ pub enum AuthError {
     Invalid,
     /// The token was good once.
     Expired,
-    /// The token is for something else than what is asked.
+    /// The token is for another server.
     Audience,
+    /// The token is good, but not at the endpoint that is asked.
+    Reach,
     /// Nobody can say now whether the token is good.
     Unavailable,
     /// Nor whether there is the key that the token names: anybody can make one up.
@@ -157,7 +159,7 @@ impl AuthError {
             Self::Malformed => "malformed",
             Self::Invalid => "invalid",
             Self::Expired => "expired",
-            Self::Audience => "audience",
+            Self::Audience | Self::Reach => "audience",
             Self::Unavailable => "unavailable",
             Self::UnknownKey => "unknown_key",
         }

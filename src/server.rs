@@ -169,6 +169,7 @@ impl Server {
             refusals: Refusals::default(),
             strangers: Pace::default(),
             foreign: Pace::default(),
+            misdirected: Pace::default(),
             throttle: Throttle::default(),
             draining: CancellationToken::new(),
             tasks,

@@ -2,10 +2,16 @@
 //! cannot be written is tried again, from the byte at which it stopped.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use super::queue::{Lines, Queue, Work};
 use super::record;
 use super::target::Target;
+
+/// How long lines that nobody waits for are gathered after some were written. Calls that come meanwhile
+/// need not wake the thread, which would cost more than all the rest of their lines.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Lines, and how much of them is written.
 #[derive(Debug)]
@@ -35,6 +41,9 @@ pub(super) fn run(queue: &Queue, target: Box<dyn Target>, run: &str) {
                     // A later line would be glued to half of one.
                     queue.give_up(&lines);
                     break;
+                }
+                if !queue.is_required() {
+                    thread::sleep(GATHER);
                 }
             }
         }

@@ -78,6 +78,14 @@ impl Audiences {
         (!toolsets.is_empty()).then_some(Reach::Toolsets(toolsets))
     }
 
+    /// The URL at which an endpoint with this path would be if nothing in front changed it, where that is
+    /// named and counts as a toolset.
+    pub(super) fn toolset_at(&self, path: &str) -> Option<String> {
+        let server = self.server.as_ref()?;
+        let url = format!("{}{path}", server.origin());
+        (self.named.contains(&url) && server.toolset(&url).is_some()).then_some(url)
+    }
+
     /// A toolset belongs to the server: who names that has named it too.
     fn reach_of(&self, audience: &str) -> Option<Reach> {
         let is_named = |audience: &str| self.named.iter().any(|named| named == audience);

@@ -76,6 +76,8 @@ pub struct Surroundings {
     pub permissions: Permissions,
     /// The URL of this server, for which tokens are unless the file says something else.
     pub public_url: Option<PublicUrl>,
+    /// The path of its endpoint; empty where nobody knows it.
+    pub path: String,
 }
 
 /// Reads a text as if it stood in the file `path`; `now` tells which tokens have expired.

@@ -68,6 +68,7 @@ impl Credentials {
                 variables: variables.clone(),
                 permissions: permissions(access),
                 public_url: cli.network.public_url.clone(),
+                path: cli.serve.path.as_str().to_owned(),
             },
             seen: Snapshot::default(),
         })

@@ -1,4 +1,7 @@
-//! Who gets in: Host, Origin, credential, in this order.
+//! Who gets in: framing, Host, Origin, credential, in this order.
+//!
+//! The framing comes first, so that what is refused, or answered without a credential, is one request
+//! for everybody in front.
 //!
 //! The Host and Origin rules stop a web page from reaching a server on its visitor's machine (DNS
 //! rebinding and cross-site requests). They hold on every route but the health checks, with and
@@ -14,7 +17,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFE
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::routes::{Page, Public};
+use super::routes::{Guarded, Page, Public};
 use super::{Connection, challenge, endpoint, headers, reply};
 use crate::app::{App, Options};
 use crate::auth::{AuthError, Caller, Credential, Known, Presented, Reach};
@@ -35,7 +38,23 @@ pub(super) enum Admitted<'r> {
     Stranger(Presented<'r>),
 }
 
-/// Lets a request through, and says who sends it where not everybody may.
+/// Checks that everybody in front reads the same body: hyper takes `chunked` also behind other codings.
+///
+/// # Errors
+///
+/// The answer to a request that is refused, whose body nobody has read.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+pub(super) fn check_framing(app: &App, request: &Request) -> Result<(), Response> {
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(refuse(app, Refusal::BadFraming, headers)),
+    }
+}
+
+/// Lets a request through whose framing is good, and says who sends it where not everybody may.
 ///
 /// # Errors
 ///
@@ -75,11 +94,11 @@ fn check_place(
     request: &Request,
     is_health: bool,
 ) -> Result<(), Response> {
-    let checked = match check_framing(request.headers()) {
-        Ok(()) if !is_health => check(request, connection, &app.options),
-        framed => framed,
-    };
-    checked.map_err(|refusal| refuse(app, refusal, request.headers()))
+    if is_health {
+        return Ok(());
+    }
+    check(request, connection, &app.options)
+        .map_err(|refusal| refuse(app, refusal, request.headers()))
 }
 
 /// Finds out whom a token stands for that nobody knows yet, who asks for what is at a path.
@@ -111,7 +130,9 @@ pub(super) fn unknown(
     note(app, error.as_str(), connection);
     app.metrics.auth_failure(match error {
         AuthError::Missing => AuthFailure::Missing,
-        AuthError::Malformed | AuthError::Invalid | AuthError::Audience => AuthFailure::Invalid,
+        AuthError::Malformed | AuthError::Invalid | AuthError::Audience | AuthError::Reach => {
+            AuthFailure::Invalid
+        }
         AuthError::Expired => AuthFailure::Expired,
         AuthError::UnknownKey | AuthError::Unavailable => AuthFailure::Unavailable,
     });
@@ -126,13 +147,15 @@ fn throttled(app: &App, connection: &Connection) -> Response {
 }
 
 /// Whether a client may have made up its credential, or has one that never was good here. One that has
-/// expired was good once: its digest or its signature says so.
+/// expired was good once, and one for another endpoint is good there: its digest or its signature says so.
 fn is_guess(error: AuthError) -> bool {
     match error {
         AuthError::Malformed | AuthError::Invalid | AuthError::Audience | AuthError::UnknownKey => {
             true
         }
-        AuthError::Missing | AuthError::Expired | AuthError::Unavailable => false,
+        AuthError::Missing | AuthError::Expired | AuthError::Reach | AuthError::Unavailable => {
+            false
+        }
     }
 }
 
@@ -158,6 +181,7 @@ pub(super) fn admit_operator(
     request: &Request,
     page: Option<Page>,
 ) -> Result<(), Response> {
+    check_framing(app, request)?;
     let is_health = page.is_some_and(Page::is_health);
     check_place(app, connection, request, is_health)
 }
@@ -220,16 +244,6 @@ fn refuse(app: &App, refusal: Refusal, headers: &HeaderMap) -> Response {
         tracing::warn!(host, origin, held_back, "refused by Host or Origin");
     }
     reply::refusal(status, headers, message)
-}
-
-/// Checks that everybody in front reads the same body: hyper takes `chunked` also behind other codings.
-fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refusal::BadFraming),
-    }
 }
 
 /// Checks that the request names a host that is served here, and returns it.
@@ -321,13 +335,31 @@ fn look_up<'r>(app: &App, request: &'r Request) -> Result<Known<'r>, AuthError> 
 
 /// Refuses a caller whose credential is not for the endpoint at a path.
 fn check_reach(app: &App, path: &str, caller: &Caller) -> Result<(), AuthError> {
-    if caller.reach == Reach::Server {
+    let Reach::Toolsets(toolsets) = &caller.reach else {
+        return Ok(());
+    };
+    let root = &app.options.path;
+    let is_reached = match Guarded::at(root, path) {
+        Some(Guarded::Endpoint) => {
+            let toolset = endpoint::name_at(root, path).filter(|name| !name.is_empty());
+            caller.reach.includes(toolset)
+        }
+        None => true,
+    };
+    if is_reached {
         return Ok(());
     }
-    match endpoint::at(&app.options.path, path) {
-        Some(endpoint) if !caller.reach.includes(endpoint.as_deref()) => Err(AuthError::Audience),
-        _ => Ok(()),
+    if let Some(held_back) = app.misdirected.pass(Instant::now()) {
+        let (issuer, toolsets) = (caller.issuer(), toolsets.join(" "));
+        let toolsets = &*excerpt(&toolsets);
+        tracing::warn!(
+            issuer,
+            toolsets,
+            held_back,
+            "a token for a toolset is not good elsewhere"
+        );
     }
+    Err(AuthError::Reach)
 }
 
 #[cfg(test)]

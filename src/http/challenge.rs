@@ -69,7 +69,7 @@ fn refused(error: AuthError, headers: &HeaderMap, scope: &str, metadata: Option<
             "Unauthorized: the bearer token has expired",
             ", error=\"invalid_token\", error_description=\"The access token expired\"",
         ),
-        AuthError::Audience => (
+        AuthError::Audience | AuthError::Reach => (
             StatusCode::UNAUTHORIZED,
             "Unauthorized: the bearer token is for another resource",
             ", error=\"invalid_token\", error_description=\"The access token is for another resource\"",
@@ -129,6 +129,8 @@ mod tests {
 
     #[test]
     fn a_challenge_says_what_is_wrong_with_a_credential() {
+        let elsewhere = ", error=\"invalid_token\", error_description=\"The access token is for \
+                         another resource\"";
         let cases = [
             (AuthError::Missing, 401, ""),
             (AuthError::Malformed, 400, ", error=\"invalid_request\""),
@@ -138,12 +140,8 @@ mod tests {
                 401,
                 ", error=\"invalid_token\", error_description=\"The access token expired\"",
             ),
-            (
-                AuthError::Audience,
-                401,
-                ", error=\"invalid_token\", error_description=\"The access token is for another \
-                 resource\"",
-            ),
+            (AuthError::Audience, 401, elsewhere),
+            (AuthError::Reach, 401, elsewhere),
         ];
         for (error, status, parameters) in cases {
             let response = refused(error, &HeaderMap::new(), "", None);

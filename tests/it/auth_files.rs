@@ -114,6 +114,45 @@ fn a_token_that_has_expired_is_worth_a_warning() {
 }
 
 #[test]
+fn the_url_of_the_endpoint_is_worth_a_warning_if_it_counts_as_a_toolset() {
+    let (root, mcp) = ("https://mcp.example.com", "https://mcp.example.com/mcp");
+    let cases = [
+        (root, "/mcp", mcp, 1),
+        (root, "/mcp", "HTTPS://MCP.example.com:443/mcp", 1),
+        (
+            root,
+            "/mcp",
+            "[api://mcp, 'https://mcp.example.com/mcp']",
+            1,
+        ),
+        (root, "/mcp", root, 0),
+        (root, "/mcp", "https://mcp.example.com/ops", 0),
+        (root, "/a/b", "https://mcp.example.com/a/b", 0),
+        (mcp, "/mcp", mcp, 0),
+        (mcp, "/mcp", "https://mcp.example.com/mcp/ops", 0),
+    ];
+    for (public_url, endpoint, audience, expected) in cases {
+        let text = format!("jwt: [{{issuer: 'https://id.example', audience: {audience}}}]");
+        let around = Surroundings {
+            public_url: Some(public_url.parse().unwrap()),
+            path: endpoint.to_owned(),
+            ..Surroundings::default()
+        };
+        let path = Path::new("auth.yaml");
+        let (_, warnings) =
+            Authenticator::auth_file(&Secret::new(text), path, &around, now()).unwrap();
+        let said: Vec<_> = warnings.iter().map(Diagnostic::message).collect();
+        let warning = "tokens for `https://mcp.example.com/mcp` are for a toolset, and not good at \
+                       the whole server";
+        assert_eq!(
+            said,
+            vec![warning; expected],
+            "{public_url} {endpoint} {audience}"
+        );
+    }
+}
+
+#[test]
 fn thousands_of_tokens_load() {
     use std::fmt::Write as _;
     let mut text = "tokens:\n".to_owned();

@@ -107,6 +107,7 @@ impl InProcess {
             refusals: Refusals::default(),
             strangers: Pace::default(),
             foreign: Pace::default(),
+            misdirected: Pace::default(),
             throttle: Throttle::default(),
             draining: CancellationToken::new(),
             unanswered: TaskTracker::new(),

@@ -264,6 +264,43 @@ fn a_token_for_a_toolset_is_good_there_and_for_no_more() {
     }
 }
 
+#[test]
+fn a_token_for_a_toolset_is_no_guess_elsewhere() {
+    let key = Key::new("one");
+    let issuer = Issuer::with_keys(&[&key]);
+    let auth = format!("jwt:\n{}", issuer.entry(""));
+    let server = TestServer::with_auth(GUARDED, &auth, &[PUBLIC_URL]);
+    let token_for = |subject: &str, audience: &str| {
+        let mut claims = issuer.claims(subject);
+        claims["aud"] = json!(audience);
+        key.token(&claims)
+    };
+    let list = |token: &str| {
+        let client = Client::new(&server, Era::Modern, Some(token));
+        client.request("tools/list", &json!({}))
+    };
+    let ops = format!("{AUDIENCE}/ops");
+    let part = token_for("alice", &ops);
+    for number in 0..100 {
+        let fresh = token_for(&format!("user-{number}"), &ops);
+        for token in [&part, &fresh] {
+            let refused = list(token);
+            assert_eq!(refused.status, 401, "{number}: {refused:?}");
+            assert!(refused.header("www-authenticate").is_some(), "{refused:?}");
+        }
+    }
+    assert_eq!(list(&token_for("bob", AUDIENCE)).status, 200);
+
+    let said = "a token for a toolset is not good elsewhere";
+    let line: Value = serde_json::from_str(&server.wait_for_log(said)).unwrap();
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["issuer"], issuer.url());
+    assert_eq!(line["toolsets"], "ops");
+    let lines = server.log();
+    let warnings = lines.iter().filter(|line| line.contains(said)).count();
+    assert!(warnings < 100, "{warnings} warnings of 200 requests");
+}
+
 /// An entry of `introspection` in an auth file.
 fn asked(url: &str, issuer: Option<&str>) -> String {
     let issuer = issuer.map_or_else(String::new, |issuer| format!("    issuer: {issuer}\n"));

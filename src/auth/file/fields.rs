@@ -218,7 +218,19 @@ pub(super) fn audiences(
         let problem = Problem::error(Code::Value, entry.key.span, "`audience` is empty");
         report.add(problem.help(help));
     }
-    (!audiences.is_empty()).then(|| Audiences::new(&audiences, around.public_url.clone()))
+    if audiences.is_empty() {
+        return None;
+    }
+    let audiences = Audiences::new(&audiences, around.public_url.clone());
+    if let Some(url) = audiences.toolset_at(&around.path) {
+        let message =
+            format!("tokens for `{url}` are for a toolset, and not good at the whole server");
+        let problem = Problem::warning(Code::Value, entry.place(), message);
+        report.add(problem.help(format!(
+            "set --public-url to `{url}` if clients find the whole server there"
+        )));
+    }
+    Some(audiences)
 }
 
 /// Reports the texts that stand in a list twice.
