@@ -95,6 +95,12 @@ fn no_call_runs_whose_beginning_is_not_on_the_disk() {
             assert_refused(&call(&client, tool), tool);
         }
         assert!(!server.folder().join("marked").exists(), "it ran");
+        for tool in ["mark", "fixed"] {
+            let labels = format!("tool=\"{tool}\",error_type=\"-32603\"");
+            let samples = scrape(&monitor);
+            let is_counted = |series: &String| series.contains(&labels);
+            assert!(samples.keys().any(is_counted), "{tool}: {samples:#?}");
+        }
         let unready = (503, "the audit log cannot be written\n".to_owned());
         assert_eq!(ready(&server), unready);
         wait_for_failing(&monitor, true);
@@ -153,6 +159,9 @@ fn nothing_is_answered_whose_beginning_is_not_on_the_disk() {
             let refused = client.request(method, &params);
             assert_refused(&refused, &format!("{case} in {era:?}"));
         }
+        server.wait_for_log("refused: no audit log");
+        let is_other = |line: &String| line.contains("refused: the server is busy");
+        assert!(!server.log().iter().any(is_other), "{era:?}");
         if era == Era::Modern {
             let good = client.message(1, "tools/call", &json!({"name": "fixed"}));
             let bad = client.message(1, "tools/call", &json!({"name": "secret_door"}));
