@@ -75,7 +75,7 @@ fn message(client: &Client, method: &str, params: &Value) -> Value {
     message
 }
 
-fn request(client: &Client, method: &str, params: &Value) -> Response {
+pub(crate) fn request(client: &Client, method: &str, params: &Value) -> Response {
     client.post_message(&message(client, method, params))
 }
 
@@ -92,7 +92,7 @@ fn call(client: &Client, tool: &str, arguments: &Value) -> Response {
 }
 
 /// Calls a tool as a task, and returns the id of the task.
-fn create(client: &Client, tool: &str, arguments: &Value) -> String {
+pub(crate) fn create(client: &Client, tool: &str, arguments: &Value) -> String {
     let response = call(client, tool, arguments);
     let created = &response.json()["result"];
     assert_eq!(created["resultType"], "task", "{response:?}");
