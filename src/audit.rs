@@ -124,7 +124,7 @@ impl Audit {
     }
 
     /// Whether a request waits for its first line.
-    pub fn is_required(&self) -> bool {
+    fn is_required(&self) -> bool {
         self.queue.is_required()
     }
 
@@ -159,7 +159,7 @@ impl Audit {
 
     /// Says that the server ends, and waits for the last lines, but not for long.
     pub async fn close(&self) {
-        self.queue.close(&record::closed(&self.run));
+        self.queue.close(&self.run);
         if !self.queue.is_finished(MAX_FLUSH).await {
             tracing::error!("the end of the audit log could not be written");
         }

@@ -266,14 +266,8 @@ impl<K> Answering<K> {
         );
         self.owes_reply = false;
         if !self.from.is_given_up() {
-            let ErrorStatus {
-                status,
-                retry_after,
-            } = error_status;
-            self.from.outbox.reply(Reply {
-                retry_after,
-                ..reply(&self.from.id, outcome, status)
-            });
+            let reply = reply(&self.from.id, outcome, error_status);
+            self.from.outbox.reply(reply);
         }
     }
 
@@ -341,13 +335,20 @@ impl<K> Drop for Answering<K> {
 pub(super) fn reply(
     id: &RequestId,
     outcome: &Result<Box<RawValue>, ErrorObject>,
-    error_status: StatusCode,
+    error_status: impl Into<ErrorStatus>,
 ) -> Reply {
     match outcome {
         Ok(result) => Reply::new(StatusCode::OK, encode_result(id, result)),
         Err(error) => {
+            let ErrorStatus {
+                status,
+                retry_after,
+            } = error_status.into();
             let data = encode_error(Some(id), UnreadableId::Null, error);
-            Reply::new(error_status, data)
+            Reply {
+                retry_after,
+                ..Reply::new(status, data)
+            }
         }
     }
 }
@@ -399,21 +400,26 @@ pub(super) fn note(
 /// Answers a request that is not served now, and counts that.
 pub(super) fn refuse(
     counted: (&App, Instant),
-    method: Method,
+    (method, tool): Asked<'_>,
     version: ProtocolVersion,
     (id, refusal): (&RequestId, Refusal),
 ) -> Reply {
-    let tool = (method == Method::CallTool).then_some(OTHER);
+    let tool = (method == Method::CallTool).then_some(tool.unwrap_or(OTHER));
     let error_type = ErrorType::JsonRpc(INTERNAL_ERROR);
     count_answer(counted, method, version, (tool, Some(error_type)));
-    let ErrorStatus {
-        status,
-        retry_after,
-    } = ErrorStatus::from(&refusal);
+    let status = ErrorStatus::from(&refusal);
     let error = ErrorObject::new(INTERNAL_ERROR, refusal.message);
-    Reply {
-        retry_after,
-        ..reply(id, &Err(error), status)
+    reply(id, &Err(error), status)
+}
+
+/// What was asked for: the method, and the tool if that is known.
+pub(super) type Asked<'a> = (Method, Option<&'a str>);
+
+/// What was asked for by a request that is answered at once.
+pub(super) fn asked(method: Method, plan: &Plan) -> Asked<'_> {
+    match plan {
+        Plan::Answered { tool, .. } => (method, Some(&tool.name)),
+        _ => (method, None),
     }
 }
 

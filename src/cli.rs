@@ -35,7 +35,7 @@ pub use values::{
 /// Loads tool definitions, serves them over Streamable HTTP to MCP clients of every current
 /// protocol revision, or over standard input and output to the client that started it, and runs
 /// until it receives SIGTERM or SIGINT. A second of these signals ends
-/// it at once. SIGUSR1 writes session statistics to the log, SIGHUP reads the definitions
+/// it at once. SIGUSR1 writes session statistics to the log, SIGHUP reads its files
 /// again.
 ///
 /// With a command it serves nothing, and does what the command says.

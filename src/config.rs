@@ -27,8 +27,6 @@ use crate::session::store::{Limits, WhenFull};
 use crate::task;
 use crate::tls::Tls;
 
-pub(crate) use audit_log::check as check_audit;
-
 pub use credentials::Credentials;
 pub(crate) use credentials::authenticator;
 use exposure::{check_exposure, check_metrics, check_stdio};
@@ -116,13 +114,14 @@ pub enum SessionMode {
 }
 
 impl Config {
-    /// Checks the command line as a whole and reads the token file or auth file.
+    /// Checks the command line as a whole and the place of the audit log, and reads the token file or
+    /// auth file.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, each with the option or file and what to do: an unusable token file
-    /// or auth file, or an address beyond loopback that would be open to everybody or run tools as
-    /// root. What is wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
+    /// Everything that is wrong, each with the option or file and what to do: an unusable token file,
+    /// auth file or audit log, or an address beyond loopback that would be open to everybody or run
+    /// tools as root. What is wrong inside an auth file is a [`LoadError`](crate::document::LoadError).
     pub fn new(parsed: Parsed, variables: &Variables) -> Result<Self, Vec<anyhow::Error>> {
         let mut warnings = Vec::new();
         let mut errors = Vec::new();
@@ -137,14 +136,15 @@ impl Config {
             .unwrap_or_else(|error| errors.push(error));
         let sessions = keep(session_mode(&parsed, &mut warnings), &mut errors);
         check_metrics(&parsed.cli.metrics, &mut warnings);
-        let audit = audit_log::settings(&parsed, &mut warnings);
+        let audit = keep(audit_log::settings(&parsed, &mut warnings), &mut errors);
         let (
             Some(((authenticator, auth_warnings), credentials)),
             Some(seal),
             Some(tls),
             Some(sessions),
+            Some(audit),
             [],
-        ) = (loaded, seal, tls, sessions, errors.as_slice())
+        ) = (loaded, seal, tls, sessions, audit, errors.as_slice())
         else {
             return Err(errors);
         };

@@ -330,10 +330,7 @@ impl Executor {
         let (share, permit) = match self.take_in(&request.caller.principal) {
             Ok(taken) => taken,
             Err(full) => {
-                let outcome = refusal::too_many_calls(full);
-                let call = (request.number, &*request.tool, &*request.caller);
-                log(call, started.elapsed(), report::label(&outcome));
-                self.refuse(listener, outcome);
+                self.refuse(request, listener, refusal::too_many_calls(full));
                 return false;
             }
         };
@@ -395,13 +392,19 @@ impl Executor {
     }
 
     /// Ends a call that found no room.
-    fn refuse(&self, listener: Box<dyn Listener>, outcome: Outcome) {
-        let Some(Admission(admitted)) = listener.admission() else {
-            return listener.done(outcome);
+    fn refuse(&self, request: CallRequest, listener: Box<dyn Listener>, outcome: Outcome) {
+        let started = Instant::now();
+        let admission = listener.admission();
+        let end = move |outcome: Outcome| {
+            let call = (request.number, &*request.tool, &*request.caller);
+            log(call, started.elapsed(), report::label(&outcome));
+            listener.done(outcome);
+        };
+        let Some(Admission(admitted)) = admission else {
+            return end(outcome);
         };
         self.tasks.spawn(async move {
-            let outcome = admitted.await.err().map_or(outcome, Outcome::Refused);
-            listener.done(outcome);
+            end(admitted.await.err().map_or(outcome, Outcome::Refused));
         });
     }
 

@@ -1,8 +1,8 @@
 //! MCP over HTTP: the routes, and what stands in front of them.
 //!
-//! A request meets, in this order: the Host and Origin rules, the credential, then its route; on
-//! the endpoint its content type, its body, its era. Nothing is read or allocated for a request
-//! before the checks in front of it have passed.
+//! A request meets, in this order: the rule for its framing, the Host and Origin rules, the credential,
+//! then its route; on the endpoint its content type, its body, its era. Nothing is read or allocated for
+//! a request before the checks in front of it have passed.
 //!
 //! One place guards every route, and [`routes`] lists which are public, so that a new route is guarded by
 //! construction.
@@ -64,14 +64,20 @@ pub async fn serve(
     if !proxies.is_empty() {
         connection.forwarded = forwarded::client(proxies, &connection, request.headers());
     }
+    let framed = admission::check_framing(&app, &request);
     let page = cors::page(&app, &connection, &request);
-    if page.is_some()
+    if framed.is_ok()
+        && page.is_some()
         && let Some(response) = cors::preflight(&app, &request)
     {
         return Ok(shared(response, page));
     }
     let is_head = *request.method() == Method::HEAD;
-    let response = match admission::admit(&app, &connection, &request) {
+    let admitted = match framed {
+        Ok(()) => admission::admit(&app, &connection, &request),
+        Err(refusal) => Err(refusal),
+    };
+    let response = match admitted {
         Ok(Admitted::Public(public)) => serve_public(public, &app, &request),
         Ok(Admitted::Caller(caller)) => route(app, Visitor { caller, connection }, request).await,
         Ok(Admitted::Stranger(presented)) => {

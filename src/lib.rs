@@ -6,7 +6,7 @@
 //! # One request
 //!
 //! ```text
-//! bytes → connection → Host, Origin → credential → body → jsonrpc::parse → classify the era
+//! bytes → connection → framing, Host, Origin → credential → body → jsonrpc::parse → classify the era
 //!    ┬ modern (2026-07-28): _meta against headers  ┬→ dispatch → Plan → execute → Outcome → JSON | SSE
 //!    └ legacy (to 2025-11-25): enter the session   ┘
 //! ```
@@ -14,7 +14,7 @@
 //! # The modules, in the order in which they matter to a request
 //!
 //! - [`server`] binds, accepts and stops; it owns every task.
-//! - [`http`] is the router: guards, endpoint, one file per era.
+//! - [`http`] answers requests: guards, endpoint, one file per era.
 //! - `stdio` serves one client over standard input and output instead.
 //! - [`app`] is what both need of the server, and `call` starts the calls for them.
 //! - [`auth`] says who calls; [`session`] keeps what legacy clients share between requests; [`stream`]

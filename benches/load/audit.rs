@@ -3,7 +3,7 @@
 
 use crate::calls::RUNS;
 use crate::table::title;
-use crate::variants::{Variant, compare};
+use crate::variants::{Setup, Variant, compare};
 
 /// Calls per second, by what is written down.
 pub(crate) fn audit(scale: f64) {
@@ -11,7 +11,7 @@ pub(crate) fn audit(scale: f64) {
         "audit: a tool with a fixed text, JSON, each kind of log {RUNS} times in turn; median (least to most)"
     ));
     let variants = [
-        Variant::start("no audit log", None, &[], None),
+        Variant::start(Setup::plain("no audit log"), None),
         audited("best_effort", Some(0.9)),
         // It is the disk that says what a sync costs.
         audited("required", None),
@@ -24,5 +24,5 @@ fn audited(mode: &'static str, goal: Option<f64>) -> Variant {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let log = folder.path().join("audit.log");
     let options = ["--audit", log.to_str().unwrap(), "--audit-mode", mode];
-    Variant::start(mode, goal, &options, None).keeping(folder)
+    Variant::start(Setup::plain(mode).with(&options, folder), goal)
 }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::calls::RUNS;
 use crate::table::title;
-use crate::variants::{Variant, compare};
+use crate::variants::{Setup, Variant, compare};
 
 const TOKEN: &str = "bench-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const ISSUER: &str = "https://id.example.com";
@@ -27,29 +27,32 @@ pub(crate) fn auth(scale: f64) {
         "auth: a tool with a fixed text, JSON, each kind of caller {RUNS} times in turn; median (least to most)"
     ));
     let variants = [
-        Variant::start("anonymous", None, &[], None),
-        guarded("static token", 0.95, |_| {
-            (static_tokens(), TOKEN.to_owned())
-        }),
-        guarded("JWT, checked before", 0.9, jwt),
+        Variant::start(Setup::plain("anonymous"), None),
+        Variant::start(static_token(), Some(0.95)),
+        Variant::start(checked_jwt(), Some(0.9)),
     ];
     compare(&variants, scale);
 }
 
-/// A server with an auth file, and a token for it.
-fn guarded(
-    kind: &'static str,
-    goal: f64,
-    prepare: impl FnOnce(&Path) -> (String, String),
-) -> Variant {
+/// With one of a thousand tokens.
+pub(crate) fn static_token() -> Setup {
+    guarded("static token", |_| (static_tokens(), TOKEN.to_owned()))
+}
+
+/// With a JWT, which is checked when it comes first.
+pub(crate) fn checked_jwt() -> Setup {
+    guarded("JWT, checked before", jwt)
+}
+
+/// With an auth file, and a token for it.
+fn guarded(name: &'static str, prepare: impl FnOnce(&Path) -> (String, String)) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let (auth, token) = prepare(folder.path());
     let file = folder.path().join("auth.yaml");
     fs::write(&file, auth).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let options = ["--auth", file.to_str().unwrap()];
-    let credential = Some(format!("Bearer {token}"));
-    Variant::start(kind, Some(goal), &options, credential).keeping(folder)
+    Setup::plain(name).with(&options, folder).presenting(&token)
 }
 
 /// A thousand tokens, ours among them.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Id};
 use crate::peers::Peer;
 use crate::server::Server;
-use crate::table::{above, below, median, quantile, row, spread, title};
+use crate::table::{above, below, quantile, ratio, row, spread, title};
 
 /// A tool with a fixed text.
 pub(crate) const TOOLS: &str =
@@ -132,23 +132,22 @@ pub(crate) fn calls(scale: f64) {
 }
 
 fn report(connections: usize, contestants: &mut [Contestant; 4]) {
-    for contestant in &mut *contestants {
+    let [bare, rmcp, ours @ ..] = &*contestants;
+    for contestant in ours {
+        let name = contestant.name;
+        let of_bare = ratio(&contestant.rates, &bare.rates);
+        above(&format!("{name} / bare axum"), of_bare, "", 0.8);
+        let of_rmcp = ratio(&contestant.rates, &rmcp.rates);
+        above(&format!("{name} / rmcp"), of_rmcp, "", 2.0);
+        let slowest = ratio(&contestant.slowest, &bare.slowest);
+        below(&format!("{name} / bare axum, p99"), slowest, "", 2.0);
+    }
+    for contestant in contestants {
         let rates = spread(&mut contestant.rates);
         let slowest = spread(&mut contestant.slowest);
         row(
             &format!("{}, {connections} connections", contestant.name),
             &format!("{rates} calls/s, p99 {slowest} µs"),
         );
-    }
-    let [bare, rmcp, ours @ ..] = contestants;
-    let (bare_rate, rmcp_rate) = (median(&mut bare.rates), median(&mut rmcp.rates));
-    let bare_slowest = median(&mut bare.slowest);
-    for contestant in ours {
-        let name = contestant.name;
-        let rate = median(&mut contestant.rates);
-        above(&format!("{name} / bare axum"), rate / bare_rate, "", 0.8);
-        above(&format!("{name} / rmcp"), rate / rmcp_rate, "", 2.0);
-        let slowest = median(&mut contestant.slowest) / bare_slowest;
-        below(&format!("{name} / bare axum, p99"), slowest, "", 2.0);
     }
 }

@@ -1,5 +1,6 @@
 //! How many instructions the server itself takes for a call, by callgrind: a number that no other
-//! load on the machine changes, so that a regression shows.
+//! load on the machine changes, so that a regression shows. Valgrind has no processor that helps with
+//! SHA-256, so that the digest of a token counts many times what it costs.
 
 use std::fs;
 use std::path::Path;
@@ -7,10 +8,12 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::auth::{checked_jwt, static_token};
 use crate::calls::{CALL, MODERN_CALL, MODERN_FIELDS, TOOLS, request, session_fields};
-use crate::client::Client;
+use crate::client::{Client, INITIALIZE};
 use crate::server::{await_listener, binary, free_address};
 use crate::table::{below, title};
+use crate::variants::Setup;
 
 /// The calls of the two runs; the difference leaves out what is done once.
 const CALLS: [usize; 2] = [300, 1300];
@@ -24,8 +27,15 @@ const ALLOWED: f64 = 1.03;
 /// Instructions of the server for a call of a tool with a fixed text.
 pub(crate) fn instructions(_: f64) {
     title("instructions: of the server for one call of a tool with a fixed text; needs valgrind");
-    for (name, is_modern) in [("2025-11-25", false), ("2026-07-28", true)] {
-        let [few, many] = CALLS.map(|calls| count(calls, is_modern));
+    let counted = [
+        (Setup::plain("2025-11-25"), false),
+        (Setup::plain("2026-07-28"), true),
+        (static_token(), false),
+        (checked_jwt(), false),
+    ];
+    for (setup, is_modern) in counted {
+        let name = setup.name;
+        let [few, many] = CALLS.map(|calls| count(&setup, calls, is_modern));
         let each = (many - few) / (CALLS[1] - CALLS[0]) as f64;
         let before = COUNTED.lines().find_map(|line| line.strip_prefix(name));
         let before: f64 = before.unwrap().trim().parse().unwrap();
@@ -34,7 +44,7 @@ pub(crate) fn instructions(_: f64) {
 }
 
 /// Instructions of a server from its start to its end, with so many calls between.
-fn count(calls: usize, is_modern: bool) -> f64 {
+fn count(setup: &Setup, calls: usize, is_modern: bool) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let tools = folder.path().join("tools.yaml");
     let counted = folder.path().join("counted");
@@ -45,6 +55,7 @@ fn count(calls: usize, is_modern: bool) -> f64 {
         .arg(format!("--callgrind-out-file={}", counted.display()))
         .arg(binary())
         .args(["--json-response", "--log-level", "warn"])
+        .args(&setup.options)
         .args(["--listen", &address, "--tools"])
         .arg(&tools)
         .stdout(Stdio::null())
@@ -52,20 +63,21 @@ fn count(calls: usize, is_modern: bool) -> f64 {
         .spawn();
     let mut server = server.unwrap();
     await_listener(&address);
-    call(&address, calls, is_modern);
+    call(setup, &address, calls, is_modern);
     let id = i32::try_from(server.id()).unwrap();
     kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
     assert!(server.wait().unwrap().success());
     total(&counted)
 }
 
-fn call(address: &str, calls: usize, is_modern: bool) {
+fn call(setup: &Setup, address: &str, calls: usize, is_modern: bool) {
     let mut client = Client::connect(address);
     let request = if is_modern {
-        request(address, &MODERN_FIELDS, MODERN_CALL)
+        request(address, &setup.fields(&MODERN_FIELDS), MODERN_CALL)
     } else {
-        let session = client.initialize();
-        request(address, &session_fields(&session), CALL)
+        client.send(&request(address, &setup.fields(&[]), INITIALIZE));
+        let session = client.receive().session.unwrap();
+        request(address, &setup.fields(&session_fields(&session)), CALL)
     };
     for _ in 0..calls {
         client.send(&request);

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::calls::{request, session_fields};
 use crate::client::{Client, INITIALIZE};
+use crate::peers::Peer;
 use crate::server::Server;
-use crate::table::{above, median, number, row, spread, title};
+use crate::table::{above, number, ratio, row, spread, title};
 
 /// The programs that are run, and the same in a sandbox.
 const TOOLS: &str = "
@@ -60,16 +61,24 @@ fn spawn(program: &str) {
     assert_eq!(output.stdout, b"hello\n");
 }
 
+fn body(tool: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}}}}}}"#
+    )
+}
+
 /// Calls a tool of the server.
 fn call(server: &Server, tool: &str, parallel: usize, time: Duration) -> f64 {
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}}}}}}"#
-    );
-    let session = Client::connect(&server.address).initialize();
-    let request = request(&server.address, &session_fields(&session), &body);
+    let address = &server.address;
+    let session = Client::connect(address).initialize();
+    let request = request(address, &session_fields(&session), &body(tool));
+    answered(address, &request, parallel, time)
+}
+
+/// Sends this request, and the next when it is answered.
+fn answered(address: &str, request: &[u8], parallel: usize, time: Duration) -> f64 {
     rate(parallel, time, || {
-        let mut client = Client::connect(&server.address);
-        let request = &request;
+        let mut client = Client::connect(address);
         move || {
             client.send(request);
             client.receive_result();
@@ -80,22 +89,28 @@ fn call(server: &Server, tool: &str, parallel: usize, time: Duration) -> f64 {
 /// Calls per second of programs that are over at once.
 pub(crate) fn programs(scale: f64) {
     title(&format!(
-        "programs: calls per second beside a loop of posix_spawn and wait, {RUNS} times in turn; median (least to most)"
+        "programs: calls per second beside a loop of posix_spawn and wait and beside the official Rust SDK, {RUNS} times in turn; median (least to most)"
     ));
     let server = Server::serve(TOOLS, &["--json-response"]);
+    let peer = Peer::start("rmcp");
     for program in ["true", "echo"] {
+        let of_peer = request(&peer.address, &[], &body(program));
         for parallel in [1, 2, 16] {
-            let (mut bare, mut ours) = (Vec::new(), Vec::new());
+            let [mut bare, mut sdk, mut ours] = [const { Vec::new() }; 3];
             for _ in 0..RUNS {
                 let time = RUN.mul_f64(scale);
                 bare.push(rate(parallel, time, || || spawn(program)));
+                sdk.push(answered(&peer.address, &of_peer, parallel, time));
                 ours.push(call(&server, program, parallel, time));
             }
             let what = format!("/bin/{program}, {parallel} in parallel");
-            let (bare_spread, ours_spread) = (spread(&mut bare), spread(&mut ours));
-            row(&what, &format!("{ours_spread}/s, the loop {bare_spread}/s"));
-            let ratio = median(&mut ours) / median(&mut bare);
-            above(&format!("{what} / the loop"), ratio, "", 0.95);
+            above(&format!("{what} / the loop"), ratio(&ours, &bare), "", 0.95);
+            above(&format!("{what} / the SDK"), ratio(&ours, &sdk), "", 1.0);
+            let [bare, sdk, ours] = [&mut bare, &mut sdk, &mut ours].map(|rates| spread(rates));
+            row(
+                &what,
+                &format!("{ours}/s, the loop {bare}/s, the SDK {sdk}/s"),
+            );
         }
     }
 }
@@ -113,7 +128,7 @@ pub(crate) fn sandbox(scale: f64) {
             free.push(call(&server, "true", parallel, time));
             confined.push(call(&server, "confined", parallel, time));
         }
-        let ratio = median(&mut confined) / median(&mut free);
+        let ratio = ratio(&confined, &free);
         let (with, without) = (spread(&mut confined), spread(&mut free));
         row(
             &format!("{parallel} in parallel"),
@@ -146,11 +161,11 @@ pub(crate) fn resident(scale: f64) {
         without.push(call(&small, "true", 2, RUN));
         with.push(call(&large, "true", 2, RUN));
     }
-    let (large_spread, small_spread) = (spread(&mut with), spread(&mut without));
+    let what = "with much memory / with little";
+    above(what, ratio(&with, &without), "", 0.9);
+    let (large, small) = (spread(&mut with), spread(&mut without));
     row(
         "2 in parallel",
-        &format!("{large_spread}/s, the new one {small_spread}/s"),
+        &format!("{large}/s, the new one {small}/s"),
     );
-    let ratio = median(&mut with) / median(&mut without);
-    above("with much memory / with little", ratio, "", 0.9);
 }

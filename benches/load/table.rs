@@ -48,6 +48,13 @@ pub(crate) fn quantile(samples: &mut [f64], share: f64) -> f64 {
     *samples.get(at.min(last)).unwrap()
 }
 
+/// How many times as much each sample is as the one of the same turn, in the middle: what else the
+/// machine does meanwhile concerns both of a turn.
+pub(crate) fn ratio(samples: &[f64], others: &[f64]) -> f64 {
+    let mut ratios: Vec<f64> = samples.iter().zip(others).map(|(a, b)| a / b).collect();
+    median(&mut ratios)
+}
+
 /// The value in the middle.
 pub(crate) fn median(samples: &mut [f64]) -> f64 {
     quantile(samples, 0.5)

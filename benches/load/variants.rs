@@ -7,55 +7,78 @@ use crate::calls::{
 };
 use crate::client::{Client, INITIALIZE, Id};
 use crate::server::Server;
-use crate::table::{above, median, number, row, spread};
+use crate::table::{above, number, ratio, row, spread};
 
-/// A server with what tells it from the others.
-pub(crate) struct Variant {
-    name: &'static str,
-    /// Of the rate of the first; `None` if it is only told.
-    goal: Option<f64>,
+/// What tells a server from the others.
+pub(crate) struct Setup {
+    pub(crate) name: &'static str,
+    pub(crate) options: Vec<String>,
     /// The value of the header `Authorization`.
     credential: Option<String>,
-    server: Server,
     _folder: Option<TempDir>,
 }
 
-impl Variant {
-    pub(crate) fn start(
-        name: &'static str,
-        goal: Option<f64>,
-        options: &[&str],
-        credential: Option<String>,
-    ) -> Self {
+impl Setup {
+    /// A server without further options.
+    pub(crate) fn plain(name: &'static str) -> Self {
         Self {
             name,
-            goal,
-            credential,
-            server: Server::serve(TOOLS, &[&["--json-response"][..], options].concat()),
+            options: Vec::new(),
+            credential: None,
             _folder: None,
         }
     }
 
-    /// Removes a folder when it is over.
-    pub(crate) fn keeping(self, folder: TempDir) -> Self {
+    /// With these options, about what is in a folder that is removed when it is over.
+    pub(crate) fn with(self, options: &[&str], folder: TempDir) -> Self {
         Self {
+            options: options.iter().map(|&option| option.to_owned()).collect(),
             _folder: Some(folder),
             ..self
         }
     }
 
-    fn fields<'a>(&'a self, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    /// Presents this token.
+    pub(crate) fn presenting(self, token: &str) -> Self {
+        Self {
+            credential: Some(format!("Bearer {token}")),
+            ..self
+        }
+    }
+
+    /// The header fields of its requests.
+    pub(crate) fn fields<'a>(&'a self, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let credential = self
             .credential
             .iter()
             .map(|value| ("Authorization", value.as_str()));
         credential.chain(fields.iter().copied()).collect()
     }
+}
+
+/// A server that is compared.
+pub(crate) struct Variant {
+    setup: Setup,
+    /// Of the rate of the first; `None` if it is only told.
+    goal: Option<f64>,
+    server: Server,
+}
+
+impl Variant {
+    pub(crate) fn start(setup: Setup, goal: Option<f64>) -> Self {
+        let options = setup.options.iter().map(String::as_str);
+        let options: Vec<_> = ["--json-response"].into_iter().chain(options).collect();
+        Self {
+            server: Server::serve(TOOLS, &options),
+            setup,
+            goal,
+        }
+    }
 
     fn session(&self) -> Id {
         let address = &self.server.address;
         let mut client = Client::connect(address);
-        client.send(&request(address, &self.fields(&[]), INITIALIZE));
+        client.send(&request(address, &self.setup.fields(&[]), INITIALIZE));
         client.receive().session.unwrap()
     }
 
@@ -63,11 +86,11 @@ impl Variant {
     fn contestants(&self) -> [Contestant; 2] {
         let session = self.session();
         let address = &self.server.address;
-        let legacy = self.fields(&session_fields(&session));
-        let modern = self.fields(&MODERN_FIELDS);
+        let legacy = self.setup.fields(&session_fields(&session));
+        let modern = self.setup.fields(&MODERN_FIELDS);
         [
-            Contestant::new(self.name, address, &legacy, CALL),
-            Contestant::new(self.name, address, &modern, MODERN_CALL),
+            Contestant::new(self.setup.name, address, &legacy, CALL),
+            Contestant::new(self.setup.name, address, &modern, MODERN_CALL),
         ]
     }
 }
@@ -95,18 +118,18 @@ pub(crate) fn compare(variants: &[Variant], scale: f64) {
 }
 
 fn report(what: &str, variants: &[Variant], rates: &mut [&mut Vec<f64>]) {
-    for (variant, rates) in variants.iter().zip(rates.iter_mut()) {
-        let measured = format!("{} calls/s", spread(rates));
-        row(&format!("{}, {what}", variant.name), &measured);
-    }
-    let first = variants.first().unwrap().name;
-    let mut medians = rates.iter_mut().map(|rates| median(rates));
-    let base = medians.next().unwrap();
-    for (variant, rate) in variants.iter().skip(1).zip(medians) {
-        let name = format!("{} / {first}, {what}", variant.name);
+    let first = variants.first().unwrap().setup.name;
+    let (base, others) = rates.split_first().unwrap();
+    for (variant, rates) in variants.iter().skip(1).zip(others) {
+        let name = format!("{} / {first}, {what}", variant.setup.name);
+        let share = ratio(rates, base);
         match variant.goal {
-            Some(goal) => above(&name, rate / base, "", goal),
-            None => row(&name, &number(rate / base)),
+            Some(goal) => above(&name, share, "", goal),
+            None => row(&name, &number(share)),
         }
+    }
+    for (variant, rates) in variants.iter().zip(rates) {
+        let measured = format!("{} calls/s", spread(rates));
+        row(&format!("{}, {what}", variant.setup.name), &measured);
     }
 }

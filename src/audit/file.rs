@@ -28,7 +28,7 @@ pub enum OpenError {
     #[error("another process writes to it; each server needs a file of its own")]
     Taken,
     /// It is something else, such as a file of definitions.
-    #[error("it holds something else than an audit log, to which nothing is added")]
+    #[error("it is not an audit log; nothing is added to it")]
     Foreign,
     /// There is no journal.
     #[error("there is no journal on this machine that could take it")]

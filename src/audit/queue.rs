@@ -6,6 +6,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::record;
+
 /// The most bytes of lines that wait when a call begins. Lines that end calls come on top: there is one
 /// at most for each call that began.
 const MAX_BYTES: usize = 4 << 20;
@@ -38,7 +40,7 @@ struct State {
     missing: u64,
     lost: u64,
     written: u64,
-    /// Since when the lines are being written that were taken last.
+    /// Since when the work is being done that was taken last.
     busy_since: Option<Instant>,
     is_moved: bool,
     is_closed: bool,
@@ -49,6 +51,9 @@ struct State {
 struct Progress {
     /// The last line that is written, and in mode `required` on the disk.
     through: u64,
+    /// The last line that was part of a failure. After that a sync that succeeds says nothing of it: it
+    /// may be of another file, and a disk tells of a page that it could not write only once.
+    doubtful: u64,
     is_failing: bool,
     /// It writes nothing any more.
     has_ended: bool,
@@ -99,6 +104,7 @@ impl Queue {
             wake: Condvar::new(),
             progress: watch::Sender::new(Progress {
                 through: next.saturating_sub(1),
+                doubtful: 0,
                 is_failing: false,
                 has_ended: false,
             }),
@@ -130,12 +136,12 @@ impl Queue {
         Some(number)
     }
 
-    /// Waits for a line to be written; returns whether it is. Fails at once when nothing can be.
+    /// Waits for a line to be written; returns whether it is for sure. Fails at once when nothing can be.
     pub(super) async fn is_through(&self, number: u64, most: Duration) -> bool {
         let mut progress = self.progress.subscribe();
-        let is_decided = |now: &Progress| now.through >= number || now.is_failing;
+        let is_decided = |now: &Progress| now.has(number).is_some();
         let decided = timeout(most, progress.wait_for(is_decided)).await;
-        decided.is_ok_and(|now| now.is_ok_and(|now| now.through >= number))
+        decided.is_ok_and(|now| now.is_ok_and(|now| now.has(number) == Some(true)))
     }
 
     /// Waits for the thread to end; returns whether it wrote all there was.
@@ -173,10 +179,11 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Puts in the last line.
-    pub(super) fn close(&self, line: &str) {
+    /// Puts in the last line of a run.
+    pub(super) fn close(&self, run: &str) {
         let mut state = self.state.lock();
-        state.push(line);
+        state.push_missing(run);
+        state.push(&record::closed(run));
         state.is_closed = true;
         drop(state);
         self.wake.notify_all();
@@ -193,16 +200,15 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Waits for something to do; `None` at the end. `lost` makes the line that says how many are
-    /// missing.
-    pub(super) fn next(&self, lost: impl Fn(u64) -> String) -> Option<Work> {
+    /// Waits for something to do in a run; `None` at its end.
+    pub(super) fn next(&self, run: &str) -> Option<Work> {
         let mut state = self.state.lock();
+        // Whatever was opened is.
+        state.busy_since = None;
         loop {
-            let missing = std::mem::take(&mut state.missing);
-            if missing > 0 {
-                state.push(&lost(missing));
-            }
+            state.push_missing(run);
             if std::mem::take(&mut state.is_moved) {
+                state.busy_since = Some(Instant::now());
                 return Some(Work::Reopen);
             }
             if !state.lines.is_empty() {
@@ -220,17 +226,18 @@ impl Queue {
         let mut state = self.state.lock();
         state.busy_since = None;
         state.written += lines.records;
-        self.progress.send_replace(Progress {
-            through: lines.last,
-            is_failing: false,
-            has_ended: false,
+        self.progress.send_modify(|progress| {
+            progress.through = lines.last;
+            progress.is_failing = false;
         });
     }
 
-    /// Nothing can be written, for the first time or still.
-    pub(super) fn failed(&self) {
-        self.progress
-            .send_modify(|progress| progress.is_failing = true);
+    /// These lines cannot be written, for the first time or still.
+    pub(super) fn failed(&self, lines: &Lines) {
+        self.progress.send_modify(|progress| {
+            progress.doubtful = lines.last;
+            progress.is_failing = true;
+        });
     }
 
     /// Waits before the next attempt. Returns whether the file was moved.
@@ -254,6 +261,19 @@ impl Queue {
     }
 }
 
+impl Progress {
+    /// Whether a line is written; `None` if that is to be seen.
+    fn has(&self, number: u64) -> Option<bool> {
+        if number <= self.doubtful {
+            Some(false)
+        } else if number <= self.through {
+            Some(true)
+        } else {
+            self.is_failing.then_some(false)
+        }
+    }
+}
+
 impl State {
     fn push(&mut self, line: &str) -> u64 {
         let number = self.next;
@@ -263,6 +283,15 @@ impl State {
         let begin = format!(r#"{{"seq":{number},"time":"{time}","#);
         self.lines.extend([begin.as_str(), line, "}\n"]);
         number
+    }
+
+    /// Puts in a line that says how many are missing, if any are. Nothing comes behind the last line.
+    fn push_missing(&mut self, run: &str) {
+        if self.missing > 0 && !self.is_closed {
+            let missing = std::mem::take(&mut self.missing);
+            tracing::warn!(records = missing, "the audit log has lost records");
+            self.push(&record::lost(run, missing));
+        }
     }
 
     fn take(&mut self) -> Lines {

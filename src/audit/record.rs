@@ -57,7 +57,7 @@ pub enum Ending {
     Denied,
     /// There is nothing of this name.
     NotFound,
-    /// There is too much to do.
+    /// There is too much to do, or it cannot be written down.
     Refused,
     /// Its time was over.
     Timeout,

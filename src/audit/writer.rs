@@ -2,10 +2,16 @@
 //! cannot be written is tried again, from the byte at which it stopped.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use super::queue::{Lines, Queue, Work};
 use super::record;
 use super::target::Target;
+
+/// How long lines that nobody waits for are gathered after some were written. Calls that come meanwhile
+/// need not wake the thread, which would cost more than all the rest of their lines.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Lines, and how much of them is written.
 #[derive(Debug)]
@@ -25,11 +31,7 @@ struct Writer<'a> {
 /// Writes what is in the queue, to its end.
 pub(super) fn run(queue: &Queue, target: Box<dyn Target>, run: &str) {
     let mut writer = Writer { queue, target, run };
-    let lost = |records: u64| {
-        tracing::warn!(records, "the audit log has lost records");
-        record::lost(run, records)
-    };
-    while let Some(work) = queue.next(lost) {
+    while let Some(work) = queue.next(run) {
         match work {
             Work::Reopen => {
                 writer.reopen();
@@ -39,6 +41,9 @@ pub(super) fn run(queue: &Queue, target: Box<dyn Target>, run: &str) {
                     // A later line would be glued to half of one.
                     queue.give_up(&lines);
                     break;
+                }
+                if !queue.is_required() {
+                    thread::sleep(GATHER);
                 }
             }
         }
@@ -57,7 +62,7 @@ impl Writer<'_> {
             let Err(error) = self.try_write(&mut batch) else {
                 break;
             };
-            self.queue.failed();
+            self.queue.failed(lines);
             if !has_failed {
                 tracing::error!(%error, "the audit log cannot be written");
             }
@@ -94,7 +99,6 @@ impl Writer<'_> {
     fn reopen(&mut self) -> bool {
         match self.target.reopen() {
             Ok(is_other) => {
-                tracing::info!("the audit log was opened again");
                 if is_other {
                     self.opened();
                 }
@@ -109,6 +113,7 @@ impl Writer<'_> {
 
     /// Says that there is another file, behind the lines that have a number already.
     fn opened(&self) {
+        tracing::info!("the audit log was opened again");
         self.queue.push(&record::opened(self.run));
     }
 }
@@ -167,17 +172,13 @@ mod tests {
         fails_to_sync: bool,
         is_gone: bool,
         synced: usize,
-        /// Holds up each write until the other end says so.
+        /// Holds up the next write or opening until the other end says so.
         gate: Option<(Sender<()>, Receiver<()>)>,
     }
 
     impl Target for Disk {
         fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-            let gate = self.0.lock().gate.take();
-            if let Some((reached, opened)) = gate {
-                reached.send(()).unwrap();
-                opened.recv().unwrap();
-            }
+            self.wait_at_gate();
             let mut state = self.0.lock();
             // A few bytes at a time, so that many writes end within a line.
             let length = lines.len().min(state.room).min(7);
@@ -205,6 +206,7 @@ mod tests {
         }
 
         fn reopen(&mut self) -> io::Result<bool> {
+            self.wait_at_gate();
             let mut state = self.0.lock();
             state.is_gone = false;
             state.files.push(Vec::new());
@@ -237,9 +239,13 @@ mod tests {
             }
         }
 
-        /// The numbers and events of each file, after the end. Only the last line of a file may be half.
         fn close(self) -> Vec<Vec<(u64, String)>> {
-            self.queue.close(r#""event":"close""#);
+            self.queue.close("r");
+            self.end()
+        }
+
+        /// The numbers and events of each file, after the end. Only the last line of a file may be half.
+        fn end(self) -> Vec<Vec<(u64, String)>> {
             self.writer.join().unwrap();
             let files = std::mem::take(&mut self.disk.0.lock().files);
             let lines = |file: Vec<u8>| -> Vec<_> {
@@ -259,6 +265,21 @@ mod tests {
     impl Disk {
         fn change(&self, change: impl FnOnce(&mut State)) {
             change(&mut self.0.lock());
+        }
+
+        /// Closes the gate: returned is what says that it is reached, and what opens it.
+        fn close_gate(&self) -> (Receiver<()>, Sender<()>) {
+            let ((reached, at_gate), (open, opened)) = (channel(), channel());
+            self.change(|state| state.gate = Some((reached, opened)));
+            (at_gate, open)
+        }
+
+        fn wait_at_gate(&self) {
+            let gate = self.0.lock().gate.take();
+            if let Some((reached, opened)) = gate {
+                reached.send(()).unwrap();
+                opened.recv().unwrap();
+            }
         }
     }
 
@@ -361,6 +382,23 @@ mod tests {
         assert_eq!(numbers(&files[0]), (1..=9).collect::<Vec<_>>());
     }
 
+    #[test]
+    fn what_is_missing_at_the_end_is_said_before_the_last_line() {
+        let log = Log::new(true, 1 << 20);
+        let (at_gate, open) = log.disk.close_gate();
+        log.queue.push(START);
+        at_gate.recv().unwrap();
+        until(|| log.queue.is_failing());
+        assert_eq!(log.queue.push_start(START), None);
+        log.queue.close("r");
+        assert_eq!(log.queue.push_start(START), None);
+        assert_eq!(log.queue.statistics().lost, 4);
+        open.send(()).unwrap();
+        let files = log.end();
+        let events: Vec<_> = files[0].iter().map(|(_, event)| event.as_str()).collect();
+        assert_eq!(events, ["start", "lost", "close"]);
+    }
+
     #[tokio::test]
     async fn no_required_line_counts_before_it_is_on_the_disk() {
         let log = Log::new(true, 1 << 20);
@@ -385,11 +423,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_sync_failed_for_is_not_on_the_disk_when_another_succeeds() {
+        for is_moved in [false, true] {
+            let log = Log::new(true, 1 << 20);
+            log.disk.change(|state| state.fails_to_sync = true);
+            let place = log.queue.push_start(START).unwrap();
+            until(|| log.queue.is_failing());
+            log.disk.change(|state| state.fails_to_sync = false);
+            if is_moved {
+                log.queue.reopen();
+            }
+            until(|| !log.queue.is_failing());
+            assert!(!log.queue.is_through(place, PATIENCE).await);
+            let place = log.queue.push_start(START).unwrap();
+            assert!(log.queue.is_through(place, PATIENCE).await);
+            log.close();
+        }
+    }
+
+    #[tokio::test]
     async fn a_disk_that_does_not_answer_is_as_good_as_none() {
         let log = Log::new(true, 1 << 20);
-        let ((reached, at_gate), (open, opened)) = (channel(), channel());
-        log.disk
-            .change(|state| state.gate = Some((reached, opened)));
+        let (at_gate, open) = log.disk.close_gate();
         let place = log.queue.push_start(START).unwrap();
         at_gate.recv().unwrap();
         assert!(!log.queue.is_through(place, Duration::from_millis(10)).await);
@@ -398,6 +453,19 @@ mod tests {
         open.send(()).unwrap();
         assert!(log.queue.is_through(place, PATIENCE).await);
         assert!(!log.queue.is_failing());
+        log.close();
+    }
+
+    #[test]
+    fn a_file_that_does_not_open_is_as_good_as_none() {
+        let log = Log::new(true, 1 << 20);
+        let (at_gate, open) = log.disk.close_gate();
+        log.queue.reopen();
+        at_gate.recv().unwrap();
+        until(|| log.queue.is_failing());
+        assert_eq!(log.queue.push_start(START), None);
+        open.send(()).unwrap();
+        until(|| !log.queue.is_failing());
         log.close();
     }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::asking::Asking;
 use super::audit::{Trail, Way};
-use super::{CallInSession, changes};
+use super::{Asked, CallInSession, changes};
 use crate::app::App;
 use crate::call;
 use crate::dispatch::{self, Call, Context, InsufficientScope, Plan};
@@ -101,7 +101,8 @@ impl Peer<'_> {
             plan = Plan::Reply(Box::pin(changes::remember(who, self.session, wish)).await);
         }
         if let Err(refusal) = trail.planned(&context, &request, &plan).await {
-            return Planned::Refused(self.refuse(method, (&request.id, refusal)));
+            let asked = call::asked(method, &plan);
+            return Planned::Refused(self.refuse(asked, (&request.id, refusal)));
         }
         if let Some(session) = self.session.filter(|_| is_use(method, &plan)) {
             session.session().note_call();
@@ -117,9 +118,9 @@ impl Peer<'_> {
         }
     }
 
-    fn refuse(&self, method: Method, refused: (&RequestId, Refusal)) -> Reply {
+    fn refuse(&self, asked: Asked<'_>, refused: (&RequestId, Refusal)) -> Reply {
         let counted = (self.app.as_ref(), self.started);
-        call::refuse(counted, method, self.context.version, refused)
+        call::refuse(counted, asked, self.context.version, refused)
     }
 
     /// Starts a call. `keep` is dropped when its reply is in the outbox.
@@ -148,8 +149,8 @@ impl Peer<'_> {
                 let Some(another) = guard.another() else {
                     let reason = "refused: too many requests of the session";
                     if let Err(refusal) = trail.refused(reason).await {
-                        let method = call.purpose.method();
-                        outbox.reply(self.refuse(method, (&id, refusal)));
+                        let asked = (call.purpose.method(), Some(call.tool.name.as_str()));
+                        outbox.reply(self.refuse(asked, (&id, refusal)));
                         return Ok(());
                     }
                     return Err(if session.ended().is_cancelled() {

@@ -21,8 +21,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
             ("SIGUSR1", "Write session statistics to the log."),
             (
                 "SIGHUP",
-                "Read the definitions again, as a change of their files does. An auth file is read \
-                 at the start only. Open the file of the audit log again.",
+                "Read the definitions, the auth file or token file, and the certificate again, as a \
+                 change of these files does. Open the file of the audit log again.",
             ),
         ],
     ),

@@ -27,30 +27,49 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     NonEmptyStringValueParser::new().map(PathBuf::from)
 }
 
-/// Headers that say something else, and those that a browser adds by itself: what it sends for any page
-/// says nothing of who wants it.
-const NO_CREDENTIALS: [&str; 17] = [
-    "accept",
+/// Headers with a meaning of their own: those of HTTP and MCP, what a browser adds for any page, which
+/// says nothing of who wants it, and what a proxy tells.
+const NO_CREDENTIALS: [&str; 23] = [
     "authorization",
+    "cache-control",
     "connection",
-    "content-length",
-    "content-type",
     "cookie",
+    "date",
+    "dnt",
     "expect",
     "forwarded",
+    "from",
     "host",
+    "keep-alive",
     "last-event-id",
+    "max-forwards",
     "origin",
+    "pragma",
+    "priority",
+    "range",
     "referer",
     "te",
-    "traceparent",
-    "transfer-encoding",
+    "upgrade",
     "user-agent",
-    "x-forwarded-for",
+    "via",
+    "x-real-ip",
 ];
 
 /// How the names of further ones begin.
-const NO_CREDENTIAL_PREFIXES: [&str; 3] = ["access-control-", "mcp-", "sec-"];
+const NO_CREDENTIAL_PREFIXES: [&str; 12] = [
+    "accept",
+    "access-control-",
+    "content-",
+    "if-",
+    "mcp-",
+    "proxy-",
+    "sec-",
+    "trace",
+    "trailer",
+    "transfer-",
+    "upgrade-",
+    "x-forwarded-",
+];
 
 /// A header that may hold a credential.
 pub(super) fn credential_header(text: &str) -> Result<HeaderName, String> {
@@ -315,4 +334,67 @@ pub enum AuditArguments {
     Redacted,
     /// Nothing.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_with_a_meaning_of_its_own_holds_no_credential() {
+        let credentials = [
+            "X-Api-Key",
+            "api-key",
+            "x-auth-token",
+            "private-token",
+            "x-forward",
+            "date-of-birth",
+            "hosts",
+        ];
+        let others = [
+            "Accept",
+            "accept-encoding",
+            "accept-language",
+            "Access-Control-Request-Method",
+            "Authorization",
+            "cache-control",
+            "content-length",
+            "content-type",
+            "Cookie",
+            "DNT",
+            "forwarded",
+            "host",
+            "if-none-match",
+            "Mcp-Session-Id",
+            "mcp-param-region",
+            "origin",
+            "pragma",
+            "priority",
+            "proxy-authorization",
+            "referer",
+            "sec-fetch-site",
+            "traceparent",
+            "tracestate",
+            "transfer-encoding",
+            "upgrade",
+            "upgrade-insecure-requests",
+            "user-agent",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-real-ip",
+        ];
+        for name in credentials {
+            assert_eq!(credential_header(name), Ok(name.parse().unwrap()), "{name}");
+        }
+        for name in others {
+            let refused =
+                format!("\"{name}\" is a header with a meaning of its own, try X-Api-Key");
+            assert_eq!(credential_header(name), Err(refused), "{name}");
+        }
+        for name in ["", "X Api Key", "x-api-key:"] {
+            let refused = format!("\"{name}\" is not the name of a header, try X-Api-Key");
+            assert_eq!(credential_header(name), Err(refused), "{name}");
+        }
+    }
 }

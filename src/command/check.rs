@@ -72,7 +72,6 @@ impl Verdict {
             Err(_) => Grants::Any,
         };
         let loaded = setup.load(grants);
-        let audit = config::check_audit(&setup.parsed);
         match Config::new(setup.parsed, setup.environment.variables()) {
             Ok(config) => {
                 verdict.notes.extend(config.warnings);
@@ -80,7 +79,6 @@ impl Verdict {
             }
             Err(errors) => verdict.errors.extend(errors),
         }
-        verdict.errors.extend(audit.err());
         match loaded {
             Ok(Loaded {
                 catalog, warnings, ..

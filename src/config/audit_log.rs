@@ -7,7 +7,14 @@ use crate::audit;
 use crate::cli::Parsed;
 
 /// What the audit log is to be. Warns of settings for one that is not there.
-pub(super) fn settings(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<audit::Settings> {
+///
+/// # Errors
+///
+/// What is wrong with its place.
+pub(super) fn settings(
+    parsed: &Parsed,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Option<audit::Settings>> {
     let options = &parsed.cli.audit;
     let Some(target) = &options.audit else {
         for option in ["--audit-mode", "--audit-arguments"] {
@@ -15,26 +22,16 @@ pub(super) fn settings(parsed: &Parsed, warnings: &mut Vec<String>) -> Option<au
                 warnings.push(format!("{option} needs --audit: there is no audit log"));
             }
         }
-        return None;
+        return Ok(None);
     };
-    Some(audit::Settings {
+    let settings = audit::Settings {
         target: target.clone(),
         mode: options.audit_mode,
         arguments: options.audit_arguments,
         permissions: permissions(&parsed.cli.access),
-    })
-}
-
-/// Whether the audit log can be opened, for whoever does not open it.
-///
-/// # Errors
-///
-/// What a start would say.
-pub(crate) fn check(parsed: &Parsed) -> anyhow::Result<()> {
-    match settings(parsed, &mut Vec::new()) {
-        Some(settings) => settings.check().with_context(|| settings.label()),
-        None => Ok(()),
-    }
+    };
+    settings.check().with_context(|| settings.label())?;
+    Ok(Some(settings))
 }
 
 #[cfg(test)]
@@ -57,7 +54,7 @@ mod tests {
         for (arguments, expected, is_there) in cases {
             let mut warnings = Vec::new();
             let parsed = ["mcp-serve"].iter().chain(arguments).map(Into::into);
-            let audit = settings(&cli::parse(parsed).unwrap(), &mut warnings);
+            let audit = settings(&cli::parse(parsed).unwrap(), &mut warnings).unwrap();
             assert_eq!(
                 (warnings.len(), audit.is_some()),
                 (expected, is_there),

@@ -65,16 +65,16 @@ pub(super) struct CallTask {
 }
 
 impl CallTask {
-    /// Waits until the call may begin, at most as long as it may take.
+    /// Waits until the call may begin: also when it is over before that, since it has no outcome until
+    /// then.
     pub(super) async fn admitted(&self, admission: Option<Admission>) -> Result<(), Outcome> {
         let Some(Admission(admitted)) = admission else {
             return Ok(());
         };
-        let deadline = self.deadline();
-        tokio::select! {
-            admitted = admitted => admitted.map_err(Outcome::Refused),
-            () = deadline.passed() => Err(report::timed_out(self.deadline)),
-            stopped = self.stopped() => Err(Outcome::Stopped(stopped)),
+        admitted.await.map_err(Outcome::Refused)?;
+        match self.is_stopped() {
+            Some(stopped) => Err(Outcome::Stopped(stopped)),
+            None => Ok(()),
         }
     }
 

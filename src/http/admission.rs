@@ -1,4 +1,7 @@
-//! Who gets in: Host, Origin, credential, in this order.
+//! Who gets in: framing, Host, Origin, credential, in this order.
+//!
+//! The framing comes first, so that what is refused, or answered without a credential, is one request
+//! for everybody in front.
 //!
 //! The Host and Origin rules stop a web page from reaching a server on its visitor's machine (DNS
 //! rebinding and cross-site requests). They hold on every route but the health checks, with and
@@ -37,7 +40,23 @@ pub(super) enum Admitted<'r> {
     Stranger(Presented<'r>),
 }
 
-/// Lets a request through, and says who sends it where not everybody may.
+/// Checks that everybody in front reads the same body: hyper takes `chunked` also behind other codings.
+///
+/// # Errors
+///
+/// The answer to a request that is refused, whose body nobody has read.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+pub(super) fn check_framing(app: &App, request: &Request) -> Result<(), Response> {
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(refuse(app, Refusal::BadFraming, headers)),
+    }
+}
+
+/// Lets a request through whose framing is good, and says who sends it where not everybody may.
 ///
 /// # Errors
 ///
@@ -77,11 +96,11 @@ fn check_place(
     request: &Request,
     is_health: bool,
 ) -> Result<(), Response> {
-    let checked = match check_framing(request.headers()) {
-        Ok(()) if !is_health => check(request, connection, &app.options),
-        framed => framed,
-    };
-    checked.map_err(|refusal| refuse(app, refusal, request.headers()))
+    if is_health {
+        return Ok(());
+    }
+    check(request, connection, &app.options)
+        .map_err(|refusal| refuse(app, refusal, request.headers()))
 }
 
 /// Finds out whom a token stands for that nobody knows yet, who asks for what is at a path.
@@ -193,6 +212,7 @@ pub(super) fn admit_operator(
     request: &Request,
     page: Option<Page>,
 ) -> Result<(), Response> {
+    check_framing(app, request)?;
     let is_health = page.is_some_and(Page::is_health);
     check_place(app, connection, request, is_health)
 }
@@ -255,16 +275,6 @@ fn refuse(app: &App, refusal: Refusal, headers: &HeaderMap) -> Response {
         tracing::warn!(host, origin, held_back, "refused by Host or Origin");
     }
     reply::refusal(status, headers, message)
-}
-
-/// Checks that everybody in front reads the same body: hyper takes `chunked` also behind other codings.
-fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refusal::BadFraming),
-    }
 }
 
 /// Checks that the request names a host that is served here, and returns it.

@@ -280,11 +280,10 @@ fn id_of(exchange: &Exchange) -> Result<SessionId, NoSession> {
 
 /// Counts a request without a usable session id.
 fn count_refused(exchange: &Exchange, sessions: &SessionStore, missing: NoSession) {
-    match missing {
-        NoSession::Missing => exchange.app.metrics.missing_session_id(),
-        NoSession::Unknown | NoSession::Crowded | NoSession::PrincipalFull => {
-            sessions.note_lookup_failed(LookupFailure::Unknown);
-        }
+    if missing == NoSession::Missing {
+        exchange.app.metrics.missing_session_id();
+    } else {
+        sessions.note_lookup_failed(LookupFailure::Unknown);
     }
 }
 

@@ -58,12 +58,12 @@ async fn serve_request(exchange: &Exchange, mut request: Request) -> Response {
     if let Err(error) = check(exchange, &context, &request) {
         return match trail.malformed(&error).await {
             Ok(()) => reply::error(status_of(&error), &request.id, &error),
-            Err(refusal) => refuse(exchange, method, (&request.id, refusal)),
+            Err(refusal) => refuse(exchange, (method, None), (&request.id, refusal)),
         };
     }
     let plan = dispatch::plan(&context, &mut request);
     if let Err(refusal) = trail.planned(&context, &request, &plan).await {
-        return refuse(exchange, method, (&request.id, refusal));
+        return refuse(exchange, call::asked(method, &plan), (&request.id, refusal));
     }
     call::note((app, exchange.started), method, &context, (&plan, &trail));
     let outcome = match plan {
@@ -125,12 +125,12 @@ fn status_of(error: &ErrorObject) -> StatusCode {
 /// Answers a request that is not served now.
 pub(super) fn refuse(
     exchange: &Exchange,
-    method: Method,
+    asked: call::Asked<'_>,
     refused: (&RequestId, Refusal),
 ) -> Response {
     let counted = (exchange.app.as_ref(), exchange.started);
     let version = ProtocolVersion::V2026_07_28;
-    reply::whole(call::refuse(counted, method, version, refused), ())
+    reply::whole(call::refuse(counted, asked, version, refused), ())
 }
 
 async fn run(

@@ -97,7 +97,10 @@ pub(super) async fn create(
         Err(no_room) => {
             return match trail.refused("refused: too many tasks").await {
                 Ok(()) => refuse(&id, no_room),
-                Err(refusal) => modern::refuse(exchange, Method::CallTool, (&id, refusal)),
+                Err(refusal) => {
+                    let asked = (Method::CallTool, Some(call.tool.name.as_str()));
+                    modern::refuse(exchange, asked, (&id, refusal))
+                }
             };
         }
     };

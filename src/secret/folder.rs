@@ -13,7 +13,7 @@ const STICKY: u32 = 0o1000;
 /// the file.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "can be replaced by everybody: the mode of {} is {mode:04o}; run chmod o-w on it",
+    "can be replaced by anybody: the mode of {} is {mode:04o}; run chmod o-w on it",
     .folder.display()
 )]
 pub struct OpenFolder {

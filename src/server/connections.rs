@@ -196,7 +196,9 @@ where
         let has_asked = AtomicBool::new(false);
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
-            (self.serve)(connection.clone(), request.map(Body::new))
+            // Its connection keeps the place of a future that is over, which this one would need
+            // thousands of bytes for.
+            Box::pin((self.serve)(connection.clone(), request.map(Body::new)))
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())

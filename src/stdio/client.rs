@@ -215,21 +215,21 @@ impl Client {
         let method = Method::named(&request.method);
         let mut trail = Trail::begin(&self.app, &context, Way::default(), &request);
         let id = request.id.clone();
-        let refuse = |refusal| {
+        let refuse = |asked: call::Asked<'_>, refusal| {
             let counted = (self.app.as_ref(), started);
-            let refused = call::refuse(counted, method, context.version, (&id, refusal));
+            let refused = call::refuse(counted, asked, context.version, (&id, refusal));
             to.outbox.reply(refused);
             None
         };
         if let Err(error) = check_meta(&request.params) {
             return match trail.malformed(&error).await {
                 Ok(()) => Some(Err(error)),
-                Err(refusal) => refuse(refusal),
+                Err(refusal) => refuse((method, None), refusal),
             };
         }
         let plan = dispatch::plan(&context, &mut request);
         if let Err(refusal) = trail.planned(&context, &request, &plan).await {
-            return refuse(refusal);
+            return refuse(call::asked(method, &plan), refusal);
         }
         call::note((&self.app, started), method, &context, (&plan, &trail));
         match plan {

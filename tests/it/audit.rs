@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Client, ERAS, GATE, Gate, TestServer, command, eventually, initialize, modern_meta, sha256,
 };
+use crate::tasks;
 
 const OPS: &str = "token-of-ops-mfZ3b1mXk0Qy7h2V";
 const CLERK: &str = "token-of-a-clerk-Qy7h2VmfZ3b1mXk0";
@@ -386,10 +387,7 @@ fn a_task_ends_when_its_call_does_and_not_with_its_request() {
     let client = Client::new(&server, Era::Modern, Some(OPS));
     let call = |gate: &Gate| {
         let params = json!({"name": "gate", "arguments": gate.arguments()});
-        let mut message = client.message(1, "tools/call", &params);
-        let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
-        client.post_message(&message)
+        tasks::request(&client, "tools/call", &params)
     };
     let gate = Gate::new(&server, "task");
     let created = call(&gate).json();

@@ -8,14 +8,13 @@ use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
 use crate::foreign::{NO_SESSION, send, verbs};
+use crate::identity::{ALICE, BOB};
 use crate::lifecycle::{on_session, ping};
 use crate::metrics::{ended, monitor_of, scrape, value, wait_for};
+use crate::outputs::link;
 use crate::streams::Sse;
 use crate::support::{Client, GATE, Gate, Http, Response, TestServer, initialize, sha256, text};
 use crate::tokens::{OPTIONS, replace};
-
-const ALICE: &str = "alice-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
-const BOB: &str = "bob-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
 
 const GUESTS: &str = "anonymous: {roles: [guest]}\n";
 
@@ -194,9 +193,7 @@ fn what_a_call_left_stays_with_those_who_come_without_a_credential() {
     let server = serve(&[]);
     let guest = guest(&server);
     let result = guest.call("large", &json!({}));
-    let pieces = result["content"].as_array().unwrap();
-    let link = pieces.iter().find(|piece| piece["type"] == "resource_link");
-    let uri = json!({"uri": link.expect("a link")["uri"]});
+    let uri = json!({"uri": link(&result)["uri"]});
     let call = guest.start_call(1, "lets_go", &json!({}));
     let sent = Sse::read("a call", call).rest();
     let last = sent.iter().rev().find_map(|sent| sent.id.clone()).unwrap();

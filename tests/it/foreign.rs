@@ -6,8 +6,10 @@ use mcp_serve::protocol::mcp::Method;
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
-use crate::identity::{ALICE, ALICE_ELSEWHERE, ALICE_NOWHERE, BOB, on_session, ping, serve};
-use crate::support::{Client, Http, Response, TestServer};
+use crate::identity::{
+    ALICE, ALICE_ELSEWHERE, ALICE_NOWHERE, ALICE_TOO, BOB, auth, on_session, ping, serve,
+};
+use crate::support::{Client, Http, Response, TestServer, text};
 
 /// The id of no session.
 pub(crate) const NO_SESSION: &str = "00000000-0000-4000-8000-000000000000";
@@ -124,6 +126,40 @@ fn a_request_without_sessions_is_served_alike_with_whatever_id() {
         0
     );
     assert_eq!(ping(&alice).status, 200);
+}
+
+/// Calls a tool as somebody who agrees to what it asks, in the round of this state.
+fn agree(client: &Client, state: &Value) -> Response {
+    let agreed = json!({"confirm": {"action": "accept"}});
+    let params = json!({"name": "run", "inputResponses": agreed, "requestState": state});
+    let mut message = client.message(1, "tools/call", &params);
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        json!({"elicitation": {"form": {}}});
+    let mut response = client.post_message(&message);
+    response.headers.retain(|(name, _)| name != "date");
+    response
+}
+
+/// Case J24.
+#[test]
+fn a_state_of_somebody_else_looks_like_a_broken_one() {
+    let tools =
+        "tools: {run: {description: Runs if its user agrees., exec: echo ran, confirm: Run?}}";
+    let server = TestServer::with_auth(tools, &auth(), &[]);
+    let alice = Client::new(&server, Era::Modern, Some(ALICE));
+    let asked = agree(&alice, &Value::Null).json();
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    let state = &asked["result"]["requestState"];
+    let broken = json!(format!("{}A", text(state)));
+    for (name, token) in OTHERS {
+        let thief = alice.with_token(token);
+        let refused = agree(&thief, state);
+        let found = (refused.status, refused.error_code());
+        assert_eq!(found, (400, Some(-32602)), "{name}: {refused:?}");
+        assert_eq!(refused, agree(&thief, &broken), "{name}");
+    }
+    let done = agree(&alice.with_token(ALICE_TOO), state).json();
+    assert_eq!(done["result"]["content"][0]["text"], "ran\n", "{done}");
 }
 
 /// The median time of a request with each of these ids in turn.

@@ -193,14 +193,14 @@ fn what_others_can_change_is_not_served() {
         (
             (0o755, 0o646, 0o644),
             Some(
-                "error[E045]: FOLDER/tools.yaml: can be changed by everybody: its mode is 0646; \
+                "error[E045]: FOLDER/tools.yaml: can be changed by anybody: its mode is 0646; \
                  run chmod o-w on it\n |\n",
             ),
         ),
         (
             (0o755, 0o644, 0o666),
             Some(
-                "error[E045]: `FOLDER/parts/a.yaml`: can be changed by everybody: its mode is \
+                "error[E045]: `FOLDER/parts/a.yaml`: can be changed by anybody: its mode is \
                  0666; run chmod o-w on it\n --> FOLDER/tools.yaml:1:11\n  |\n\
                  1 | include: [parts/a.yaml]\n  |           ^^^^^^^^^^^^\n  |\n ",
             ),
@@ -208,7 +208,7 @@ fn what_others_can_change_is_not_served() {
         (
             (0o777, 0o644, 0o644),
             Some(
-                "error[E045]: FOLDER/tools.yaml: can be replaced by everybody: the mode of FOLDER \
+                "error[E045]: FOLDER/tools.yaml: can be replaced by anybody: the mode of FOLDER \
                  is 0777; run chmod o-w on it\n |\n",
             ),
         ),

@@ -29,14 +29,14 @@ tools:
 ";
 
 pub(crate) const ALICE: &str = "alice-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
-const ALICE_TOO: &str = "alice-2-mfZ3b1mXk0Qy7h2Vn5cR8w";
+pub(crate) const ALICE_TOO: &str = "alice-2-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const ALICE_EXPIRED: &str = "alice-3-mfZ3b1mXk0Qy7h2Vn5cR8w";
 pub(crate) const ALICE_ELSEWHERE: &str = "alice-4-mfZ3b1mXk0Qy7h2Vn5cR8w";
 pub(crate) const ALICE_NOWHERE: &str = "alice-5-mfZ3b1mXk0Qy7h2Vn5cR8w";
 pub(crate) const BOB: &str = "bob-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
 const STRANGER: &str = "nobody-1-mfZ3b1mXk0Qy7h2Vn5cR8w";
 
-fn auth() -> String {
+pub(crate) fn auth() -> String {
     let entries = [
         (ALICE, "subject: alice, tenant: acme, scopes: [r]"),
         (ALICE_TOO, "subject: alice, tenant: acme, scopes: [r, w]"),

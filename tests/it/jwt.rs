@@ -303,7 +303,7 @@ fn the_log_says_why_a_token_of_the_issuer_is_not_good_here_and_not_of_what_stran
     assert!(!server.log().iter().any(|line| line.contains(said)));
 }
 
-/// Case W10. Half a minute has to pass before the keys are fetched again, which no test here takes.
+/// Case W10. Half a minute has to pass before the keys are fetched again, see `rotation.rs`.
 #[test]
 fn strangers_cause_no_fetch_and_keep_nobody_waiting() {
     let key = Key::new("one");

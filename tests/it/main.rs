@@ -73,6 +73,7 @@ mod reference;
 mod reload;
 mod requests;
 mod resources;
+mod rotation;
 mod routes;
 mod sandbox;
 mod scripts;

@@ -64,7 +64,7 @@ fn what_others_can_read_change_or_replace_lets_nobody_in() {
             "auth",
             0o777,
             &[
-                "error: --auth FOLDER/auth/auth.yaml: it can be replaced by everybody: the mode of \
+                "error: --auth FOLDER/auth/auth.yaml: it can be replaced by anybody: the mode of \
                  FOLDER/auth is 0777; run chmod o-w on it\n",
             ],
         ),
@@ -94,10 +94,10 @@ fn what_others_can_read_change_or_replace_lets_nobody_in() {
             "named",
             0o777,
             &[
-                "error[E041]: `../named/client.secret` is not safe: it can be replaced by everybody: \
+                "error[E041]: `../named/client.secret` is not safe: it can be replaced by anybody: \
                  the mode of FOLDER/auth/../named is 0777; run chmod o-w on it\n",
                 "error[E045]: `FOLDER/auth/../named/keys.json` cannot be used: it can be replaced by \
-                 everybody: the mode of FOLDER/auth/../named is 0777; run chmod o-w on it\n",
+                 anybody: the mode of FOLDER/auth/../named is 0777; run chmod o-w on it\n",
             ],
         ),
     ];
@@ -154,7 +154,7 @@ fn a_token_file_that_others_can_replace_is_refused() {
         let Run { code, stderr, .. } = run(&mut command);
         assert_eq!(code, Some(2), "{stderr}");
         let said = format!(
-            "error: --token-file {}: it can be replaced by everybody: the mode of {} is 0777",
+            "error: --token-file {}: it can be replaced by anybody: the mode of {} is 0777",
             path.display(),
             inside.display()
         );

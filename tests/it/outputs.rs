@@ -41,7 +41,7 @@ fn serve(tools: &str, auth: Option<&str>) -> TestServer {
 }
 
 /// The link in a result.
-fn link(result: &Value) -> &Value {
+pub(crate) fn link(result: &Value) -> &Value {
     let pieces = result["content"].as_array().unwrap();
     let mut links = pieces
         .iter()

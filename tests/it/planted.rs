@@ -264,11 +264,9 @@ fn ask(server: &TestServer, seen: &mut Seen) {
     let client = server.client(Era::Modern);
     for (token, status) in [(TOKEN, 200), (OPAQUE, 200), (EXPIRED, 401), (UNKNOWN, 401)] {
         let call = client.message(1, "tools/call", &json!({"name": "prints"}));
-        let headers = client.headers(&call);
-        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let headers: Vec<_> = headers.chain([("X-Token", token)]).collect();
-        let mut http = client.connect();
-        let response = http.request("POST", "/mcp", &headers, &call.to_string());
+        let mut headers = client.headers(&call);
+        headers.push(("X-Token", token.to_owned()));
+        let response = client.post_under(&headers, &call);
         assert_eq!(response.status, status, "{response:?}");
         seen.response("an answer to another header", &response);
     }

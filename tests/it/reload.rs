@@ -14,6 +14,7 @@ use crate::streams::Sse;
 use crate::support::{
     Client, ERAS, GATE, Gate, Http, TestServer, eventually, modern_meta, sha256, text,
 };
+use crate::tasks;
 
 const MONITOR: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
 
@@ -208,12 +209,7 @@ fn a_task_is_there_until_its_end() {
     let server = start(&format!("tools:\n{GATE}    task: optional\n"));
     let client = server.client(Era::Modern);
     let gate = Gate::new(&server, "task");
-    let request = |method: &str, params: &Value| {
-        let mut message = client.message(1, method, params);
-        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-            json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-        client.post_message(&message)
-    };
+    let request = |method: &str, params: &Value| tasks::request(&client, method, params);
     let params = json!({"name": "gate", "arguments": gate.arguments()});
     let id = request("tools/call", &params).json()["result"]["taskId"].take();
     gate.wait();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::allow::shape;
 use crate::metrics::{monitor_of, scrape, value};
 use crate::support::{Client, ERAS, Http, Response, TestServer, eventually, sha256};
+use crate::tasks;
 
 /// May do everything.
 const WRITER: &str = "token-of-a-writer-mfZ3b1mXk0Qy7h2V";
@@ -178,10 +179,7 @@ fn a_call_that_would_be_a_task_is_challenged_before_there_is_one() {
     let params = json!({"name": "tool_locked"});
     let ask = |token| {
         let client = Client::new(&server, Era::Modern, Some(token));
-        let mut message = client.message(1, "tools/call", &params);
-        let tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = tasks;
-        client.post_message(&message)
+        tasks::request(&client, "tools/call", &params)
     };
     assert_challenged(&ask(READER), SCOPE, "reader");
     let created = ask(WRITER).json();

@@ -22,7 +22,7 @@ pub(super) fn check(path: &Path, file: &Metadata) -> Result<(), Unreadable> {
     if file.mode() & OTHERS_WRITE != 0 {
         let mode = file.mode() & 0o7777;
         return Err(refusal(format!(
-            "can be changed by everybody: its mode is {mode:04o}; run chmod o-w on it"
+            "can be changed by anybody: its mode is {mode:04o}; run chmod o-w on it"
         )));
     }
     match OpenFolder::of(path)? {

@@ -14,8 +14,9 @@ use crate::host::{HostName, Origin};
 #[command(next_help_heading = "Access")]
 pub struct Access {
     /// File that says who may call: the SHA-256 digests of bearer tokens, each with a subject and
-    /// perhaps tenant, scopes, roles and an expiry date. Every request must present one of the
-    /// tokens. The same is asked of the file as of a token file, beside which it cannot be set.
+    /// perhaps tenant, scopes, roles and an expiry date; issuers whose tokens are good; and whether
+    /// anybody comes without a token. The same is asked of the file as of a token file, beside which
+    /// it cannot be set.
     #[arg(long, env = "MCP_SERVE_AUTH", value_name = "FILE", value_parser = path())]
     pub auth: Option<PathBuf>,
 

@@ -15,8 +15,8 @@ pub struct Audit {
     pub audit: Option<AuditTarget>,
 
     /// What happens when the audit log cannot be written: with `best_effort` calls go on, and what
-    /// is lost is counted; with `required` nothing begins and nothing is answered whose first line is
-    /// not on the disk, and new calls get 503 until it can be written again.
+    /// is lost is counted; with `required` no call begins and none is answered before its first line
+    /// is on the disk, and new calls get 503 until it can be written again.
     #[arg(
         long,
         env = "MCP_SERVE_AUDIT_MODE",

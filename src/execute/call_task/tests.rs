@@ -3,11 +3,12 @@ use std::path::Path;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::auth::Principal;
 use crate::catalog::{Catalog, Environment};
-use crate::execute::{Answer, Client, Executor, Input, Limits, Said};
+use crate::execute::{Answer, Client, Executor, Input, Limit, Limits, Refusal, Said};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::input::InputRequest;
 use crate::protocol::version::ProtocolVersion;
@@ -123,6 +124,35 @@ async fn a_file_system_that_does_not_answer_holds_no_call_up() {
         assert_eq!(executor.in_flight(), 1, "a thread still waits");
         answer.send(()).unwrap();
         assert!(executor.load.permits.acquire().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_call_has_no_outcome_before_it_is_admitted() {
+    let refusal = Refusal {
+        limit: Limit::Audit,
+        message: "It cannot be written down".into(),
+        retry_after: 1,
+    };
+    let cases = [
+        (false, Ok(()), None),
+        (true, Ok(()), Some("cancelled by the client")),
+        (true, Err(refusal), Some("refused: no audit log")),
+    ];
+    for (stops, admission, expected) in cases {
+        let executor = executor();
+        let (mut task, _permit) = task(&executor, TOOLS, Stop::default());
+        task.deadline = Duration::ZERO;
+        if stops {
+            task.stop.client.cancel();
+        }
+        let (admit, admitted) = oneshot::channel();
+        let admitted = Admission::new(async { admitted.await.unwrap() });
+        let mut waiting = Box::pin(task.admitted(Some(admitted)));
+        assert!(waiting.as_mut().now_or_never().is_none(), "{expected:?}");
+        admit.send(admission).unwrap();
+        let outcome = waiting.await.err();
+        assert_eq!(outcome.as_ref().map(report::label), expected);
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{CLERK, OPS, auth, cases, check, of_event, read, wait_for_ends};
 use crate::metrics::{monitor_of, scrape, value};
 use crate::support::{Client, ERAS, GATE, Gate, Http, Response, Run, TestServer, eventually, run};
+use crate::tasks;
 
 const TOOLS: &str = "
 tools:
@@ -155,11 +156,7 @@ fn nothing_is_answered_whose_beginning_is_not_on_the_disk() {
         if era == Era::Modern {
             let good = client.message(1, "tools/call", &json!({"name": "fixed"}));
             let bad = client.message(1, "tools/call", &json!({"name": "secret_door"}));
-            let headers = client.headers(&good);
-            let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
-            let headers: Vec<_> = headers.collect();
-            let mut http = client.connect();
-            let refused = http.request("POST", "/mcp", &headers, &bad.to_string());
+            let refused = client.post_under(&client.headers(&good), &bad);
             assert_refused(&refused, "a request that contradicts itself");
         }
         // What runs goes on, and is answered.
@@ -195,10 +192,7 @@ fn a_batch_and_a_task_are_not_answered_either() {
     let modern = server.client(Era::Modern);
     let as_task = || {
         let params = json!({"name": "gate", "arguments": gate.arguments()});
-        let mut message = modern.message(1, "tools/call", &params);
-        let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
-        modern.post_message(&message)
+        tasks::request(&modern, "tools/call", &params)
     };
     let created = as_task().json();
     assert_eq!(created["result"]["resultType"], "task", "{created}");

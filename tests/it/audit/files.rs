@@ -179,7 +179,7 @@ fn unusable(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         (write("open", "", 0o622), "its mode is 0622"),
         (
             write("tools", "tools:\n", 0o600),
-            "it holds something else than an audit log",
+            "it is not an audit log; nothing is added to it",
         ),
         (folder.to_owned(), "it cannot be opened: Is a directory"),
     ]
@@ -199,7 +199,11 @@ fn a_place_that_is_not_safe_for_an_audit_log_is_refused_at_the_start() {
     };
     for (path, expected) in unusable(folder.path()) {
         let ended = start(&path);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(
+            ended.code,
+            Some(2),
+            "a start would end like this again: {ended:?}"
+        );
         let message = format!("error: --audit {}: {expected}", path.display());
         let said = complaint(&ended);
         assert!(said.starts_with(&message), "{message}: {ended:?}");

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CLERK, OPS, auth, check, of_event, wait_for_ends};
+use crate::outputs::link;
 use crate::support::{Client, ERAS, TestServer, sha256, text, write_script};
 
 const TOOLS: &str = "
@@ -58,9 +59,7 @@ fn what_is_kept_for_somebody_else_is_denied_and_the_client_learns_nothing() {
         let (server, folder) = serve();
         let [owner, other] = [OPS, CLERK].map(|token| Client::new(&server, era, Some(token)));
         let result = owner.call("large", &json!({}));
-        let pieces = result["content"].as_array().unwrap();
-        let link = pieces.iter().find(|piece| piece["type"] == "resource_link");
-        let uri = text(&link.unwrap()["uri"]);
+        let uri = text(&link(&result)["uri"]);
         let guess = format!("mcp-serve://outputs/{}", "0".repeat(32));
         let read = |client: &Client, uri: &str| {
             let response = client.request("resources/read", &json!({"uri": uri}));

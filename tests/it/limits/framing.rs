@@ -69,6 +69,24 @@ fn garbage_is_refused_and_harms_nobody() {
     check_lives("garbage", &server);
 }
 
+/// Ways to name the coding of a body that servers do not all read alike.
+const CODINGS: [&str; 10] = [
+    "xchunked",
+    "chunked, identity",
+    "identity, chunked",
+    "chunked, chunked",
+    "identity\r\nTransfer-Encoding: chunked",
+    "chunked\r\nTransfer-Encoding: identity",
+    "chunked\r\nTransfer-Encoding: chunked",
+    "\x0bchunked",
+    "\"chunked\"",
+    "",
+];
+
+/// The question of a browser whether its page may call, which needs no credential.
+const PREFLIGHT: &str = "OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
+                         Access-Control-Request-Method: POST\r\n";
+
 /// What is sent behind a request, and must not be taken for another one.
 const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -100,18 +118,6 @@ fn a_body_of_unclear_length_is_refused_and_the_connection_closed() {
         "-1".to_owned(),
         "18446744073709551616".to_owned(),
     ];
-    let codings = [
-        "xchunked",
-        "chunked, identity",
-        "identity, chunked",
-        "chunked, chunked",
-        "identity\r\nTransfer-Encoding: chunked",
-        "chunked\r\nTransfer-Encoding: identity",
-        "chunked\r\nTransfer-Encoding: chunked",
-        "\x0bchunked",
-        "\"chunked\"",
-        "",
-    ];
     let chunks = [
         format!("1{}{size}\r\n{body}\r\n0\r\n\r\n", "0".repeat(16)),
         format!("-{chunked}"),
@@ -122,7 +128,7 @@ fn a_body_of_unclear_length_is_refused_and_the_connection_closed() {
     ];
     let lengths = lengths.map(|length| (format!("Content-Length: {length}\r\n"), body.clone()));
     let codings =
-        codings.map(|coding| (format!("Transfer-Encoding: {coding}\r\n"), chunked.clone()));
+        CODINGS.map(|coding| (format!("Transfer-Encoding: {coding}\r\n"), chunked.clone()));
     let chunks = chunks.map(|body| ("Transfer-Encoding: chunked\r\n".to_owned(), body));
     let spaced = (
         "Transfer-Encoding : chunked\r\n".to_owned(),
@@ -151,6 +157,26 @@ fn a_body_of_unclear_length_is_refused_and_the_connection_closed() {
     );
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     check_lives("bodies of unclear length", &server);
+}
+
+/// It is answered before the credential is looked at, and not before this.
+#[test]
+fn a_preflight_with_a_body_of_unclear_length_is_refused_too() {
+    let server = serve(&[]);
+    for coding in CODINGS {
+        let headers = format!("Transfer-Encoding: {coding}\r\n");
+        let answer = framed(server.address(), PREFLIGHT, &headers, "0\r\n\r\n");
+        let is_closed = answer.to_lowercase().contains("\r\nconnection: close\r\n");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && is_closed,
+            "{headers:?}: {answer}"
+        );
+        assert_eq!(
+            answer.matches("HTTP/1.").count(),
+            1,
+            "{headers:?}: {answer}"
+        );
+    }
 }
 
 /// RFC 9112, section 6.3: the coding counts, and the connection ends.

@@ -1,7 +1,8 @@
-//! The official Rust SDK with a tool that returns a fixed text, without sessions and with JSON, its
-//! fastest form. Takes the address to listen on.
+//! The official Rust SDK with a tool that returns a fixed text, and tools that are programs, without
+//! sessions and with JSON, its fastest form. Takes the address to listen on.
 
 use std::env;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ServerHandler, tool, tool_handler, tool_router};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio::runtime::Runtime;
 
 #[derive(Clone)]
@@ -22,6 +24,23 @@ impl Hello {
     async fn fixed(&self) -> CallToolResult {
         CallToolResult::success(vec![ContentBlock::text("hello")])
     }
+
+    #[tool(name = "true", description = "Does nothing.")]
+    async fn nothing(&self) -> CallToolResult {
+        run(&mut Command::new("/bin/true")).await
+    }
+
+    #[tool(description = "Says hello.")]
+    async fn echo(&self) -> CallToolResult {
+        run(Command::new("/bin/echo").arg("hello")).await
+    }
+}
+
+/// As somebody would write it who wants no more than the output.
+async fn run(command: &mut Command) -> CallToolResult {
+    let output = command.env_clear().stdin(Stdio::null()).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    CallToolResult::success(vec![ContentBlock::text(text)])
 }
 
 #[tool_handler]
