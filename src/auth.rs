@@ -112,6 +112,24 @@ impl Caller {
         self.scopes.join(" ")
     }
 
+    /// Checks that its credential has not ended since it was let in.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`], as for somebody who comes with that credential now.
+    pub fn check(&self, now: SystemTime) -> Result<(), AuthError> {
+        if self.is_expired(now) {
+            return Err(AuthError::Expired);
+        }
+        if !self.revocation.is_revoked() {
+            return Ok(());
+        }
+        Err(match self.principal {
+            Principal::Anonymous => AuthError::Missing,
+            Principal::User(_) => AuthError::Invalid,
+        })
+    }
+
     /// Whether its credential has ended at this time.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)

@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+pub(crate) use folder::OTHERS_WRITE;
 pub use folder::OpenFolder;
 
 /// The largest file that holds one secret, in bytes.
@@ -153,7 +154,7 @@ pub enum SecretFileError {
 }
 
 /// Reads a secret file of at most `most` bytes. Owner and mode are judged on the opened file, since
-/// a mounted secret is often a symbolic link, and then those of its folder.
+/// a mounted secret is often a symbolic link, and then the mode of its folder.
 ///
 /// # Errors
 ///
@@ -181,12 +182,12 @@ pub fn read_public(
     permissions: Permissions,
     most: u64,
 ) -> Result<String, SecretFileError> {
-    const OTHERS_WRITE: u32 = 0o022;
+    const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     let (file, metadata) = open(path)?;
     if permissions == Permissions::Checked {
         check_owner(&metadata)?;
         let mode = metadata.mode() & 0o7777;
-        if mode & OTHERS_WRITE != 0 {
+        if mode & GROUP_OR_OTHERS_WRITE != 0 {
             return Err(SecretFileError::Writable { mode });
         }
         check_folder(path)?;

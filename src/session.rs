@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Principal;
 use crate::changes::{Listener, Mark};
 use crate::protocol::capabilities::ClientCapabilities;
 use crate::protocol::jsonrpc::RequestKey;
@@ -391,12 +392,21 @@ impl Session {
         matching.map(|call| call.cancel.cancel()).count()
     }
 
-    /// Tells those who listen without a credential that the session is not theirs any more.
-    fn tell_claim(&self) {
-        let token = self.running.lock().claimed.take();
-        if let Some(token) = token {
-            token.cancel();
+    /// Does something for a principal while the session is its own; `None` if it is somebody else's by
+    /// now. Nobody can claim it meanwhile: nothing here may ask the session what runs in it.
+    pub fn while_of<T>(&self, principal: &Principal, act: impl FnOnce() -> T) -> Option<T> {
+        let _running = self.running.lock();
+        (self.owner().principal == *principal).then(act)
+    }
+
+    /// From now on it is this owner's, if it was opened without a credential. Those who listen without one
+    /// are told before anybody can find it changed.
+    fn hand_over(&self, owner: Owner) {
+        let mut running = self.running.lock();
+        if let Some(claimed) = running.claimed.take() {
+            claimed.cancel();
         }
+        self.claimant.get_or_init(|| Box::new(owner));
     }
 
     /// Tells everything that runs in the session of its end.

@@ -206,7 +206,39 @@ fn weak_tokens_are_refused() {
 
 /// Whether a credential is taken back by now.
 fn is_revoked(caller: &Caller) -> bool {
-    caller.revocation.revoked().now_or_never().is_some()
+    let is_revoked = caller.revocation.is_revoked();
+    let is_told = caller.revocation.revoked().now_or_never().is_some();
+    assert_eq!(is_revoked, is_told);
+    is_revoked
+}
+
+#[test]
+fn a_credential_may_end_after_its_caller_was_let_in() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+    let caller = |principal: Principal, left: Option<u64>, is_revoked: bool| {
+        let caller = Caller {
+            expires: left.map(|left| now + Duration::from_secs(left)),
+            ..Caller::new(principal)
+        };
+        if is_revoked {
+            caller.revocation.revoke();
+        }
+        caller
+    };
+    let alice = || Principal::user(Issuer::AuthFile, "alice", None);
+    let cases = [
+        (caller(alice(), None, false), Ok(())),
+        (caller(alice(), Some(1), false), Ok(())),
+        (caller(alice(), Some(0), false), Err(AuthError::Expired)),
+        (caller(alice(), Some(1), true), Err(AuthError::Invalid)),
+        (
+            caller(Principal::Anonymous, None, true),
+            Err(AuthError::Missing),
+        ),
+    ];
+    for (caller, expected) in cases {
+        assert_eq!(caller.check(now), expected, "{caller:?}");
+    }
 }
 
 #[test]

@@ -180,7 +180,10 @@ impl Peer<'_> {
             number,
             id,
             version: self.context.version,
-            session: self.session.map(|guard| guard.session().id().digest()),
+            session: self.session.map(|guard| {
+                let id = guard.session().id();
+                id.digest(&self.context.caller.principal)
+            }),
             outbox,
             log_level,
             resumes: self.resumes,

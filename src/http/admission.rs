@@ -17,10 +17,12 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFE
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::endpoint::Exchange;
 use super::routes::{Guarded, Page, Public};
 use super::{Connection, challenge, endpoint, headers, reply};
 use crate::app::{App, Options};
 use crate::auth::{AuthError, Caller, Credential, Known, Presented, Reach};
+use crate::catalog::Endpoint;
 use crate::host::{HostName, Origin};
 use crate::metrics::AuthFailure;
 use crate::protocol::jsonrpc::excerpt;
@@ -127,6 +129,35 @@ pub(super) fn unknown(
     if is_guess(error) && !app.throttle.fails(connection.network(), Instant::now()) {
         return throttled(app, connection);
     }
+    let endpoint = endpoint::at(&app.options.path, request.uri().path()).flatten();
+    refuse_credential(app, connection, (&endpoint, request.headers()), error)
+}
+
+/// Checks that the credential of a request is still good whose body has taken its time.
+///
+/// # Errors
+///
+/// The answer where it is not.
+#[expect(clippy::result_large_err, reason = "the error is the response itself")]
+pub(super) fn check_still(exchange: &Exchange) -> Result<(), Response> {
+    let Exchange {
+        app,
+        connection,
+        endpoint,
+        headers,
+        ..
+    } = exchange;
+    let checked = exchange.caller.check(SystemTime::now());
+    // It was good, and so no guess.
+    checked.map_err(|error| refuse_credential(app, connection, (endpoint, headers), error))
+}
+
+fn refuse_credential(
+    app: &App,
+    connection: &Connection,
+    (endpoint, headers): (&Endpoint, &HeaderMap),
+    error: AuthError,
+) -> Response {
     note(app, error.as_str(), connection);
     app.metrics.auth_failure(match error {
         AuthError::Missing => AuthFailure::Missing,
@@ -136,7 +167,7 @@ pub(super) fn unknown(
         AuthError::Expired => AuthFailure::Expired,
         AuthError::UnknownKey | AuthError::Unavailable => AuthFailure::Unavailable,
     });
-    challenge::unauthorized(app, request, error)
+    challenge::unauthorized(app, endpoint, headers, error)
 }
 
 /// Answers a client that was wrong about its credential too often.

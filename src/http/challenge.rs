@@ -1,15 +1,15 @@
 //! How the server asks for a credential, or for a better one: the words of RFC 6750, section 3.
 
-use axum::extract::Request;
 use axum::response::Response;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
-use super::endpoint::{self, Exchange};
+use super::endpoint::Exchange;
 use super::metadata;
 use super::reply::{self, RetryAfter};
 use crate::app::App;
 use crate::auth::AuthError;
+use crate::catalog::Endpoint;
 use crate::dispatch::InsufficientScope;
 use crate::protocol::jsonrpc::RequestId;
 
@@ -21,14 +21,18 @@ const CHALLENGE: &str = "Bearer realm=\"mcp-serve\"";
 const MAX_SCOPE: usize = 1024;
 
 /// Answers a request that was not let in.
-pub(super) fn unauthorized(app: &App, request: &Request, error: AuthError) -> Response {
-    let endpoint = endpoint::at(&app.options.path, request.uri().path()).flatten();
-    let metadata = metadata::url(app, &endpoint);
+pub(super) fn unauthorized(
+    app: &App,
+    endpoint: &Endpoint,
+    headers: &HeaderMap,
+    error: AuthError,
+) -> Response {
+    let metadata = metadata::url(app, endpoint);
     // Who is told of nobody who grants scopes cannot ask for any.
     let scope = metadata.as_ref().map(|_| metadata::scope(app));
     refused(
         error,
-        request.headers(),
+        headers,
         &scope.unwrap_or_default(),
         metadata.as_deref(),
     )

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::body::{self, BodyError};
-use super::{Connection, Link, Visitor, headers, legacy, modern, reply};
+use super::{Connection, Link, Visitor, admission, headers, legacy, modern, reply};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::call::audit::Way;
@@ -221,6 +221,9 @@ async fn post(mut exchange: Exchange, body: Body) -> Response {
         Err(error) => return body_refused(error, limit, headers),
     };
     // The body may have taken its time: what was taken away meanwhile is gone.
+    if let Err(refusal) = admission::check_still(&exchange) {
+        return refusal;
+    }
     let Some(catalog) = (exchange.app.catalog).at(&exchange.endpoint, &exchange.caller) else {
         return reply::not_found();
     };

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::answer::{self, Exchanged};
 use super::endpoint::{Exchange, Waiting};
-use super::events::{self, Opened};
+use super::events::{self, Feed, Opened};
 use super::reply::{self, RetryAfter};
 use super::{Delivery, challenge, headers, subscriptions};
 use crate::call::legacy::{CROWDED, Peer, Planned, TOO_MANY_SESSIONS, answered, notified};
@@ -31,7 +31,7 @@ use crate::session::statistics::{LookupFailure, Rejection};
 use crate::session::{
     Entrant, NoRoom, Owner, Refused, SessionGuard, SessionId, SessionInfo, SessionStore,
 };
-use crate::stream::Resumed;
+use crate::stream::{Event, EventId, Reader, Resumed};
 
 pub(super) use batch::{no_batch, post_batch};
 
@@ -370,10 +370,54 @@ pub(super) fn get(exchange: &Exchange) -> Response {
     )
 }
 
+/// What a stream goes on with.
+enum Source {
+    /// What was sent, and is over.
+    Past(Vec<Event>),
+    /// What is left of the answers to requests.
+    Replies(Reader),
+    /// What belongs to no request, and the event that the stream begins with.
+    Session(Feed, Reader, Option<EventId>),
+}
+
 fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
     let app = &exchange.app;
     let connection = &exchange.connection;
-    let history = answer::history(app, &session);
+    let caller = &exchange.caller;
+    // Somebody may have claimed it since this request came in, and listens already.
+    let source = (session.session()).while_of(&caller.principal, || source(exchange, &session));
+    let Some(source) = source else {
+        return NoSession::Unknown.response(None, &exchange.headers);
+    };
+    let opened = Opened::new(app, StreamKind::Get, connection);
+    let (feed, reader, beginning) = match source {
+        Source::Past(events) => {
+            return reply::event_stream(events::of_past(opened, &events, session));
+        }
+        Source::Replies(reader) => {
+            let timing = events::Timing::of(app);
+            let lease = Some(events::Lease::of(caller));
+            let body = events::of_replies(opened, reader, None, timing, lease, session);
+            return reply::event_stream(body);
+        }
+        Source::Session(feed, reader, beginning) => (feed, reader, beginning),
+    };
+    let limits = events::Limits {
+        heartbeat: app.options.heartbeat,
+        retry: app.options.stream_retry,
+        max_age: app.options.stream_max_age,
+        lease: events::Lease::of(caller),
+        claimed: caller.is_guest().then(|| session.session().claimed()),
+        ended: session.session().ended(),
+        draining: app.draining.clone(),
+    };
+    reply::event_stream(events::of_session(
+        opened, reader, beginning, feed, limits, session,
+    ))
+}
+
+fn source(exchange: &Exchange, session: &SessionGuard) -> Source {
+    let history = answer::history(&exchange.app, session);
     let last_event_id = headers::single(&exchange.headers, &headers::LAST_EVENT_ID)
         .unwrap_or_default()
         .filter(|id| !id.is_empty());
@@ -381,37 +425,18 @@ fn listen(exchange: &Exchange, session: SessionGuard) -> Response {
         (Some(history), Some(id)) => history.resume(id, &exchange.caller),
         _ => None,
     };
-    let opened = Opened::new(app, StreamKind::Get, connection);
-    let feed = subscriptions::feed(exchange, session.session());
-    let (reader, beginning) = match resumed {
-        Some(Resumed::Past(events)) => {
-            return reply::event_stream(events::of_past(opened, &events, session));
-        }
-        Some(Resumed::Live(reader)) if reader.ends() => {
-            let timing = events::Timing::of(app);
-            let lease = Some(events::Lease::of(&exchange.caller));
-            let body = events::of_replies(opened, reader, None, timing, lease, session);
-            return reply::event_stream(body);
-        }
-        Some(Resumed::Live(reader)) => (reader, None),
+    let feed = || subscriptions::feed(exchange, session.session());
+    match resumed {
+        Some(Resumed::Past(events)) => Source::Past(events),
+        Some(Resumed::Live(reader)) if reader.ends() => Source::Replies(reader),
+        Some(Resumed::Live(reader)) => Source::Session(feed(), reader, None),
         None => {
+            let feed = feed();
             let reader = feed.outbox.read();
             let beginning = history.map(|history| reader.keep_in(&history, None));
-            (reader, beginning)
+            Source::Session(feed, reader, beginning)
         }
-    };
-    let limits = events::Limits {
-        heartbeat: app.options.heartbeat,
-        retry: app.options.stream_retry,
-        max_age: app.options.stream_max_age,
-        lease: events::Lease::of(&exchange.caller),
-        claimed: (exchange.caller.is_guest()).then(|| session.session().claimed()),
-        ended: session.session().ended(),
-        draining: app.draining.clone(),
-    };
-    reply::event_stream(events::of_session(
-        opened, reader, beginning, feed, limits, session,
-    ))
+    }
 }
 
 /// Ends the session, its calls and its stream.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The permission to write that everybody has.
-const OTHERS_WRITE: u32 = 0o002;
+pub(crate) const OTHERS_WRITE: u32 = 0o002;
 /// In a folder with this bit everybody may write, but only replace what is their own.
 const STICKY: u32 = 0o1000;
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::auth::Principal;
 use crate::secret::SecretDigest;
 
 /// A session id: 128 random bits, written as a UUID in lower case, the only form that is ever
@@ -37,9 +38,15 @@ impl SessionId {
         byte
     }
 
-    /// What tells it from all others and is of no use as an id: its SHA-256 digest, in hexadecimal digits.
-    pub fn digest(self) -> String {
-        SecretDigest::of(self.expose().as_bytes()).to_hex()
+    /// What tells it from all others for this principal and is of no use as an id: a SHA-256 digest, in
+    /// hexadecimal digits. It is another one for who comes without a credential: what a stranger has kept
+    /// under it does not go over to whoever claims the session.
+    pub fn digest(self, principal: &Principal) -> String {
+        let caller = match principal {
+            Principal::Anonymous => " anonymous",
+            Principal::User(_) => "",
+        };
+        SecretDigest::of(format!("{}{caller}", self.expose()).as_bytes()).to_hex()
     }
 
     /// The text for the `Mcp-Session-Id` header. Not for logs: the id is a credential.

@@ -12,7 +12,8 @@ use crate::auth::Principal;
 /// Whose a session is, and what it counts for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// Every request in the session must come from this principal.
+    /// Every request in the session must come from this principal. One that is anonymous is anybody, and
+    /// whoever comes with a credential may become the owner.
     pub principal: Principal,
     /// With which other sessions it shares a limit; `None` counts for the limit of all only.
     pub bucket: Option<Bucket>,

@@ -121,17 +121,19 @@ impl Registry {
         session
     }
 
-    /// Hands a session over to another owner, for whose bucket it counts from then on.
-    pub(super) fn hand_over(&mut self, session: &Arc<Session>, owner: Owner) {
+    /// Whether a session lives.
+    pub(super) fn has(&self, session: &Session) -> bool {
         let place = &session.place;
-        // It may have ended meanwhile.
-        if self.by_use.contains_key(&(place.used(), place.number)) {
-            self.buckets.leave(session);
-            let bucket = self.buckets.join(owner.bucket.as_ref());
-            place.bucket.store(bucket, Ordering::Relaxed);
-            self.buckets.insert(session);
-        }
-        session.claimant.get_or_init(|| Box::new(owner));
+        self.by_use.contains_key(&(place.used(), place.number))
+    }
+
+    /// Hands a session that lives over to another owner, for whose bucket it counts from then on.
+    pub(super) fn hand_over(&mut self, session: &Arc<Session>, owner: Owner) {
+        self.buckets.leave(session);
+        let bucket = self.buckets.join(owner.bucket.as_ref());
+        session.place.bucket.store(bucket, Ordering::Relaxed);
+        self.buckets.insert(session);
+        session.hand_over(owner);
     }
 
     /// Takes out a session that the caller has closed.

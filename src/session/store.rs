@@ -363,8 +363,8 @@ impl SessionStore {
         }
     }
 
-    /// The version of a session, if it is one of this principal. This is no use of it, and no
-    /// look-up that is counted.
+    /// The version of a session, if it is one of this principal or nobody has claimed it. This is no use of
+    /// it and claims nothing, and it is no look-up that is counted.
     pub fn version<'a>(
         &self,
         id: SessionId,
@@ -375,7 +375,8 @@ impl SessionStore {
         is_let_in.then_some(session.info.version)
     }
 
-    /// Ends a session of this principal for its client. This is no use of it.
+    /// Ends a session for its client, which is of this principal or which nobody has claimed. This is no use
+    /// of it, and claims nothing.
     ///
     /// # Errors
     ///

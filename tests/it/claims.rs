@@ -18,6 +18,21 @@ use crate::tokens::{OPTIONS, replace};
 
 const GUESTS: &str = "anonymous: {roles: [guest]}\n";
 
+/// A tool that lets its client go, and prints something once it may.
+pub(crate) const LETS_GO: &str = r#"
+  lets_go:
+    description: Lets its client go, and prints something once it may.
+    exec:
+      - sh
+      - -c
+      - |
+        echo '{"mcp":"log","level":"error","data":1}'
+        echo '{"mcp":"close_stream"}'
+        until [ -e go ] || [ ! -e tools.yaml ]; do sleep 0.02; done
+        printf the-result
+    messages: true
+"#;
+
 fn tools() -> String {
     format!(
         r#"
@@ -26,22 +41,13 @@ tools:
 {GATE}
   who: {{description: Says who calls., exec: [sh, -c, 'printf "<%s>" "$MCP_CALLER_SUBJECT"']}}
   mine: {{description: For users., exec: [printf, mine], allow: [role:user]}}
+  key: {{description: Says where it keeps things., exec: [sh, -c, 'printf "$MCP_SESSION_HASH"']}}
   large:
     description: Prints more than a result holds.
     exec: [printf, '0123456789 and more']
     max_output: 10
     output: {{on_overflow: resource}}
-  lets_go:
-    description: Lets its client go, and prints something once it may.
-    exec:
-      - sh
-      - -c
-      - |
-        echo '{{"mcp":"log","level":"error","data":1}}'
-        echo '{{"mcp":"close_stream"}}'
-        until [ -e go ] || [ ! -e tools.yaml ]; do sleep 0.02; done
-        printf the-result
-    messages: true
+{LETS_GO}
 resources:
   note: {{uri: 'test://note', description: For all., file: note.txt}}
   guests: {{uri: 'test://guests', description: For guests., file: guests.txt, allow: [role:guest]}}
@@ -129,6 +135,20 @@ fn a_client_that_gets_a_token_goes_on_with_its_session() {
     assert_eq!(end.status, 204);
     let line = server.wait_for_log("session ended");
     assert!(line.contains("\"principal\":\"alice\""), "{line}");
+}
+
+#[test]
+fn what_a_stranger_kept_in_a_session_is_not_found_by_who_claims_it() {
+    let server = serve(&[]);
+    let guest = guest(&server);
+    let alice = guest.with_token(ALICE);
+    let [strangers, hers] = [&guest, &alice].map(|client| {
+        let key = client.call_text("key", &json!({}));
+        assert_eq!(key, client.session_hash());
+        key
+    });
+    assert_ne!(strangers, hers);
+    assert_eq!(alice.call_text("key", &json!({})), hers);
 }
 
 #[test]

@@ -295,6 +295,7 @@ fn the_log_says_why_a_token_of_the_issuer_is_not_good_here_and_not_of_what_stran
         ask(&server, &Key::new("one").token(&issuer.claims("mallory"))).status,
         401
     );
+    server.wait_for_log("credential refused");
     assert_eq!(
         ask(&server, &key.token(&issuer.claims("alice"))).status,
         200

@@ -6,9 +6,12 @@ use std::time::SystemTime;
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
+use crate::claims::LETS_GO;
 use crate::issuer::{AUDIENCE, Issuer, Key, Mood, unix};
 use crate::lifecycle::ping;
+use crate::streams::Sse;
 use crate::support::{Client, ERAS, Http, Response, TOKEN, TestServer};
+use crate::tasks;
 
 const TOOLS: &str = "tools: {echo: {description: Says hello., exec: /bin/echo hello}}";
 
@@ -299,6 +302,72 @@ fn a_token_for_a_toolset_is_no_guess_elsewhere() {
     let lines = server.log();
     let warnings = lines.iter().filter(|line| line.contains(said)).count();
     assert!(warnings < 100, "{warnings} warnings of 200 requests");
+}
+
+/// What is left for later.
+fn leaving() -> String {
+    format!(
+        "
+defaults: {{tags: [all], workdir: .}}
+tools:
+  task: {{description: Is a task., exec: printf done, task: required}}
+  large:
+    description: Prints more than a result holds.
+    exec: [printf, '0123456789 and more']
+    max_output: 10
+    output: {{on_overflow: resource}}
+{LETS_GO}
+toolsets:
+  ops: {{match: tag:all}}
+"
+    )
+}
+
+#[test]
+fn what_a_token_for_the_server_left_is_not_there_for_one_for_a_toolset() {
+    let key = Key::new("one");
+    let issuer = Issuer::with_keys(&[&key]);
+    let auth = format!("jwt:\n{}", issuer.entry(""));
+    let server = TestServer::with_auth(&leaving(), &auth, &[PUBLIC_URL]);
+    let [whole, part] = [AUDIENCE.to_owned(), format!("{AUDIENCE}/ops")].map(|audience| {
+        let mut claims = issuer.claims("alice");
+        claims["aud"] = json!(audience);
+        key.token(&claims)
+    });
+
+    let wide = Client::at(&server, "/mcp/ops", Era::Modern, Some(&whole));
+    let narrow = wide.with_token(&part);
+    let task = |id: &str| json!({"taskId": id});
+    let created = task(&tasks::create(&wide, "task", &json!({})));
+    assert!(tasks::request(&wide, "tasks/get", &created).json()["result"].is_object());
+    let foreign = tasks::request(&narrow, "tasks/get", &created);
+    let unknown = task("0123456789abcdef0123456789abcdef");
+    let unknown = tasks::request(&narrow, "tasks/get", &unknown);
+    assert_eq!((foreign.status, foreign.error_code()), (400, Some(-32602)));
+    assert_eq!(foreign.body, unknown.body);
+
+    let wide = Client::at(&server, "/mcp/ops", Era::Legacy, Some(&whole));
+    let narrow = wide.with_token(&part);
+    let result = wide.call("large", &json!({}));
+    let pieces = result["content"].as_array().unwrap();
+    let link = pieces.iter().find(|piece| piece["type"] == "resource_link");
+    let uri = json!({"uri": link.expect("a link")["uri"]});
+    let refused = narrow.request("resources/read", &uri);
+    assert_eq!(refused.error_code(), Some(-32002), "{refused:?}");
+    let read = wide.request("resources/read", &uri).json();
+    let text = &read["result"]["contents"][0]["text"];
+    assert_eq!(text, "0123456789 and more", "{read}");
+
+    let call = wide.start_call(1, "lets_go", &json!({}));
+    let sent = Sse::read("a call", call).rest();
+    let last = sent.iter().rev().find_map(|sent| sent.id.clone()).unwrap();
+    std::fs::write(server.folder().join("go"), "").unwrap();
+    // A stream of the session, and not what is left of the call.
+    let first = Sse::get(&server, &narrow, Some(&last)).next().unwrap();
+    assert!(first.is_empty(), "{first:?}");
+    let rest = Sse::get(&server, &wide, Some(&last)).rest();
+    let answer = rest.last().expect("the answer").message();
+    assert_eq!(answer["result"]["content"][0]["text"], "the-result");
 }
 
 /// An entry of `introspection` in an auth file.

@@ -230,7 +230,7 @@ fn get(server: &TestServer, client: &Client, last_event_id: Option<&str>) -> Htt
     headers.extend(last_event_id.map(|id| ("Last-Event-ID", id.to_owned())));
     let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
     let mut http = Http::connect(server.address());
-    http.send("GET", "/mcp", &headers, "");
+    http.send("GET", &client.path, &headers, "");
     http
 }
 

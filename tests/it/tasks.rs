@@ -92,7 +92,7 @@ fn call(client: &Client, tool: &str, arguments: &Value) -> Response {
 }
 
 /// Calls a tool as a task, and returns the id of the task.
-fn create(client: &Client, tool: &str, arguments: &Value) -> String {
+pub(crate) fn create(client: &Client, tool: &str, arguments: &Value) -> String {
     let response = call(client, tool, arguments);
     let created = &response.json()["result"];
     assert_eq!(created["resultType"], "task", "{response:?}");

@@ -117,6 +117,39 @@ fn a_token_that_is_new_works_soon_and_one_that_is_removed_never_again() {
 }
 
 #[test]
+fn a_token_that_is_removed_while_a_body_comes_does_nothing_any_more() {
+    let server = serve(&[(ALICE, "alice"), (BOB, "bob")]);
+    let clients = ERAS.map(|era| Client::new(&server, era, Some(ALICE)));
+    let slow = clients.map(|client| {
+        let message = client.message(1, "tools/list", &json!({}));
+        let headers = client.headers(&message);
+        let lines = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        let body = message.to_string();
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: {}\r\nExpect: \
+             100-continue\r\n\r\n",
+            lines.collect::<String>(),
+            body.len()
+        );
+        let mut http = client.connect();
+        http.write(head.as_bytes());
+        assert_eq!(http.read_head().status, 100, "it is let in");
+        (http, body)
+    });
+    replace(&server, "auth.yaml", auth(&[(BOB, "bob")]));
+    wait_for_status(&server, ALICE, 401);
+    for (mut http, body) in slow {
+        http.write(body.as_bytes());
+        let refused = http.read();
+        assert_eq!(refused.status, 401, "{refused:?}");
+        let challenge = refused.header("www-authenticate").unwrap();
+        assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+    }
+}
+
+#[test]
 fn what_a_removed_token_opened_ends_and_its_calls_are_answered() {
     let server = serve(&[(ALICE, "alice"), (ALICE_TOO, "alice"), (BOB, "bob")]);
     let clients = ERAS.map(|era| Client::new(&server, era, Some(ALICE)));

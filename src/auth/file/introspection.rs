@@ -70,7 +70,7 @@ fn read_server(
         let key = entry.key.text.as_str();
         said.push(key);
         match key {
-            "url" => url = server(entry, report).map(|url| (url, entry.place())),
+            "url" => url = address(entry, report).map(|url| (url, entry.place())),
             "client_id" => id = name_of(entry, report),
             "client_secret" => secret = client_secret(entry, report),
             "issuer" => issuer = identifier(entry, report),
@@ -93,6 +93,21 @@ fn read_server(
         audiences: audiences?,
         names,
     })
+}
+
+/// Where the server answers. That says in the log and to tools who vouches for a caller.
+fn address(entry: &Entry, report: &mut Report) -> Option<Url> {
+    let url = server(entry, report)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        let wrong = (
+            Code::LiteralSecret,
+            "has a query or a fragment, which the log and tools would see",
+            "remove what stands after the path, and say with `client_id` and `client_secret` who asks",
+        );
+        refuse(entry, &wrong, report);
+        return None;
+    }
+    Some(url)
 }
 
 /// What the server calls itself, for those who want a token.

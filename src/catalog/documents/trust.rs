@@ -6,10 +6,7 @@ use std::path::Path;
 
 use super::open::Unreadable;
 use crate::document::diagnostic::Code;
-use crate::secret::OpenFolder;
-
-/// The permission to write that everybody has.
-const OTHERS_WRITE: u32 = 0o002;
+use crate::secret::{OTHERS_WRITE, OpenFolder};
 
 /// Refuses a file that others than root and the user of the server can change or replace. The file is
 /// judged as it was opened.

@@ -57,7 +57,7 @@ pub struct Access {
     pub state_key_file: Option<PathBuf>,
 
     /// Accept a token file, an auth file, a key file or a file of definitions whatever its owner and
-    /// mode, and those of its folder.
+    /// mode, and the mode of its folder.
     #[arg(long, env = "MCP_SERVE_INSECURE_PERMISSIONS", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]

@@ -14,9 +14,9 @@ impl SessionStore {
     ///
     /// # Errors
     ///
-    /// [`Refused::NotFound`] if another principal was first, [`Refused::PrincipalFull`] if this one
+    /// [`Refused::NotFound`] if another principal was first or the session has ended meanwhile, [`Refused::PrincipalFull`] if this one
     /// has as many sessions as it may.
-    pub(super) fn claim(
+    pub(in crate::session) fn claim(
         &self,
         session: &Arc<Session>,
         principal: &Principal,
@@ -27,6 +27,10 @@ impl SessionStore {
         }
         let owner = self.counted(Owner::new(principal.clone(), None));
         let mut registry = self.registry.lock();
+        if !registry.has(session) {
+            drop(registry);
+            return Err(self.just_ended(session.id, now));
+        }
         let evicted = match &session.owner().principal {
             Principal::Anonymous => self.make_room_in_bucket(&mut registry, &owner, now),
             claimant if claimant == principal => return Ok(()),
@@ -48,7 +52,6 @@ impl SessionStore {
         if let Some(evicted) = evicted {
             self.make_known(&evicted, now);
         }
-        session.tell_claim();
         self.counters.claimed();
         tracing::info!(session = %session.id, %principal, "session claimed");
         Ok(())

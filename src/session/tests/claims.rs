@@ -116,6 +116,39 @@ async fn who_claims_a_session_has_one_more() {
 }
 
 #[tokio::test]
+async fn who_came_before_a_claim_does_nothing_after_it() {
+    let store = Bounds::default().store();
+    let id = open_anonymously(&store);
+    let guest = store.enter_stream(id, &NOBODY).unwrap();
+    let session = guest.session();
+    assert_eq!(session.while_of(&NOBODY, || 1), Some(1));
+    assert_eq!(session.while_of(&principal("a"), || 1), None);
+    let _claimed = enter(&store, id, "a").unwrap();
+    assert_eq!(session.while_of(&NOBODY, || 1), None);
+    assert_eq!(session.while_of(&principal("a"), || 1), Some(1));
+}
+
+#[tokio::test]
+async fn a_claim_that_comes_too_late_costs_nothing() {
+    let bounds = Bounds {
+        per_principal: Some(1),
+        evict: Some(0),
+        ..Bounds::default()
+    };
+    let store = bounds.store();
+    let id = open_anonymously(&store);
+    let own = open(&store, "a");
+    let guard = store.enter(id, &NOBODY).unwrap();
+    store.delete(id, &NOBODY).unwrap();
+    let refused = store.claim(&guard.session, &principal("a"), store.now());
+    assert_eq!(refused, Err(Refused::NotFound));
+    assert!(store.lives(own), "it cost nothing");
+    assert_eq!(guard.session().owner().principal, NOBODY);
+    assert_eq!(store.statistics().sessions_claimed_total, 0);
+    store.check();
+}
+
+#[tokio::test]
 async fn a_session_that_has_ended_is_claimed_by_nobody() {
     let bounds = Bounds {
         idle: Some(10),

@@ -11,7 +11,7 @@ use super::{Http, Response, TestServer, initialize, modern_meta, sha256, text};
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     address: String,
-    path: String,
+    pub(crate) path: String,
     era: Era,
     token: Option<String>,
     session: Option<String>,
@@ -117,7 +117,13 @@ impl Client {
 
     /// What tools are told of the session.
     pub(crate) fn session_hash(&self) -> String {
-        self.session.as_deref().map_or_else(String::new, sha256)
+        let Some(session) = &self.session else {
+            return String::new();
+        };
+        match self.token {
+            Some(_) => sha256(session),
+            None => sha256(&format!("{session} anonymous")),
+        }
     }
 
     /// The headers of a message of this client.
