@@ -16,6 +16,7 @@ mod filter;
 mod folder;
 mod gate;
 mod identity;
+mod intake;
 mod kept;
 mod lines;
 mod matched;
@@ -48,12 +49,12 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Caller, Principal};
+use crate::auth::Caller;
 use crate::catalog::{Arguments, Tool};
 use crate::outputs::Outputs;
 use crate::protocol::capabilities::{Capability, ClientCapabilities};
@@ -65,17 +66,16 @@ use crate::protocol::progress::Progress;
 use crate::protocol::prompts::PromptMessage;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::ProtocolVersion;
-use call_task::CallTask;
-use conversation::Conversation;
 use folder::Spares;
 use gate::Gates;
 use outbound::Outbound;
-use shares::{Full, Share, Shares};
+use shares::Shares;
 use stuck::Stuck;
 
 pub use admission::Admission;
 pub use ask::Answer;
 pub use conversation::{Client, Input, MAX_ROUNDS};
+pub use intake::log;
 pub use refusal::{Limit, Refusal};
 pub use report::{INVALID_ARGUMENTS, TIMEOUT, WAITED_TOO_LONG};
 
@@ -323,98 +323,6 @@ impl Executor {
         tool.timeout.unwrap_or(self.limits.call_timeout)
     }
 
-    /// Starts a call in a task of its own, and says so. One that is refused at a limit of calls is over
-    /// when this returns, unless it has to be admitted.
-    pub fn start(&self, request: CallRequest, stop: Stop, listener: Box<dyn Listener>) -> bool {
-        let started = Instant::now();
-        let (share, permit) = match self.take_in(&request.caller.principal) {
-            Ok(taken) => taken,
-            Err(full) => {
-                self.refuse(request, listener, refusal::too_many_calls(full));
-                return false;
-            }
-        };
-        let admission = listener.admission();
-        let secrets = Arc::clone(request.tool.secrets());
-        let mut listener = discreet::listener(listener, &secrets);
-        let grace = u64::try_from(request.tool.cancel.grace.as_millis()).unwrap_or(u64::MAX);
-        self.longest_grace.fetch_max(grace, Ordering::Relaxed);
-        let call = CallTask {
-            number: request.number,
-            from: request.from,
-            deadline: self.time_limit(&request.tool),
-            tool: request.tool,
-            caller: request.caller,
-            outbound: Arc::clone(&self.outbound),
-            outputs: Arc::clone(&self.outputs),
-            spares: Arc::clone(&self.spares),
-            stop,
-            shutdown: self.stop.clone(),
-            kill: self.kill.clone(),
-            share: Arc::new(share),
-            questions: self.questions.clone(),
-            permits: Arc::clone(&self.load.permits),
-            gates: self.gates.clone(),
-            tasks: self.tasks.clone(),
-            stuck: self.load.stuck.clone(),
-        };
-        let conversation = Conversation::new(
-            call.from.capabilities.clone(),
-            request.input,
-            self.limits.ask_timeout,
-        )
-        .hiding(secrets);
-        self.tasks.spawn(async move {
-            let run = async {
-                match call.admitted(admission).await {
-                    Ok(()) => {
-                        let run =
-                            call.run(&request.arguments, permit, conversation, &mut *listener);
-                        run.await
-                    }
-                    Err(outcome) => (outcome, None),
-                }
-            };
-            let (outcome, folder) = Box::pin(run).await;
-            let (number, tool, caller) = (call.number, call.tool, call.caller);
-            // A client that calls again at once finds its share free.
-            drop(call.share);
-            let (duration, how) = (started.elapsed(), report::label(&outcome).to_owned());
-            listener.done(outcome);
-            // Whoever sends the outcome is woken, and runs before this task goes on.
-            tokio::task::yield_now().await;
-            log((number, &tool, &caller), duration, &how);
-            if let Some(folder) = folder {
-                folder.leave().await;
-            }
-        });
-        true
-    }
-
-    /// Ends a call that found no room.
-    fn refuse(&self, request: CallRequest, listener: Box<dyn Listener>, outcome: Outcome) {
-        let started = Instant::now();
-        let admission = listener.admission();
-        let end = move |outcome: Outcome| {
-            let call = (request.number, &*request.tool, &*request.caller);
-            log(call, started.elapsed(), report::label(&outcome));
-            listener.done(outcome);
-        };
-        let Some(Admission(admitted)) = admission else {
-            return end(outcome);
-        };
-        self.tasks.spawn(async move {
-            end(admitted.await.err().map_or(outcome, Outcome::Refused));
-        });
-    }
-
-    /// Takes what a call needs of the limits.
-    fn take_in(&self, principal: &Principal) -> Result<(Share, OwnedSemaphorePermit), Full> {
-        let share = self.calls.take(principal)?;
-        let permit = Arc::clone(&self.load.permits).try_acquire_owned();
-        Ok((share, permit.map_err(|_| Full::All)?))
-    }
-
     /// How long the processes of the calls so far may take at most to end when they are asked to.
     pub fn longest_grace(&self) -> Duration {
         Duration::from_millis(self.longest_grace.load(Ordering::Relaxed))
@@ -479,18 +387,6 @@ impl Load {
     pub fn stuck(&self) -> usize {
         self.stuck.count()
     }
-}
-
-/// Says in the log what came of a call: `outcome` in a few words.
-pub fn log((number, tool, caller): (u64, &Tool, &Caller), duration: Duration, outcome: &str) {
-    tracing::info!(
-        call = number,
-        tool = tool.name,
-        principal = %caller.principal,
-        outcome,
-        duration_seconds = duration.as_secs_f64(),
-        "call"
-    );
 }
 
 /// Sets on the server what every process that it starts inherits: no descriptor that the server

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::*;
 use crate::auth::Principal;
