@@ -4,7 +4,7 @@
 //! then its route; on the endpoint its content type, its body, its era. Nothing is read or allocated for
 //! a request before the checks in front of it have passed.
 //!
-//! One place guards every route, and [`routes`] lists which are public, so that a new route is guarded by
+//! One place guards every route, and `routes` lists which are public, so that a new route is guarded by
 //! construction.
 
 mod admission;
