@@ -21,6 +21,7 @@ use crate::cli::{Log, LogFormat, LogLevel};
 use crate::redact::Redactor;
 use sink::Sink;
 
+pub(crate) use sink::GATHER;
 pub use sink::{Flush, lost};
 pub(crate) use stderr::Stderr;
 

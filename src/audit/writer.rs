@@ -3,15 +3,11 @@
 
 use std::io;
 use std::thread;
-use std::time::Duration;
 
 use super::queue::{Lines, Queue, Work};
 use super::record;
 use super::target::Target;
-
-/// How long lines that nobody waits for are gathered after some were written. Calls that come meanwhile
-/// need not wake the thread, which would cost more than all the rest of their lines.
-const GATHER: Duration = Duration::from_millis(5);
+use crate::logging::GATHER;
 
 /// Lines, and how much of them is written.
 #[derive(Debug)]
@@ -42,6 +38,7 @@ pub(super) fn run(queue: &Queue, target: Box<dyn Target>, run: &str) {
                     queue.give_up(&lines);
                     break;
                 }
+                // Nobody waits for these.
                 if !queue.is_required() {
                     thread::sleep(GATHER);
                 }

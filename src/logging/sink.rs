@@ -21,7 +21,7 @@ const MAX_BATCH: usize = 64 * 1024;
 
 /// How long lines are gathered after some were written. Whoever logs meanwhile need not wake the thread,
 /// which costs more than the line; a line that comes after a pause is written at once.
-const GATHER: Duration = Duration::from_millis(5);
+pub(crate) const GATHER: Duration = Duration::from_millis(5);
 
 /// How long the end of the program waits for the last lines.
 const MAX_FLUSH: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ struct Load {
 pub struct Flush(Arc<Waiting>);
 
 impl Sink {
-    /// Starts the thread.
+    /// Starts the thread. A write of the target takes all it is given, unless something is wrong with it.
     ///
     /// # Errors
     ///
@@ -116,7 +116,8 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut target: impl Write, waiting: &Wait
             count += 1;
             batch.extend_from_slice(&line);
         }
-        let rest = write(&mut target, &batch);
+        let taken = target.write(&batch).unwrap_or(0);
+        let rest = batch.get(taken..).unwrap_or_default();
         let is_taken = rest.is_empty();
         if !is_taken {
             LOST.fetch_add(lines_in(rest), Ordering::Relaxed);
@@ -139,20 +140,6 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut target: impl Write, waiting: &Wait
         }
         thread::sleep(GATHER);
     }
-}
-
-/// Writes as much as is taken, and returns the rest.
-fn write<'b>(target: &mut impl Write, batch: &'b [u8]) -> &'b [u8] {
-    let mut rest = batch;
-    while !rest.is_empty() {
-        match target.write(rest) {
-            Ok(0) => break,
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    rest
 }
 
 /// How many lines end in this.
