@@ -18,8 +18,14 @@ use crate::tokens::{OPTIONS, replace};
 
 const GUESTS: &str = "anonymous: {roles: [guest]}\n";
 
-/// A tool that lets its client go, and prints something once it may.
-pub(crate) const LETS_GO: &str = r#"
+/// Tools that leave something for later: a kept output, and the result of a call whose client was let go,
+/// which comes once it may.
+pub(crate) const LEAVES: &str = r#"
+  large:
+    description: Prints more than a result holds.
+    exec: [printf, '0123456789 and more']
+    max_output: 10
+    output: {on_overflow: resource}
   lets_go:
     description: Lets its client go, and prints something once it may.
     exec:
@@ -42,12 +48,7 @@ tools:
   who: {{description: Says who calls., exec: [sh, -c, 'printf "<%s>" "$MCP_CALLER_SUBJECT"']}}
   mine: {{description: For users., exec: [printf, mine], allow: [role:user]}}
   key: {{description: Says where it keeps things., exec: [sh, -c, 'printf "$MCP_SESSION_HASH"']}}
-  large:
-    description: Prints more than a result holds.
-    exec: [printf, '0123456789 and more']
-    max_output: 10
-    output: {{on_overflow: resource}}
-{LETS_GO}
+{LEAVES}
 resources:
   note: {{uri: 'test://note', description: For all., file: note.txt}}
   guests: {{uri: 'test://guests', description: For guests., file: guests.txt, allow: [role:guest]}}

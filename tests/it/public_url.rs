@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
-use crate::claims::LETS_GO;
+use crate::claims::LEAVES;
 use crate::issuer::{AUDIENCE, Issuer, Key, Mood, unix};
 use crate::lifecycle::ping;
 use crate::streams::Sse;
@@ -311,12 +311,7 @@ fn leaving() -> String {
 defaults: {{tags: [all], workdir: .}}
 tools:
   task: {{description: Is a task., exec: printf done, task: required}}
-  large:
-    description: Prints more than a result holds.
-    exec: [printf, '0123456789 and more']
-    max_output: 10
-    output: {{on_overflow: resource}}
-{LETS_GO}
+{LEAVES}
 toolsets:
   ops: {{match: tag:all}}
 "

@@ -5,24 +5,14 @@ use std::time::{Duration, Instant};
 use mcp_serve::protocol::version::Era;
 use serde_json::{Value, json};
 
-use crate::support::{Client, ERAS, Gate, Http, TestServer, eventually, text, write_script};
+use crate::support::{Client, ERAS, GATE, Gate, Http, TestServer, eventually, text, write_script};
 
 /// A tool that runs until its gate is opened, with these settings.
 fn gate(name: &str, settings: &str) -> String {
-    format!(
-        "
-  {name}:
-    description: Runs until its gate is opened.
-    exec:
-      - sh
-      - -c
-      - 'touch \"$1.started\"; until [ -e \"$1.open\" ] || [ ! -e \"$1.started\" ]; do sleep 0.02; done; printf through'
-      - sh
-      - '{{path}}'
-    params: {{path: string, db: {{enum: [orders, billing], default: orders}}}}
-    stdin: json
-{settings}"
-    )
+    let tool = GATE.replace("gate:", &format!("{name}:"));
+    let params = "{path: string, db: {enum: [orders, billing], default: orders}}";
+    let tool = tool.replace("{path: string}", params);
+    format!("{tool}    stdin: json\n{settings}")
 }
 
 fn start_backup(client: &Client, gate: &Gate, db: &str) -> Http {
